@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef HOST_BACKEND_H
+#define HOST_BACKEND_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <viaduct/codecs.h>
+#include <viaduct/protocol.h>
+
+#include "bitstream/bitstream.h"
+#include "block.h"
+#include "pool.h"
+
+/*
+ * What a back end is to the rest of the host. It sees this header and what it includes, nothing
+ * else of the service.
+ */
+
+struct backend_options {
+    int threads; /* decoder threads a context, 0: as many as the machine has (16 at most) */
+};
+
+/*
+ * One picture on its way. It belongs to the context (context.c); the back end holds it from
+ * submit until it calls backend_done, exactly once.
+ */
+struct backend_job {
+    struct surface *surface;
+    uint32_t sequence; /* of the surface */
+    uint32_t flags;    /* VD_SUBMIT_* */
+    uint64_t number;   /* of the context, from 1 */
+    int refused;       /* not 0: the picture could not be built; only ordering is left to do */
+    struct block *block;             /* holds the packet */
+    struct bitstream_packet packet;  /* empty for back ends without a builder */
+    /* The back end's own: */
+    struct backing *backing; /* memory this picture is decoded into, one reference */
+    void *frame;
+    struct backend_job *pair; /* a first field that completes with this second one */
+    int status;
+    uint32_t errors;
+    bool done;
+};
+
+struct backend_context_info {
+    uint32_t profile, entrypoint, rt_format, width, height;
+    enum vd_codec codec;
+    const struct backend_options *options;
+    /* Called by the back end, on the context's thread, when a picture is complete. */
+    void (*done)(void *arg, struct backend_job *job);
+    void *done_arg;
+};
+
+struct backend {
+    const char *name;
+    /*
+     * Before the sandbox closes, in the process that later forks the workers: load libraries,
+     * open devices. 0 if the back end can serve here. Optional.
+     */
+    int (*probe)(const struct backend_options *options);
+    /* Profiles and entry points it serves; returns how many rows were written. */
+    uint32_t (*caps)(struct vd_cap *ret_caps, uint32_t room);
+    /* The builder a codec's pictures go through; NULL: submit gets no packet. Optional. */
+    const struct bitstream_builder *(*builder)(enum vd_codec codec);
+    /*
+     * All below are called on one thread a context.
+     * ret_flags: VD_CONTEXT_*.
+     */
+    int (*context_create)(const struct backend_context_info *info, void **ret_context,
+                          uint32_t *ret_flags);
+    /* Takes the job; completes it and maybe earlier ones, now or in later calls. */
+    void (*submit)(void *context, struct backend_job *job);
+    /* Completes all jobs it holds, without more input. */
+    void (*flush)(void *context);
+    /* Gives up what is not complete (no more done calls). */
+    void (*context_destroy)(void *context);
+};
+
+/* backend/list.c: by name, or the first that can serve if name is NULL. NULL if none. */
+const struct backend *backend_find(const char *name, const struct backend_options *options);
+/* The i-th back end of the list, NULL behind the last. */
+const struct backend *backend_at(size_t index);
+
+extern const struct backend backend_avcodec;
+extern const struct backend backend_null;
+
+#endif

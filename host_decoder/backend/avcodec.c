@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: MIT */
+#include "avcodec.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <va/va.h>
+#include <viaduct/errors.h>
+#include <wire/log.h>
+
+/*
+ * libavcodec, in software.
+ *
+ * When is a picture complete? Without frame threads, when the decoder asks for more input. With
+ * T frame threads, at most T - 1 packets later; packets without a picture push it out when
+ * somebody waits and nothing follows. H.264: a NAL unit of type 10 (end of sequence) alone in a
+ * packet is such a packet, silent and without effect on the reference buffer, but never between
+ * the two fields of a frame, which therefore travel as one packet.
+ */
+
+#define AVCODEC_MAX_THREADS 16
+
+struct avcodec_codec {
+    enum vd_codec codec;
+    enum AVCodecID id;
+    const struct bitstream_builder *builder;
+    const uint8_t *no_op;
+    size_t no_op_size;
+};
+
+static const uint8_t no_op_h264[] = {0, 0, 0, 1, 0x0a};
+
+static const struct avcodec_codec avcodec_codecs[] = {
+    {VD_CODEC_H264, AV_CODEC_ID_H264, &bitstream_h264, no_op_h264, sizeof(no_op_h264)},
+};
+
+struct avcodec_profile {
+    uint32_t profile;
+    enum vd_codec codec;
+    uint32_t rt_format;
+    uint32_t formats[VD_MAX_CAP_FORMATS];
+};
+
+/* I420 is what the decoders write: no copy. NV12 for clients that know nothing else. */
+static const struct avcodec_profile avcodec_profiles[] = {
+    {VAProfileH264ConstrainedBaseline,
+     VD_CODEC_H264,
+     VA_RT_FORMAT_YUV420,
+     {VA_FOURCC_I420, VA_FOURCC_NV12}},
+    {VAProfileH264Main, VD_CODEC_H264, VA_RT_FORMAT_YUV420, {VA_FOURCC_I420, VA_FOURCC_NV12}},
+    {VAProfileH264High, VD_CODEC_H264, VA_RT_FORMAT_YUV420, {VA_FOURCC_I420, VA_FOURCC_NV12}},
+};
+
+static const struct avcodec_codec *find_codec(enum vd_codec codec)
+{
+    for (size_t i = 0; i < sizeof(avcodec_codecs) / sizeof(avcodec_codecs[0]); i++) {
+        if (avcodec_codecs[i].codec == codec && avcodec_find_decoder(avcodec_codecs[i].id))
+            return &avcodec_codecs[i];
+    }
+    return NULL;
+}
+
+/* libavcodec's own messages are about guests' streams: details for who looks for them. */
+static void avcodec_log(void *avcl, int level, const char *format, va_list args)
+{
+    char line[512];
+    int prefix = 1;
+
+    if (level > AV_LOG_WARNING || !log_enabled(LOG_LEVEL_DEBUG))
+        return;
+    av_log_format_line(avcl, level, format, args, line, sizeof(line), &prefix);
+    line[strcspn(line, "\n")] = 0;
+    log_debug("libavcodec: %s", line);
+}
+
+static int avcodec_probe(const struct backend_options *options)
+{
+    (void)options;
+    av_log_set_callback(avcodec_log);
+    /* Tables that libavcodec builds on first use are then shared by all workers. */
+    return find_codec(VD_CODEC_H264) ? 0 : VD_ERR_UNSUPPORTED;
+}
+
+static uint32_t avcodec_caps(struct vd_cap *ret_caps, uint32_t room)
+{
+    uint32_t n = 0;
+
+    for (size_t i = 0; i < sizeof(avcodec_profiles) / sizeof(avcodec_profiles[0]); i++) {
+        const struct avcodec_profile *p = &avcodec_profiles[i];
+
+        if (n == room || !find_codec(p->codec))
+            continue;
+        ret_caps[n] = (struct vd_cap){
+            .profile = p->profile,
+            .entrypoint = VAEntrypointVLD,
+            .rt_formats = p->rt_format,
+            .min_width = 16,
+            .min_height = 16,
+            .max_width = VD_MAX_WIDTH,
+            .max_height = VD_MAX_HEIGHT,
+        };
+        for (uint32_t j = 0; j < VD_MAX_CAP_FORMATS && p->formats[j]; j++)
+            ret_caps[n].formats[ret_caps[n].format_count++] = p->formats[j];
+        n++;
+    }
+    return n;
+}
+
+static const struct bitstream_builder *avcodec_builder(enum vd_codec codec)
+{
+    const struct avcodec_codec *c = find_codec(codec);
+
+    return c ? c->builder : NULL;
+}
+
+static int thread_count(const struct backend_options *options)
+{
+    long n = options->threads ? options->threads : sysconf(_SC_NPROCESSORS_ONLN);
+
+    if (n < 1)
+        n = 1;
+    return n > AVCODEC_MAX_THREADS ? AVCODEC_MAX_THREADS : (int)n;
+}
+
+static void avcodec_context_destroy(void *context)
+{
+    struct avcodec_context *self = context;
+
+    avcodec_free_context(&self->decoder);
+    av_packet_free(&self->packet);
+    av_frame_free(&self->frame);
+    free(self);
+}
+
+static int avcodec_context_create(const struct backend_context_info *info, void **ret_context,
+                                  uint32_t *ret_flags)
+{
+    const struct avcodec_codec *codec = find_codec(info->codec);
+    struct avcodec_context *self;
+    int err = VD_ERR_MEMORY;
+
+    if (!codec)
+        return VD_ERR_UNSUPPORTED;
+    self = calloc(1, sizeof(*self));
+    if (!self)
+        return VD_ERR_MEMORY;
+    self->info = *info;
+    self->packet = av_packet_alloc();
+    self->frame = av_frame_alloc();
+    self->decoder = avcodec_alloc_context3(avcodec_find_decoder(codec->id));
+    if (!self->packet || !self->frame || !self->decoder)
+        goto fail;
+    self->decoder->opaque = self;
+    self->decoder->get_buffer2 = avcodec_frame_get;
+    self->decoder->apply_cropping = 0;
+    self->decoder->thread_count = thread_count(info->options);
+    self->decoder->thread_type = FF_THREAD_FRAME;
+#if LIBAVCODEC_VERSION_MAJOR < 60
+    /* Older versions route get_buffer2 through the sending thread otherwise. */
+    _Pragma("GCC diagnostic push")
+    _Pragma("GCC diagnostic ignored \"-Wdeprecated-declarations\"")
+    self->decoder->thread_safe_callbacks = 1;
+    _Pragma("GCC diagnostic pop")
+#endif
+    if (avcodec_open2(self->decoder, NULL, NULL) < 0) {
+        err = VD_ERR_UNSUPPORTED;
+        goto fail;
+    }
+    if (self->decoder->active_thread_type & FF_THREAD_FRAME)
+        self->delay = self->decoder->thread_count - 1;
+    *ret_flags = VD_CONTEXT_KICK;
+    *ret_context = self;
+    return 0;
+fail:
+    avcodec_context_destroy(self);
+    return err;
+}
+
+static struct backend_job **flight_at(struct avcodec_context *self, uint64_t number)
+{
+    return &self->in_flight[number % (2 * VD_MAX_IN_FLIGHT)];
+}
+
+/* Completes the oldest packet; `result` is what the decoder returned when it gave it back. */
+static void finish_oldest(struct avcodec_context *self, int result)
+{
+    struct backend_job **slot = flight_at(self, ++self->finished);
+    struct backend_job *job = *slot;
+
+    *slot = NULL;
+    if (!job)
+        return;
+    if (!job->status && avcodec_frame_damaged(job)) {
+        job->status = VD_ERR_DECODE;
+        job->errors = 1;
+    }
+    if (!job->status && result < 0)
+        job->status = VD_ERR_DECODE;
+    if (!job->status && !job->frame) {
+        /* A second field that came late: the decoder put it into the first one's frame. */
+        if (job->packet.flags & (BITSTREAM_TOP_FIELD | BITSTREAM_BOTTOM_FIELD))
+            job->backing = surface_current(job->surface);
+        if (!job->backing)
+            job->status = VD_ERR_DECODE;
+    }
+    avcodec_frame_finish(job);
+    if (job->pair) {
+        struct backend_job *first = job->pair;
+
+        first->status = job->status;
+        first->backing = job->backing ? pool_ref(job->backing) : NULL;
+        self->info.done(self->info.done_arg, first);
+    }
+    self->info.done(self->info.done_arg, job);
+}
+
+static void packet_release(void *opaque, uint8_t *data)
+{
+    struct block *block = opaque;
+
+    (void)data;
+    block_unref(&block);
+}
+
+/* Sends one packet (job NULL: without a picture) and completes what comes out of the pipeline. */
+static void send_packet(struct avcodec_context *self, struct backend_job *job, AVPacket *packet)
+{
+    int result, err;
+
+    packet->pts = (int64_t)++self->sent;
+    *flight_at(self, self->sent) = job;
+    result = avcodec_send_packet(self->decoder, packet);
+    av_packet_unref(packet);
+    /* Output frames are not wanted: the surfaces have the pictures already. */
+    do {
+        err = avcodec_receive_frame(self->decoder, self->frame);
+        av_frame_unref(self->frame);
+    } while (!err);
+    if (err != AVERROR(EAGAIN) && result >= 0)
+        result = err;
+    while (self->sent - self->finished > (uint64_t)self->delay)
+        finish_oldest(self, result);
+}
+
+static void send_job(struct avcodec_context *self, struct backend_job *job)
+{
+    AVPacket *packet = self->packet;
+
+    packet->buf = av_buffer_create(job->block->bytes, job->block->room, packet_release,
+                                   block_ref(job->block), AV_BUFFER_FLAG_READONLY);
+    if (!packet->buf) {
+        struct block *extra = job->block;
+
+        block_unref(&extra);
+        job->status = VD_ERR_MEMORY;
+    } else {
+        packet->data = job->packet.data;
+        packet->size = (int)job->packet.size;
+        if (job->packet.flags & BITSTREAM_KEY)
+            packet->flags |= AV_PKT_FLAG_KEY;
+    }
+    send_packet(self, job, packet);
+}
+
+static void push_out(struct avcodec_context *self)
+{
+    const struct avcodec_codec *codec = find_codec(self->info.codec);
+    uint64_t target = self->sent;
+
+    while (self->finished < target) {
+        AVPacket *packet = self->packet;
+
+        /* libavcodec copies packets that own no memory. */
+        packet->data = (uint8_t *)(uintptr_t)codec->no_op;
+        packet->size = (int)codec->no_op_size;
+        send_packet(self, NULL, packet);
+    }
+}
+
+static void send_held(struct avcodec_context *self)
+{
+    struct backend_job *job = self->held;
+
+    self->held = NULL;
+    if (job)
+        send_job(self, job);
+}
+
+/*
+ * The second field of the held frame: both leave as one packet under the second job, the first
+ * job completes right before it with the same result.
+ */
+static bool join_fields(struct avcodec_context *self, struct backend_job *second)
+{
+    const uint32_t both = BITSTREAM_TOP_FIELD | BITSTREAM_BOTTOM_FIELD;
+    struct backend_job *first = self->held;
+    AVPacket *packet = self->packet;
+
+    if (!first || second->refused || second->surface != first->surface ||
+        ((first->packet.flags ^ second->packet.flags) & both) != both)
+        return false;
+    if (av_new_packet(packet, (int)(first->packet.size + second->packet.size)) < 0)
+        return false;
+    memcpy(packet->data, first->packet.data, first->packet.size);
+    memcpy(packet->data + first->packet.size, second->packet.data, second->packet.size);
+    self->held = NULL;
+    second->pair = first;
+    send_packet(self, second, packet);
+    return true;
+}
+
+static void avcodec_submit(void *context, struct backend_job *job)
+{
+    struct avcodec_context *self = context;
+
+    if (self->held && join_fields(self, job))
+        return;
+    send_held(self);
+    if (job->refused) {
+        push_out(self);
+        job->status = job->refused;
+        self->info.done(self->info.done_arg, job);
+        return;
+    }
+    if (job->flags & VD_SUBMIT_FIXED) {
+        /* Its memory is seen elsewhere and cannot be renamed: wait for those who read it. */
+        push_out(self);
+    }
+    if (job->packet.flags & (BITSTREAM_TOP_FIELD | BITSTREAM_BOTTOM_FIELD)) {
+        self->held = job;
+        return;
+    }
+    send_job(self, job);
+}
+
+static void avcodec_flush(void *context)
+{
+    struct avcodec_context *self = context;
+
+    send_held(self);
+    push_out(self);
+}
+
+const struct backend backend_avcodec = {
+    .name = "avcodec",
+    .probe = avcodec_probe,
+    .caps = avcodec_caps,
+    .builder = avcodec_builder,
+    .context_create = avcodec_context_create,
+    .submit = avcodec_submit,
+    .flush = avcodec_flush,
+    .context_destroy = avcodec_context_destroy,
+};

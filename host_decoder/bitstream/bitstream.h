@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VIADUCT_BITSTREAM_H
+#define VIADUCT_BITSTREAM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * From VA parameter buffers to a legal bitstream: what a builder gets and what it gives.
+ *
+ * VA-API carries slices and parsed header fields but no parameter sets. A builder, one file a
+ * codec, writes the missing headers so that any decoder can take the picture.
+ *
+ * Everything a builder sees is private memory of the host that has passed the checks of the
+ * dispatcher (wire/va_picture.c): structs have their full size, counts are within the limits of
+ * va_structs.def, slices lie inside their data. The values of single fields are still the
+ * guest's: a builder must cope with any of them and may refuse the picture, but must not read or
+ * write outside what it was given.
+ */
+
+/* Bytes that the dispatcher leaves free in front of every slice, for a start code. */
+#define BITSTREAM_SLICE_GAP 4
+/* Bytes that the dispatcher leaves free in front of the first gap, for parameter sets. */
+#define BITSTREAM_HEAD_ROOM 8192
+/* Zero bytes that follow the last slice (libavcodec reads past the end). */
+#define BITSTREAM_TAIL_ROOM 64
+
+/* Parameter buffers that a picture has at most once. */
+enum va_param {
+    VA_PARAM_PICTURE,
+    VA_PARAM_IQ_MATRIX,
+    VA_PARAM_HUFFMAN,
+    VA_PARAM_PROBABILITY,
+    VA_PARAM_COUNT,
+};
+
+/*
+ * One slice. `param` is the codec's VASliceParameterBuffer*, `data` its `size` bytes.
+ * The slices of a picture lie in one block: slice 0 starts BITSTREAM_SLICE_GAP bytes after the
+ * head room, slice i + 1 starts BITSTREAM_SLICE_GAP bytes after the end of slice i.
+ */
+struct va_slice {
+    const void *param;
+    uint8_t *data;
+    uint32_t size;
+};
+
+struct va_picture {
+    int profile;                       /* VAProfile of the context */
+    uint32_t width, height;            /* of the context, pixels */
+    const void *param[VA_PARAM_COUNT]; /* the codec's struct, or NULL where the app sent none */
+    struct va_slice *slices;
+    uint32_t slice_count;
+    /* BITSTREAM_HEAD_ROOM writable bytes; they end where the gap of slice 0 starts. */
+    uint8_t *head;
+};
+
+enum bitstream_flags {
+    BITSTREAM_KEY = 1 << 0,          /* decoding can start here */
+    BITSTREAM_TOP_FIELD = 1 << 1,    /* a single field: a second one may follow */
+    BITSTREAM_BOTTOM_FIELD = 1 << 2,
+};
+
+/* The result lies inside the block the picture came in (headers were put into head and gaps). */
+struct bitstream_packet {
+    uint8_t *data;
+    size_t size;
+    uint32_t flags;        /* enum bitstream_flags */
+    uint32_t coded_width;  /* pixels the decoder will ask memory for */
+    uint32_t coded_height;
+};
+
+/*
+ * A codec's builder. `state` is `state_size` zeroed bytes a context, passed back each time.
+ */
+struct bitstream_builder {
+    const char *name;
+    size_t state_size;
+    /*
+     * Writes the headers of one picture. 0, or a negative VD_ERR_* and no packet: the picture is
+     * lost and the app is told, the context goes on.
+     */
+    int (*build)(void *state, const struct va_picture *picture, struct bitstream_packet *ret_packet);
+    /* The next picture does not continue the stream (seek): forget what was learned. Optional. */
+    void (*reset)(void *state);
+};
+
+extern const struct bitstream_builder bitstream_h264;
+
+#endif

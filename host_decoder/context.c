@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: MIT */
+#include "context.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <transport/fence.h>
+#include <viaduct/errors.h>
+
+struct context {
+    struct context_setup setup;
+    const struct bitstream_builder *builder;
+    void *builder_state;
+    void *decoder;
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    /* Numbers of jobs, from 1: queued <= submitted to the decoder <= complete. */
+    uint64_t queued, taken;
+    uint64_t complete; /* jobs complete in this order, so this is a count, too */
+    bool kicked, quit;
+    struct backend_job jobs[VD_MAX_IN_FLIGHT];
+};
+
+static struct backend_job *job_at(struct context *context, uint64_t number)
+{
+    return &context->jobs[number % VD_MAX_IN_FLIGHT];
+}
+
+/* backend_context_info.done: publishes one picture. Context's thread. */
+static void job_done(void *arg, struct backend_job *job)
+{
+    struct context *context = arg;
+    struct vd_context_slot *slot =
+        &context->setup.arena->status->contexts[VD_SLOT(context->setup.id)];
+    uint32_t count;
+
+    surface_complete(job->surface, job->sequence, job->backing, job->status, job->errors);
+    if (!job->status)
+        stats_add(&context->setup.stats->decoded, 1);
+    else if (job->backing)
+        stats_add(&context->setup.stats->concealed, 1);
+    else
+        stats_add(&context->setup.stats->failed, 1);
+    pool_unref(&job->backing);
+    surface_unref(&job->surface);
+    block_unref(&job->block);
+    pthread_mutex_lock(&context->lock);
+    context->complete++;
+    count = (uint32_t)context->complete;
+    pthread_mutex_unlock(&context->lock);
+    fence_signal(&slot->done, &slot->waiters, count);
+}
+
+static void *context_run(void *arg)
+{
+    struct context *context = arg;
+    const struct backend *backend = context->setup.backend;
+
+    pthread_mutex_lock(&context->lock);
+    while (!context->quit) {
+        if (context->taken < context->queued) {
+            struct backend_job *job = job_at(context, ++context->taken);
+
+            pthread_mutex_unlock(&context->lock);
+            backend->submit(context->decoder, job);
+            pthread_mutex_lock(&context->lock);
+        } else if (context->kicked) {
+            context->kicked = false;
+            pthread_mutex_unlock(&context->lock);
+            backend->flush(context->decoder);
+            pthread_mutex_lock(&context->lock);
+        } else {
+            pthread_cond_wait(&context->wake, &context->lock);
+        }
+    }
+    pthread_mutex_unlock(&context->lock);
+    return NULL;
+}
+
+int context_create(const struct context_setup *setup, struct context **ret_context,
+                   uint32_t *ret_flags)
+{
+    struct context *context = calloc(1, sizeof(*context));
+    int err = VD_ERR_MEMORY;
+
+    if (!context)
+        return VD_ERR_MEMORY;
+    context->setup = *setup;
+    context->setup.info.done = job_done;
+    context->setup.info.done_arg = context;
+    if (setup->backend->builder) {
+        context->builder = setup->backend->builder(setup->info.codec);
+        if (context->builder)
+            context->builder_state = calloc(1, context->builder->state_size);
+        if (!context->builder_state)
+            goto fail;
+    }
+    setup->arena->status->contexts[VD_SLOT(setup->id)].done = 0;
+    err = setup->backend->context_create(&context->setup.info, &context->decoder, ret_flags);
+    if (err)
+        goto fail;
+    pthread_mutex_init(&context->lock, NULL);
+    pthread_cond_init(&context->wake, NULL);
+    if (pthread_create(&context->thread, NULL, context_run, context)) {
+        err = VD_ERR_MEMORY;
+        goto fail_thread;
+    }
+    *ret_context = context;
+    return 0;
+fail_thread:
+    pthread_cond_destroy(&context->wake);
+    pthread_mutex_destroy(&context->lock);
+    setup->backend->context_destroy(context->decoder);
+fail:
+    free(context->builder_state);
+    free(context);
+    return err;
+}
+
+void context_destroy(struct context *context)
+{
+    if (!context)
+        return;
+    pthread_mutex_lock(&context->lock);
+    context->quit = true;
+    pthread_cond_signal(&context->wake);
+    pthread_mutex_unlock(&context->lock);
+    pthread_join(context->thread, NULL);
+    context->setup.backend->context_destroy(context->decoder);
+    for (uint64_t n = context->complete + 1; n <= context->queued; n++) {
+        struct backend_job *job = job_at(context, n);
+
+        pool_unref(&job->backing);
+        surface_unref(&job->surface);
+        block_unref(&job->block);
+    }
+    pthread_cond_destroy(&context->wake);
+    pthread_mutex_destroy(&context->lock);
+    free(context->builder_state);
+    free(context);
+}
+
+uint32_t context_id(const struct context *context)
+{
+    return context->setup.id;
+}
+
+enum vd_codec context_codec(const struct context *context)
+{
+    return context->setup.info.codec;
+}
+
+int context_submit(struct context *context, struct surface *surface, uint32_t sequence,
+                   uint32_t flags, struct block *block, const struct va_picture *picture,
+                   int refused)
+{
+    struct bitstream_packet packet = {0};
+    struct backend_job *job;
+    uint64_t in_flight;
+
+    pthread_mutex_lock(&context->lock);
+    in_flight = context->queued - context->complete;
+    pthread_mutex_unlock(&context->lock);
+    if (in_flight >= VD_MAX_IN_FLIGHT)
+        return VD_ERR_PROTOCOL;
+    if (!refused && context->builder) {
+        struct va_picture p = *picture;
+
+        p.profile = (int)context->setup.info.profile;
+        p.width = context->setup.info.width;
+        p.height = context->setup.info.height;
+        refused = context->builder->build(context->builder_state, &p, &packet);
+    }
+    pthread_mutex_lock(&context->lock);
+    job = job_at(context, context->queued + 1);
+    *job = (struct backend_job){
+        .surface = surface,
+        .sequence = sequence,
+        .flags = flags,
+        .number = context->queued + 1,
+        .refused = refused,
+        .block = block,
+        .packet = packet,
+    };
+    context->queued++;
+    pthread_cond_signal(&context->wake);
+    pthread_mutex_unlock(&context->lock);
+    return 0;
+}
+
+void context_kick(struct context *context)
+{
+    pthread_mutex_lock(&context->lock);
+    context->kicked = true;
+    pthread_cond_signal(&context->wake);
+    pthread_mutex_unlock(&context->lock);
+}

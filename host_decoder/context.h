@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef HOST_CONTEXT_H
+#define HOST_CONTEXT_H
+
+#include <stdint.h>
+
+#include "backend.h"
+#include "stats.h"
+
+/*
+ * A context: one decoder session and the thread it runs on. The session's dispatcher puts
+ * pictures into a ring of fixed size and never waits for a decoder; completion goes straight to
+ * the status page.
+ */
+struct context;
+
+struct context_setup {
+    uint32_t id;
+    struct arena *arena;
+    const struct backend *backend;
+    struct backend_context_info info; /* done, done_arg are filled in here */
+    struct stats_counters *stats;
+};
+
+/* Opens the decoder and starts the thread. */
+int context_create(const struct context_setup *setup, struct context **ret_context,
+                   uint32_t *ret_flags);
+/* Stops the thread after the picture it is at; pictures not complete are given up. */
+void context_destroy(struct context *context);
+uint32_t context_id(const struct context *context);
+enum vd_codec context_codec(const struct context *context);
+/*
+ * Queues a picture. References of surface and block are taken over. `refused`: an error the
+ * dispatcher found; the picture only passes through to keep the order. -VD_ERR_PROTOCOL if the
+ * client has more than VD_MAX_IN_FLIGHT pictures in flight (nothing is taken then).
+ */
+int context_submit(struct context *context, struct surface *surface, uint32_t sequence,
+                   uint32_t flags, struct block *block, const struct va_picture *picture,
+                   int refused);
+/* The client waits: finish what was queued. */
+void context_kick(struct context *context);
+
+#endif

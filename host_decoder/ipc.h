@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef HOST_IPC_H
+#define HOST_IPC_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "session.h"
+#include "stats.h"
+
+/*
+ * Between the listener and the nursery, the process that has the codecs loaded and forks one
+ * worker a client. Both are Viaduct's own and trust each other; a SOCK_SEQPACKET pair, one struct
+ * a message.
+ */
+
+/* Listener to nursery, with two descriptors: the client's socket and its stats page. */
+struct ipc_client {
+    uint32_t slot; /* the listener's number for this client */
+    uint32_t zero;
+};
+
+/* Nursery to listener. */
+enum ipc_event_kind {
+    IPC_READY,   /* the nursery can serve; `text` names the back end */
+    IPC_STARTED, /* slot, pid */
+    IPC_ENDED,   /* slot, pid, status as of waitpid */
+    IPC_FAILED,  /* nothing can be served; `text` says why */
+};
+
+struct ipc_event {
+    uint32_t kind;
+    uint32_t slot;
+    int32_t pid;
+    int32_t status;
+    char text[128];
+};
+
+/* The descriptor the nursery finds its end of the pair on. */
+#define IPC_FD 3
+
+/* Sends one message with up to 2 descriptors. 0 or -VD_ERR_GONE. */
+int ipc_send(int fd, const void *bytes, size_t size, const int *fds, int fd_count);
+/*
+ * Receives one message of exactly `size` bytes; descriptors not sent are -1. 0, -VD_ERR_GONE, or
+ * -VD_ERR_TIMEOUT if nothing is there.
+ */
+int ipc_recv(int fd, void *bytes, size_t size, int *ret_fds, int fd_count);
+
+#endif

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <viaduct/errors.h>
+#include <wire/log.h>
+#include <wire/trace.h>
+
+#include "config.h"
+#include "ipc.h"
+#include "sandbox.h"
+
+/*
+ * viaduct-worker: started by viaductd, never by hand. It loads the back end once (the nursery)
+ * and forks one sandboxed worker a client, which shares those pages and starts in a millisecond.
+ * It never reads a byte of a client.
+ */
+
+struct nursery {
+    const struct backend *backend;
+    struct backend_options options;
+    struct session_limits limits;
+    pid_t pids[VD_MAX_STATS_CLIENTS]; /* by the listener's slot */
+};
+
+/* Memory a worker may have beside the arena: decoders' tables and bitstreams. */
+#define NURSERY_WORKER_MEMORY (6ull << 30)
+
+static int worker_ready(void *arg)
+{
+    const struct nursery *n = arg;
+    uint64_t arena = sizeof(struct vd_status_page) + VD_UPLOAD_BYTES + n->limits.bytes;
+
+    trace_open();
+    return sandbox_enter(arena + NURSERY_WORKER_MEMORY);
+}
+
+/* The worker's whole life; never returns. */
+static void worker_run(struct nursery *n, int client, int stats_fd)
+{
+    struct stats_counters *stats;
+    struct channel *channel;
+    sigset_t none;
+    int err;
+
+    prctl(PR_SET_NAME, "viaduct-client");
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    signal(SIGINT, SIG_IGN);
+    signal(SIGPIPE, SIG_IGN);
+    stats = mmap(NULL, sizeof(*stats), PROT_READ | PROT_WRITE, MAP_SHARED, stats_fd, 0);
+    close(stats_fd);
+    if (stats == MAP_FAILED || unix_create(client, &channel))
+        _exit(1);
+    err = session_serve(channel, n->backend, &n->options, &n->limits, stats, worker_ready, n);
+    channel_destroy(&channel);
+    _exit(err ? 2 : 0);
+}
+
+static void nursery_client(struct nursery *n, const struct ipc_client *request, int client,
+                           int stats_fd)
+{
+    struct ipc_event event = {.kind = IPC_STARTED, .slot = request->slot};
+    pid_t pid = fork();
+
+    if (!pid) {
+        close(IPC_FD);
+        worker_run(n, client, stats_fd);
+    }
+    if (pid < 0) {
+        log_error("cannot start a worker: %s", strerror(errno));
+        event.kind = IPC_ENDED;
+        event.status = 1 << 8;
+    } else {
+        n->pids[request->slot] = pid;
+        event.pid = pid;
+    }
+    ipc_send(IPC_FD, &event, sizeof(event), NULL, 0);
+}
+
+static void nursery_reap(struct nursery *n)
+{
+    int status;
+    pid_t pid;
+
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        for (uint32_t i = 0; i < VD_MAX_STATS_CLIENTS; i++) {
+            struct ipc_event event = {
+                .kind = IPC_ENDED, .slot = i, .pid = pid, .status = status};
+
+            if (n->pids[i] != pid)
+                continue;
+            n->pids[i] = 0;
+            if (WIFSIGNALED(status))
+                log_warn("worker %d was killed by signal %d; its client gets errors, others do not",
+                         (int)pid, WTERMSIG(status));
+            ipc_send(IPC_FD, &event, sizeof(event), NULL, 0);
+        }
+    }
+}
+
+/* Until the listener goes away. */
+static void nursery_loop(struct nursery *n, int signals)
+{
+    for (;;) {
+        struct pollfd p[2] = {{.fd = IPC_FD, .events = POLLIN}, {.fd = signals, .events = POLLIN}};
+
+        if (poll(p, 2, -1) < 0 && errno != EINTR)
+            return;
+        if (p[1].revents) {
+            struct signalfd_siginfo info;
+
+            if (read(signals, &info, sizeof(info)) == sizeof(info) &&
+                info.ssi_signo != SIGCHLD)
+                return;
+            nursery_reap(n);
+        }
+        if (p[0].revents) {
+            struct ipc_client request;
+            int fds[2];
+            int err = ipc_recv(IPC_FD, &request, sizeof(request), fds, 2);
+
+            if (err == VD_ERR_GONE)
+                return;
+            if (!err && request.slot < VD_MAX_STATS_CLIENTS && fds[0] >= 0 && fds[1] >= 0)
+                nursery_client(n, &request, fds[0], fds[1]);
+            for (int i = 0; i < 2 && !err; i++) {
+                if (fds[i] >= 0)
+                    close(fds[i]);
+            }
+        }
+    }
+}
+
+static void nursery_stop(struct nursery *n)
+{
+    for (uint32_t i = 0; i < VD_MAX_STATS_CLIENTS; i++) {
+        if (n->pids[i])
+            kill(n->pids[i], SIGKILL);
+    }
+    while (waitpid(-1, NULL, 0) > 0)
+        ;
+}
+
+int main(int argc, char **argv)
+{
+    static struct nursery n;
+    struct ipc_event event = {.kind = IPC_READY};
+    sigset_t set;
+    int signals;
+
+    log_set_name("viaductd");
+    if (argc != 6) {
+        fprintf(stderr, "viaduct-worker is started by viaductd, not by hand\n");
+        return 2;
+    }
+    n.options.threads = atoi(argv[2]);
+    n.limits.contexts = (uint32_t)strtoul(argv[3], NULL, 10);
+    n.limits.surfaces = (uint32_t)strtoul(argv[4], NULL, 10);
+    n.limits.bytes = strtoull(argv[5], NULL, 10);
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    sigemptyset(&set);
+    sigaddset(&set, SIGCHLD);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    n.backend = backend_find(argv[1][0] ? argv[1] : NULL, &n.options);
+    if (!n.backend || signals < 0) {
+        event.kind = IPC_FAILED;
+        snprintf(event.text, sizeof(event.text), "back end %s cannot serve on this machine",
+                 argv[1][0] ? argv[1] : "(any)");
+    } else {
+        snprintf(event.text, sizeof(event.text), "%s", n.backend->name);
+    }
+    if (ipc_send(IPC_FD, &event, sizeof(event), NULL, 0) || event.kind == IPC_FAILED)
+        return 1;
+    nursery_loop(&n, signals);
+    nursery_stop(&n);
+    return 0;
+}

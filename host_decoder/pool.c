@@ -1,0 +1,393 @@
+/* SPDX-License-Identifier: MIT */
+#include "pool.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <transport/fence.h>
+#include <viaduct/errors.h>
+
+/* Large frames start on huge pages, small ones on pages. */
+#define POOL_HUGE (2ull << 20)
+
+struct range {
+    uint64_t offset, size;
+};
+
+struct pool {
+    pthread_mutex_t lock;
+    struct arena *arena;
+    uint64_t max_bytes, bytes;
+    struct backing *backings[VD_MAX_BACKINGS];
+    uint32_t count; /* entries of backings ever used */
+    /* Free ranges of the frame zone, sorted by offset, never adjacent. */
+    struct range *ranges;
+    size_t range_count, range_room;
+};
+
+int pool_create(struct arena *arena, uint64_t max_bytes, struct pool **ret_pool)
+{
+    struct pool *pool = calloc(1, sizeof(*pool));
+
+    if (!pool)
+        return VD_ERR_MEMORY;
+    pool->range_room = 16;
+    pool->ranges = calloc(pool->range_room, sizeof(*pool->ranges));
+    if (!pool->ranges) {
+        free(pool);
+        return VD_ERR_MEMORY;
+    }
+    pthread_mutex_init(&pool->lock, NULL);
+    pool->arena = arena;
+    pool->max_bytes = max_bytes < arena->frame_size ? max_bytes : arena->frame_size;
+    pool->ranges[0] = (struct range){arena->frame_offset, arena->frame_size};
+    pool->range_count = 1;
+    *ret_pool = pool;
+    return 0;
+}
+
+void pool_destroy(struct pool *pool)
+{
+    if (!pool)
+        return;
+    for (uint32_t i = 0; i < pool->count; i++) {
+        if (pool->backings[i])
+            free(pool->backings[i]->side);
+        free(pool->backings[i]);
+    }
+    free(pool->ranges);
+    pthread_mutex_destroy(&pool->lock);
+    free(pool);
+}
+
+uint64_t pool_bytes(struct pool *pool)
+{
+    uint64_t bytes;
+
+    pthread_mutex_lock(&pool->lock);
+    bytes = pool->bytes;
+    pthread_mutex_unlock(&pool->lock);
+    return bytes;
+}
+
+/* First fit. The lock is held here and below in all static functions. */
+static int range_take(struct pool *pool, uint64_t size, uint64_t *ret_offset)
+{
+    uint64_t align = size >= POOL_HUGE ? POOL_HUGE : 4096;
+
+    for (size_t i = 0; i < pool->range_count; i++) {
+        struct range *r = &pool->ranges[i];
+        uint64_t start = (r->offset + align - 1) / align * align;
+        uint64_t skip = start - r->offset;
+        uint64_t behind;
+
+        if (skip > r->size || size > r->size - skip)
+            continue;
+        behind = r->size - skip - size;
+        if (skip && behind) {
+            if (pool->range_count == pool->range_room) {
+                struct range *grown =
+                    realloc(pool->ranges, 2 * pool->range_room * sizeof(*grown));
+
+                if (!grown)
+                    return VD_ERR_MEMORY;
+                pool->ranges = grown;
+                pool->range_room *= 2;
+                r = &pool->ranges[i];
+            }
+            memmove(r + 2, r + 1, (pool->range_count - i - 1) * sizeof(*r));
+            r[1] = (struct range){start + size, behind};
+            r->size = skip;
+            pool->range_count++;
+        } else if (skip) {
+            r->size = skip;
+        } else if (behind) {
+            *r = (struct range){start + size, behind};
+        } else {
+            memmove(r, r + 1, (pool->range_count - i - 1) * sizeof(*r));
+            pool->range_count--;
+        }
+        *ret_offset = start;
+        return 0;
+    }
+    return VD_ERR_LIMIT;
+}
+
+static void range_give(struct pool *pool, uint64_t offset, uint64_t size)
+{
+    size_t i = 0;
+    struct range *r;
+
+    while (i < pool->range_count && pool->ranges[i].offset < offset)
+        i++;
+    r = &pool->ranges[i];
+    if (i > 0 && r[-1].offset + r[-1].size == offset) {
+        r[-1].size += size;
+        if (i < pool->range_count && r[-1].offset + r[-1].size == r->offset) {
+            r[-1].size += r->size;
+            memmove(r, r + 1, (pool->range_count - i - 1) * sizeof(*r));
+            pool->range_count--;
+        }
+        return;
+    }
+    if (i < pool->range_count && offset + size == r->offset) {
+        r->offset = offset;
+        r->size += size;
+        return;
+    }
+    if (pool->range_count == pool->range_room) {
+        struct range *grown = realloc(pool->ranges, 2 * pool->range_room * sizeof(*grown));
+
+        if (!grown)
+            return; /* this piece of the zone stays unused until the client ends */
+        pool->ranges = grown;
+        pool->range_room *= 2;
+        r = &pool->ranges[i];
+    }
+    memmove(r + 1, r, (pool->range_count - i) * sizeof(*r));
+    *r = (struct range){offset, size};
+    pool->range_count++;
+}
+
+static bool backing_free(const struct pool *pool, const struct backing *b)
+{
+    return b->used && !b->refs &&
+           !__atomic_load_n(&pool->arena->status->backings[b->index].pins, __ATOMIC_ACQUIRE);
+}
+
+static void backing_drop(struct pool *pool, struct backing *b)
+{
+    arena_discard(pool->arena, b->offset, b->size);
+    range_give(pool, b->offset, b->size);
+    pool->bytes -= b->size;
+    free(b->side);
+    b->side = NULL;
+    b->side_size = 0;
+    b->used = false;
+}
+
+static void trim_locked(struct pool *pool)
+{
+    for (uint32_t i = 0; i < pool->count; i++) {
+        if (backing_free(pool, pool->backings[i]))
+            backing_drop(pool, pool->backings[i]);
+    }
+}
+
+void pool_trim(struct pool *pool)
+{
+    pthread_mutex_lock(&pool->lock);
+    trim_locked(pool);
+    pthread_mutex_unlock(&pool->lock);
+}
+
+static int backing_make(struct pool *pool, uint64_t size, struct backing **ret_backing)
+{
+    struct backing *b = NULL;
+    uint32_t i;
+    int err;
+
+    if (size > pool->max_bytes - pool->bytes) {
+        trim_locked(pool);
+        if (size > pool->max_bytes - pool->bytes)
+            return VD_ERR_LIMIT;
+    }
+    for (i = 0; i < pool->count && pool->backings[i]->used; i++)
+        ;
+    if (i == VD_MAX_BACKINGS)
+        return VD_ERR_LIMIT;
+    if (i == pool->count) {
+        b = calloc(1, sizeof(*b));
+        if (!b)
+            return VD_ERR_MEMORY;
+        pool->backings[pool->count++] = b;
+    }
+    b = pool->backings[i];
+    err = range_take(pool, size, &b->offset);
+    if (err)
+        return err;
+    b->pool = pool;
+    b->index = i;
+    b->size = size;
+    b->bytes = pool->arena->base + b->offset;
+    b->refs = 0;
+    b->used = true;
+    pool->bytes += size;
+    pool->arena->status->backings[i].offset = b->offset;
+    *ret_backing = b;
+    return 0;
+}
+
+static int get_locked(struct surface *surface, struct backing **ret_backing)
+{
+    struct pool *pool = surface->pool;
+    int err;
+
+    for (uint32_t i = 0; i < pool->count; i++) {
+        struct backing *b = pool->backings[i];
+
+        if (b->used && b->size == surface->layout.size && backing_free(pool, b)) {
+            b->refs = 1;
+            *ret_backing = b;
+            return 0;
+        }
+    }
+    err = backing_make(pool, surface->layout.size, ret_backing);
+    if (!err)
+        (*ret_backing)->refs = 1;
+    return err;
+}
+
+int pool_get(struct surface *surface, struct backing **ret_backing)
+{
+    int err;
+
+    pthread_mutex_lock(&surface->pool->lock);
+    err = get_locked(surface, ret_backing);
+    pthread_mutex_unlock(&surface->pool->lock);
+    return err;
+}
+
+struct backing *pool_ref(struct backing *backing)
+{
+    pthread_mutex_lock(&backing->pool->lock);
+    backing->refs++;
+    pthread_mutex_unlock(&backing->pool->lock);
+    return backing;
+}
+
+void pool_unref(struct backing **ref)
+{
+    struct backing *backing = *ref;
+
+    *ref = NULL;
+    if (!backing)
+        return;
+    pthread_mutex_lock(&backing->pool->lock);
+    backing->refs--;
+    pthread_mutex_unlock(&backing->pool->lock);
+}
+
+int surface_create(struct pool *pool, uint32_t id, const struct format_info *format,
+                   uint32_t width, uint32_t height, struct surface **ret_surface)
+{
+    struct vd_surface_slot *slot = &pool->arena->status->surfaces[VD_SLOT(id)];
+    struct surface *surface = calloc(1, sizeof(*surface));
+    int err;
+
+    if (!surface)
+        return VD_ERR_MEMORY;
+    err = format_layout(format, width, height, &surface->layout);
+    if (err) {
+        free(surface);
+        return err;
+    }
+    surface->pool = pool;
+    surface->id = id;
+    surface->format = format;
+    surface->width = width;
+    surface->height = height;
+    surface->refs = 1;
+    slot->status = 0;
+    slot->errors = 0;
+    slot->backing = VD_NO_BACKING;
+    __atomic_store_n(&slot->done, 0, __ATOMIC_RELEASE);
+    *ret_surface = surface;
+    return 0;
+}
+
+struct surface *surface_ref(struct surface *surface)
+{
+    pthread_mutex_lock(&surface->pool->lock);
+    surface->refs++;
+    pthread_mutex_unlock(&surface->pool->lock);
+    return surface;
+}
+
+void surface_unref(struct surface **ref)
+{
+    struct surface *surface = *ref;
+    int refs;
+
+    *ref = NULL;
+    if (!surface)
+        return;
+    pthread_mutex_lock(&surface->pool->lock);
+    refs = --surface->refs;
+    if (!refs && surface->current)
+        surface->current->refs--;
+    pthread_mutex_unlock(&surface->pool->lock);
+    if (!refs)
+        free(surface);
+}
+
+void surface_retire(struct surface *surface)
+{
+    pthread_mutex_lock(&surface->pool->lock);
+    surface->destroyed = true;
+    pthread_mutex_unlock(&surface->pool->lock);
+}
+
+/* Binds a backing (reference taken) and tells the guest where it is. */
+static void bind_locked(struct surface *surface, struct backing *backing)
+{
+    struct pool *pool = surface->pool;
+
+    if (backing != surface->current) {
+        backing->refs++;
+        if (surface->current)
+            surface->current->refs--;
+        surface->current = backing;
+    }
+    if (!surface->destroyed)
+        pool->arena->status->surfaces[VD_SLOT(surface->id)].backing = backing->index;
+}
+
+int surface_back(struct surface *surface, uint32_t *ret_index)
+{
+    struct backing *backing;
+    int err = 0;
+
+    pthread_mutex_lock(&surface->pool->lock);
+    if (!surface->current) {
+        err = get_locked(surface, &backing);
+        if (!err) {
+            /* Recycled memory holds an older picture of this client. */
+            arena_discard(surface->pool->arena, backing->offset, backing->size);
+            bind_locked(surface, backing);
+            backing->refs--;
+        }
+    }
+    if (!err)
+        *ret_index = surface->current->index;
+    pthread_mutex_unlock(&surface->pool->lock);
+    return err;
+}
+
+struct backing *surface_current(struct surface *surface)
+{
+    struct backing *backing;
+
+    pthread_mutex_lock(&surface->pool->lock);
+    backing = surface->current;
+    if (backing)
+        backing->refs++;
+    pthread_mutex_unlock(&surface->pool->lock);
+    return backing;
+}
+
+void surface_complete(struct surface *surface, uint32_t sequence, struct backing *backing,
+                      int status, uint32_t errors)
+{
+    struct vd_surface_slot *slot =
+        &surface->pool->arena->status->surfaces[VD_SLOT(surface->id)];
+
+    pthread_mutex_lock(&surface->pool->lock);
+    if (backing)
+        bind_locked(surface, backing);
+    if (!surface->destroyed) {
+        slot->status = (uint32_t)-status;
+        slot->errors = errors;
+        fence_signal(&slot->done, &slot->waiters, sequence);
+    }
+    pthread_mutex_unlock(&surface->pool->lock);
+}

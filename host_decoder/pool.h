@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef HOST_POOL_H
+#define HOST_POOL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <transport/arena.h>
+#include <wire/format.h>
+
+/*
+ * Frame memory of one client and the surfaces that name it.
+ *
+ * A surface is a handle; its pixels lie in a backing, a piece of the arena's frame zone. Each
+ * picture gets a fresh backing, so that a decoder that still reads an older picture (a reference
+ * in another thread) never sees it overwritten; the surface is bound to the new backing when the
+ * picture is complete. Backings are recycled when no surface, no decoder and no mapping of the
+ * guest (the pins of the status page) holds them.
+ *
+ * Any thread; one lock a client. The status page is only written here.
+ */
+struct pool;
+
+struct backing {
+    struct pool *pool;
+    uint32_t index;  /* into the status page */
+    uint64_t offset; /* in the arena */
+    uint64_t size;
+    uint8_t *bytes;
+    int refs;        /* under the pool's lock; 0: free for reuse unless pinned */
+    bool used;       /* this entry of the table exists */
+    void *side;      /* private memory of the back end, freed with free(); NULL if none */
+    size_t side_size;
+};
+
+struct surface {
+    struct pool *pool;
+    uint32_t id;
+    const struct format_info *format;
+    struct format_layout layout;
+    uint32_t width, height;
+    int refs;                /* under the lock */
+    bool destroyed;          /* the guest is done with it; its slot may be another surface's */
+    struct backing *current; /* of the last complete picture, NULL before */
+    uint32_t sequence;       /* last submitted */
+};
+
+/* `max_bytes`: frame memory this client may have. 0 or -VD_ERR_MEMORY. */
+int pool_create(struct arena *arena, uint64_t max_bytes, struct pool **ret_pool);
+/* All surfaces and backings must have been released. NULL is fine. */
+void pool_destroy(struct pool *pool);
+/* Bytes of frame memory that exist now. */
+uint64_t pool_bytes(struct pool *pool);
+
+/* A backing for a surface, with one reference. -VD_ERR_LIMIT, -VD_ERR_MEMORY. */
+int pool_get(struct surface *surface, struct backing **ret_backing);
+struct backing *pool_ref(struct backing *backing);
+/* Drops a reference and clears the pointer; NULL is fine. */
+void pool_unref(struct backing **backing);
+/* Gives memory nobody uses back to the system. */
+void pool_trim(struct pool *pool);
+
+/* A surface with one reference, its slot in the status page reset. */
+int surface_create(struct pool *pool, uint32_t id, const struct format_info *format,
+                   uint32_t width, uint32_t height, struct surface **ret_surface);
+struct surface *surface_ref(struct surface *surface);
+void surface_unref(struct surface **surface);
+/* The guest destroyed it: nothing is published any more. */
+void surface_retire(struct surface *surface);
+/* Memory for a surface that has none yet; binds and publishes it. */
+int surface_back(struct surface *surface, uint32_t *ret_index);
+/* The memory of the last complete picture with one reference, or NULL. */
+struct backing *surface_current(struct surface *surface);
+/*
+ * Picture `sequence` is complete: binds `backing` (a reference is taken; NULL: the memory stays
+ * what it was) and publishes status (an error code, 0 or negative) and the fence.
+ */
+void surface_complete(struct surface *surface, uint32_t sequence, struct backing *backing,
+                      int status, uint32_t errors);
+
+#endif

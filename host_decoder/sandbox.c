@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: MIT */
+#include "sandbox.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <sched.h>
+#include <signal.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+#include <viaduct/errors.h>
+#include <wire/log.h>
+
+#include "config.h"
+
+#if HAVE_SECCOMP
+#include <seccomp.h>
+#endif
+
+#define SANDBOX_NOBODY 65534
+
+static int set_limit(int what, const char *name, rlim_t most)
+{
+    struct rlimit limit;
+
+    if (getrlimit(what, &limit) < 0)
+        return VD_ERR_IO;
+    if (limit.rlim_max > most)
+        limit.rlim_max = most;
+    if (limit.rlim_cur > limit.rlim_max)
+        limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(what, &limit) < 0) {
+        log_error("cannot limit %s of a worker: %s", name, strerror(errno));
+        return VD_ERR_IO;
+    }
+    return 0;
+}
+
+static int drop_root(void)
+{
+    if (geteuid() != 0)
+        return 0;
+    /* No network and an empty root even if the filter had a hole; not everywhere allowed. */
+    if (unshare(CLONE_NEWNET | CLONE_NEWIPC) < 0)
+        log_debug("no private network for workers: %s", strerror(errno));
+    if (chroot("/proc/self/fdinfo") < 0 || chdir("/") < 0)
+        log_debug("no private root for workers: %s", strerror(errno));
+    if (setgroups(0, NULL) < 0 || setresgid(SANDBOX_NOBODY, SANDBOX_NOBODY, SANDBOX_NOBODY) < 0 ||
+        setresuid(SANDBOX_NOBODY, SANDBOX_NOBODY, SANDBOX_NOBODY) < 0) {
+        log_error("a worker cannot give up root: %s", strerror(errno));
+        return VD_ERR_IO;
+    }
+    return 0;
+}
+
+#if HAVE_SECCOMP
+/* Memory, threads, clocks, signals of its own, the open socket and the trace. */
+static const int sandbox_allowed[] = {
+    SCMP_SYS(brk),
+    SCMP_SYS(clock_gettime),
+    SCMP_SYS(clock_nanosleep),
+    SCMP_SYS(close),
+    SCMP_SYS(exit),
+    SCMP_SYS(exit_group),
+    SCMP_SYS(fallocate),
+    SCMP_SYS(fstat),
+    SCMP_SYS(futex),
+    SCMP_SYS(getpid),
+    SCMP_SYS(getrandom),
+    SCMP_SYS(gettid),
+    SCMP_SYS(gettimeofday),
+    SCMP_SYS(getuid),
+    SCMP_SYS(lseek),
+    SCMP_SYS(madvise),
+    SCMP_SYS(membarrier),
+    SCMP_SYS(mremap),
+    SCMP_SYS(munmap),
+    SCMP_SYS(nanosleep),
+    SCMP_SYS(poll),
+    SCMP_SYS(ppoll),
+    SCMP_SYS(read),
+    SCMP_SYS(recvfrom),
+    SCMP_SYS(recvmsg),
+    SCMP_SYS(restart_syscall),
+    SCMP_SYS(rseq),
+    SCMP_SYS(rt_sigaction),
+    SCMP_SYS(rt_sigprocmask),
+    SCMP_SYS(rt_sigreturn),
+    SCMP_SYS(sched_getaffinity),
+    SCMP_SYS(sched_yield),
+    SCMP_SYS(sendmsg),
+    SCMP_SYS(sendto),
+    SCMP_SYS(set_robust_list),
+    SCMP_SYS(set_tid_address),
+    SCMP_SYS(sigaltstack),
+    SCMP_SYS(tgkill),
+    SCMP_SYS(write),
+    SCMP_SYS(writev),
+};
+
+/* Libraries probe these and can live without. */
+static const int sandbox_refused[] = {
+    SCMP_SYS(access),
+    SCMP_SYS(clone3), /* its flags cannot be seen by a filter: libc falls back to clone */
+    SCMP_SYS(fcntl),
+    SCMP_SYS(getcwd),
+    SCMP_SYS(ioctl),
+    SCMP_SYS(newfstatat),
+    SCMP_SYS(open),
+    SCMP_SYS(openat),
+    SCMP_SYS(prlimit64),
+    SCMP_SYS(readlink),
+    SCMP_SYS(readlinkat),
+    SCMP_SYS(sched_setaffinity),
+    SCMP_SYS(set_mempolicy),
+    SCMP_SYS(socket),
+    SCMP_SYS(statx),
+    SCMP_SYS(sysinfo),
+    SCMP_SYS(uname),
+};
+
+#define SANDBOX_PROT_EXEC 4
+
+static int enter_filter(void)
+{
+    scmp_filter_ctx filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
+    int err = filter ? 0 : -ENOMEM;
+
+    for (size_t i = 0; i < sizeof(sandbox_allowed) / sizeof(sandbox_allowed[0]) && !err; i++)
+        err = seccomp_rule_add(filter, SCMP_ACT_ALLOW, sandbox_allowed[i], 0);
+    for (size_t i = 0; i < sizeof(sandbox_refused) / sizeof(sandbox_refused[0]) && !err; i++) {
+        int code = sandbox_refused[i] == SCMP_SYS(clone3) ? ENOSYS : EPERM;
+
+        err = seccomp_rule_add(filter, SCMP_ACT_ERRNO((uint32_t)code), sandbox_refused[i], 0);
+    }
+    /* Threads, not processes. */
+    if (!err)
+        err = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
+                               SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD));
+    /* No new code. */
+    if (!err)
+        err = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1,
+                               SCMP_A2(SCMP_CMP_MASKED_EQ, SANDBOX_PROT_EXEC, 0));
+    if (!err)
+        err = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1,
+                               SCMP_A2(SCMP_CMP_MASKED_EQ, SANDBOX_PROT_EXEC, 0));
+    if (!err)
+        err = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1,
+                               SCMP_A0(SCMP_CMP_EQ, PR_SET_NAME));
+    if (!err)
+        err = seccomp_load(filter);
+    if (filter)
+        seccomp_release(filter);
+    if (err) {
+        log_error("a worker cannot close its seccomp filter: %s", strerror(-err));
+        return VD_ERR_IO;
+    }
+    return 0;
+}
+#endif
+
+int sandbox_has_filter(void)
+{
+    return HAVE_SECCOMP;
+}
+
+int sandbox_enter(uint64_t max_memory)
+{
+    int err = drop_root();
+
+    /* After the change of user, which clears it: no worker outlives the service. */
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (!err)
+        err = set_limit(RLIMIT_CORE, "core dumps", 0);
+    if (!err)
+        err = set_limit(RLIMIT_NOFILE, "descriptors", 64);
+#if !SANITIZERS
+    if (!err)
+        err = set_limit(RLIMIT_AS, "memory", max_memory);
+#else
+    (void)max_memory;
+#endif
+    if (!err && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) {
+        log_error("a worker cannot give up new privileges: %s", strerror(errno));
+        err = VD_ERR_IO;
+    }
+    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+#if HAVE_SECCOMP && !SANITIZERS
+    if (!err)
+        err = enter_filter();
+#endif
+    return err;
+}

@@ -1,0 +1,382 @@
+/* SPDX-License-Identifier: MIT */
+#include "service.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <transport/message.h>
+#include <unistd.h>
+#include <viaduct/errors.h>
+#include <viaduct/protocol.h>
+#include <wire/log.h>
+
+#include "config.h"
+#include "ipc.h"
+
+#if HAVE_SYSTEMD
+#include <systemd/sd-daemon.h>
+#endif
+
+/* Time a nursery has for loading its codecs. */
+#define SERVICE_START_MS 30000
+/* A nursery that dies this often has a reason that another try does not cure. */
+#define SERVICE_MAX_RESTARTS 16
+
+struct service {
+    const struct service_options *options;
+    struct clients clients;
+    int listen_fd, stats_fd, signal_fd, nursery_fd;
+    pid_t nursery;
+    int restarts;
+    bool own_socket; /* made here, not by systemd */
+    bool stop;
+    char stats_path[sizeof(((struct sockaddr_un *)0)->sun_path) + 8];
+};
+
+static int listen_on(const char *path, mode_t mode)
+{
+    struct sockaddr_un sun = {.sun_family = AF_UNIX};
+    struct stat st;
+    int fd = -1;
+
+    if (strlen(path) >= sizeof(sun.sun_path)) {
+        log_error("socket path %s is too long", path);
+        return -1;
+    }
+    strcpy(sun.sun_path, path);
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        goto fail;
+    /* A socket nobody answers on is a leftover; anything else is not ours to remove. */
+    if (!lstat(path, &st) && S_ISSOCK(st.st_mode)) {
+        if (!connect(fd, (struct sockaddr *)&sun, sizeof(sun))) {
+            log_error("%s: another viaductd serves here already", path);
+            close(fd);
+            return -1;
+        }
+        unlink(path);
+        close(fd);
+        fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        if (fd < 0)
+            goto fail;
+    }
+    umask(0777 & ~mode);
+    if (bind(fd, (struct sockaddr *)&sun, sizeof(sun)) < 0 || listen(fd, 64) < 0)
+        goto fail;
+    umask(077);
+    return fd;
+fail:
+    log_error("cannot listen on %s: %s", path, strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    return -1;
+}
+
+static int open_sockets(struct service *s)
+{
+    /* With further users allowed the policy decides, not the mode. */
+    mode_t mode = s->options->allow_any || s->options->allow_uids || s->options->allow_gids
+                      ? 0666
+                      : 0600;
+    int n = 0;
+
+#if HAVE_SYSTEMD
+    n = sd_listen_fds(1);
+    if (n > 0)
+        s->listen_fd = SD_LISTEN_FDS_START;
+    if (n > 1)
+        s->stats_fd = SD_LISTEN_FDS_START + 1;
+#endif
+    s->own_socket = n <= 0;
+    if (s->listen_fd < 0)
+        s->listen_fd = listen_on(s->options->socket, mode);
+    if (s->listen_fd < 0)
+        return VD_ERR_IO;
+    if (s->stats_fd < 0 && s->own_socket) {
+        snprintf(s->stats_path, sizeof(s->stats_path), "%s.stats", s->options->socket);
+        s->stats_fd = listen_on(s->stats_path, mode);
+        if (s->stats_fd < 0)
+            return VD_ERR_IO;
+    }
+    return 0;
+}
+
+/* The worker program: beside this one in a build tree, else where it was installed. */
+static void worker_path(char *path, size_t room)
+{
+    ssize_t n = readlink("/proc/self/exe", path, room - 32);
+
+    if (n > 0) {
+        path[n] = 0;
+        strcpy(strrchr(path, '/') + 1, "viaduct-worker");
+        if (!access(path, X_OK))
+            return;
+    }
+    snprintf(path, room, "%s", VIADUCT_LIBEXECDIR "/viaduct-worker");
+}
+
+static void nursery_exec(const struct service_options *o, int fd)
+{
+    char path[4096], threads[16], contexts[16], surfaces[16], bytes[32];
+    sigset_t none;
+
+    worker_path(path, sizeof(path));
+    snprintf(threads, sizeof(threads), "%d", o->threads);
+    snprintf(contexts, sizeof(contexts), "%u", o->max_contexts);
+    snprintf(surfaces, sizeof(surfaces), "%u", o->max_surfaces);
+    snprintf(bytes, sizeof(bytes), "%llu", (unsigned long long)o->max_bytes);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    /* Everything else is close-on-exec; dup2 clears that, but not onto itself. */
+    if (fd == IPC_FD)
+        fd = dup(fd);
+    if (fd < 0 || dup2(fd, IPC_FD) < 0)
+        _exit(127);
+    execl(path, "viaduct-worker", o->backend, threads, contexts, surfaces, bytes, (char *)NULL);
+    log_error("cannot run %s: %s", path, strerror(errno));
+    _exit(127);
+}
+
+static int start_nursery(struct service *s)
+{
+    struct ipc_event event;
+    struct pollfd p;
+    int pair[2], err;
+
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+        return VD_ERR_IO;
+    s->nursery = fork();
+    if (!s->nursery)
+        nursery_exec(s->options, pair[1]);
+    close(pair[1]);
+    s->nursery_fd = pair[0];
+    if (s->nursery < 0)
+        return VD_ERR_MEMORY;
+    p = (struct pollfd){.fd = pair[0], .events = POLLIN};
+    while (poll(&p, 1, SERVICE_START_MS) < 0 && errno == EINTR)
+        ;
+    err = ipc_recv(s->nursery_fd, &event, sizeof(event), NULL, 0);
+    event.text[sizeof(event.text) - 1] = 0;
+    if (err || event.kind != IPC_READY) {
+        log_error("no host back end: %s", err ? "the worker program did not start" : event.text);
+        return VD_ERR_UNSUPPORTED;
+    }
+    snprintf(s->clients.totals.backend, sizeof(s->clients.totals.backend), "%.*s",
+             VD_NAME_BYTES - 1, event.text);
+    return 0;
+}
+
+static bool in_group(pid_t pid, gid_t primary, gid_t wanted)
+{
+    char path[64], line[4096];
+    bool found = primary == wanted;
+    FILE *file;
+
+    /* SO_PEERCRED has the primary group only; the others stand in /proc. */
+    snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+    file = found ? NULL : fopen(path, "re");
+    while (file && !found && fgets(line, sizeof(line), file)) {
+        char *at = line + 7;
+
+        if (strncmp(line, "Groups:", 7))
+            continue;
+        for (;;) {
+            char *end;
+            unsigned long gid = strtoul(at, &end, 10);
+
+            if (end == at)
+                break;
+            found = found || gid == wanted;
+            at = end;
+        }
+    }
+    if (file)
+        fclose(file);
+    return found;
+}
+
+static bool allowed(const struct service *s, int fd, struct ucred *ret_peer)
+{
+    const struct service_options *o = s->options;
+    socklen_t size = sizeof(*ret_peer);
+
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, ret_peer, &size) < 0)
+        return false;
+    if (o->allow_any || ret_peer->uid == geteuid() || ret_peer->uid == 0)
+        return true;
+    for (int i = 0; i < o->allow_uids; i++) {
+        if (o->allow_uid[i] == ret_peer->uid)
+            return true;
+    }
+    for (int i = 0; i < o->allow_gids; i++) {
+        if (in_group(ret_peer->pid, ret_peer->gid, o->allow_gid[i]))
+            return true;
+    }
+    return false;
+}
+
+/* Tells a client why it is not served: an answer to the HELLO it is about to send. */
+static void refuse(struct service *s, int fd, int reason)
+{
+    struct vd_hello_rep rep = {.status = (uint32_t)-reason, .major = VD_MAJOR};
+    struct channel *channel;
+
+    s->clients.totals.clients_refused++;
+    if (unix_create(fd, &channel)) {
+        close(fd);
+        return;
+    }
+    message_send(channel, VD_OP_hello | VD_REPLY, 1, &rep, sizeof(rep), NULL, 0, 0, -1, 0);
+    channel_destroy(&channel);
+}
+
+static void accept_client(struct service *s)
+{
+    int fd = accept4(s->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+    struct ipc_client request = {0};
+    struct ucred peer;
+    int fds[2], err;
+
+    if (fd < 0)
+        return;
+    if (!allowed(s, fd, &peer)) {
+        log_warn("refused a client of user %u; allow it with --allow-uid", peer.uid);
+        refuse(s, fd, VD_ERR_DENIED);
+        return;
+    }
+    if (s->clients.count >= s->options->max_clients || s->nursery_fd < 0) {
+        log_warn("refused process %d: %u clients are served already (--max-clients)",
+                 (int)peer.pid, s->clients.count);
+        refuse(s, fd, VD_ERR_BUSY);
+        return;
+    }
+    err = clients_add(&s->clients, peer.uid, peer.pid, &request.slot, &fds[1]);
+    if (err) {
+        refuse(s, fd, err);
+        return;
+    }
+    fds[0] = fd;
+    if (ipc_send(s->nursery_fd, &request, sizeof(request), fds, 2))
+        clients_remove(&s->clients, request.slot, false);
+    close(fds[0]);
+    close(fds[1]);
+}
+
+static void accept_stats(struct service *s)
+{
+    int fd = accept4(s->stats_fd, NULL, NULL, SOCK_CLOEXEC);
+    struct ucred peer;
+
+    if (fd < 0)
+        return;
+    if (allowed(s, fd, &peer))
+        clients_report(&s->clients, fd);
+    close(fd);
+}
+
+/* All workers died with it; a new one serves new clients. */
+static void nursery_died(struct service *s)
+{
+    close(s->nursery_fd);
+    s->nursery_fd = -1;
+    waitpid(s->nursery, NULL, 0);
+    for (uint32_t i = 0; i < VD_MAX_STATS_CLIENTS; i++)
+        clients_remove(&s->clients, i, true);
+    if (++s->restarts > SERVICE_MAX_RESTARTS || start_nursery(s)) {
+        log_error("the worker program ended and cannot be started again");
+        s->stop = true;
+    }
+}
+
+static void nursery_event(struct service *s)
+{
+    struct ipc_event event;
+    int err = ipc_recv(s->nursery_fd, &event, sizeof(event), NULL, 0);
+
+    if (err == VD_ERR_GONE) {
+        nursery_died(s);
+        return;
+    }
+    if (err || event.slot >= VD_MAX_STATS_CLIENTS)
+        return;
+    if (event.kind == IPC_STARTED)
+        s->clients.slot[event.slot].worker = event.pid;
+    if (event.kind == IPC_ENDED) {
+        clients_remove(&s->clients, event.slot, WIFSIGNALED(event.status));
+        if (s->options->once && !s->clients.count)
+            s->stop = true;
+    }
+}
+
+static void service_loop(struct service *s)
+{
+    while (!s->stop) {
+        struct pollfd p[] = {
+            {.fd = s->listen_fd, .events = POLLIN}, {.fd = s->stats_fd, .events = POLLIN},
+            {.fd = s->signal_fd, .events = POLLIN}, {.fd = s->nursery_fd, .events = POLLIN},
+            {.fd = s->options->lifeline, .events = 0},
+        };
+
+        if (poll(p, sizeof(p) / sizeof(p[0]), -1) < 0) {
+            if (errno == EINTR)
+                continue;
+            break;
+        }
+        if (p[3].revents)
+            nursery_event(s);
+        if (p[0].revents)
+            accept_client(s);
+        if (p[1].revents)
+            accept_stats(s);
+        if (p[2].revents || p[4].revents)
+            s->stop = true;
+    }
+}
+
+static void service_finish(struct service *s)
+{
+    if (s->nursery_fd >= 0)
+        close(s->nursery_fd);
+    if (s->nursery > 0)
+        waitpid(s->nursery, NULL, 0);
+    if (s->own_socket && s->listen_fd >= 0)
+        unlink(s->options->socket);
+    if (s->own_socket && s->stats_fd >= 0)
+        unlink(s->stats_path);
+}
+
+int service_run(const struct service_options *options)
+{
+    static struct service s;
+    sigset_t set;
+    int code = 1;
+
+    s = (struct service){.options = options, .listen_fd = -1, .stats_fd = -1, .nursery_fd = -1};
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    s.signal_fd = signalfd(-1, &set, SFD_CLOEXEC);
+    if (s.signal_fd < 0 || start_nursery(&s) || open_sockets(&s))
+        goto out;
+    log_info("serving on %s, back end %s", options->socket, s.clients.totals.backend);
+#if HAVE_SYSTEMD
+    sd_notifyf(0, "READY=1\nSTATUS=back end %s", s.clients.totals.backend);
+#endif
+    service_loop(&s);
+    code = 0;
+out:
+    service_finish(&s);
+    return code;
+}

@@ -1,0 +1,399 @@
+/* SPDX-License-Identifier: MIT */
+#include "session.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <transport/fence.h>
+#include <transport/message.h>
+#include <unistd.h>
+#include <va/va.h>
+#include <viaduct/errors.h>
+#include <wire/dispatch.h>
+#include <wire/log.h>
+#include <wire/trace.h>
+
+#include "collect.h"
+#include "context.h"
+
+/*
+ * Security model: the guest on the other side may be hostile. wire/dispatch.c has checked each
+ * message against the tables before a handler here runs; what is left for the handlers is to
+ * look ids up in this session's own tables. An id that names nothing is a violation where the
+ * guest driver knows better, since every object is created by the guest's own ordered messages.
+ */
+
+/* A guest that does not read its replies for this long is given up. */
+#define SESSION_SEND_MS 10000
+
+struct session {
+    struct channel *channel;
+    const struct backend *backend;
+    const struct backend_options *options;
+    const struct session_limits *limits;
+    struct stats_counters *stats;
+    uint32_t state;
+    struct arena arena;
+    struct pool *pool;
+    struct block_pool *blocks;
+    struct collect collect;
+    struct vd_cap caps[VD_MAX_CAPS];
+    uint32_t cap_count;
+    uint32_t context_count, surface_count;
+    struct context *contexts[VD_MAX_CONTEXTS];
+    struct surface *surfaces[VD_MAX_SURFACES];
+    uint32_t consumed;
+};
+
+static struct context *find_context(struct session *s, uint32_t id)
+{
+    struct context *c = VD_SLOT(id) < VD_MAX_CONTEXTS ? s->contexts[VD_SLOT(id)] : NULL;
+
+    return c && context_id(c) == id ? c : NULL;
+}
+
+static struct surface *find_surface(struct session *s, uint32_t id)
+{
+    struct surface *f = VD_SLOT(id) < VD_MAX_SURFACES ? s->surfaces[VD_SLOT(id)] : NULL;
+
+    return f && f->id == id ? f : NULL;
+}
+
+static bool surface_known(void *arg, uint32_t id)
+{
+    return find_surface(arg, id) != NULL;
+}
+
+static uint32_t smaller(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
+
+static int session_hello(void *self, const struct vd_hello_req *req, const struct vd_none *tail,
+                         uint32_t tail_count, struct dispatch_reply *reply)
+{
+    struct session *s = self;
+    struct vd_hello_rep *rep = reply->fixed;
+
+    (void)tail, (void)tail_count;
+    if (req->magic != VD_MAGIC)
+        return VD_ERR_PROTOCOL;
+    rep->major = VD_MAJOR;
+    rep->minor = smaller(req->minor, VD_MINOR);
+    rep->va_version = VA_MAJOR_VERSION << 16 | VA_MINOR_VERSION;
+    if (req->major != VD_MAJOR || !(req->features & VD_FEATURE_SHARED_ARENA)) {
+        log_warn("client %s speaks protocol %u.%u, this host %u.%u", req->name, req->major,
+                 req->minor, VD_MAJOR, VD_MINOR);
+        rep->status = (uint32_t)-VD_ERR_VERSION;
+        return 0;
+    }
+    rep->features = req->features & VD_FEATURES;
+    rep->arena_size = s->arena.size;
+    rep->upload_offset = s->arena.upload_offset;
+    rep->upload_size = s->arena.upload_size;
+    rep->frame_offset = s->arena.frame_offset;
+    rep->frame_size = s->arena.frame_size;
+    rep->max_contexts = s->limits->contexts;
+    rep->max_surfaces = s->limits->surfaces;
+    memcpy(rep->backend, s->stats->backend, sizeof(rep->backend));
+    memcpy(s->stats->name, req->name, sizeof(s->stats->name));
+    memcpy(reply->tail, s->caps, s->cap_count * sizeof(s->caps[0]));
+    reply->tail_count = s->cap_count;
+    reply->fd = s->arena.fd;
+    s->state = VD_STATE_READY;
+    return 0;
+}
+
+static const struct vd_cap *find_cap(const struct session *s, uint32_t profile,
+                                     uint32_t entrypoint)
+{
+    for (uint32_t i = 0; i < s->cap_count; i++) {
+        if (s->caps[i].profile == profile && s->caps[i].entrypoint == entrypoint)
+            return &s->caps[i];
+    }
+    return NULL;
+}
+
+static int session_context_create(void *self, const struct vd_context_create_req *req,
+                                  const struct vd_none *tail, uint32_t tail_count,
+                                  struct dispatch_reply *reply)
+{
+    struct session *s = self;
+    struct vd_context_create_rep *rep = reply->fixed;
+    const struct vd_cap *cap = find_cap(s, req->profile, req->entrypoint);
+    struct context_setup setup = {
+        .id = req->context,
+        .arena = &s->arena,
+        .backend = s->backend,
+        .info = {.profile = req->profile,
+                 .entrypoint = req->entrypoint,
+                 .rt_format = req->rt_format,
+                 .width = req->width,
+                 .height = req->height,
+                 .codec = codecs_of_profile((int)req->profile),
+                 .options = s->options},
+        .stats = s->stats,
+    };
+    int err = 0;
+
+    (void)tail, (void)tail_count;
+    if (VD_SLOT(req->context) >= VD_MAX_CONTEXTS || s->contexts[VD_SLOT(req->context)])
+        return VD_ERR_PROTOCOL;
+    if (!cap || !(cap->rt_formats & req->rt_format))
+        err = VD_ERR_UNSUPPORTED;
+    else if (req->width < cap->min_width || req->width > cap->max_width ||
+             req->height < cap->min_height || req->height > cap->max_height)
+        err = VD_ERR_RESOLUTION;
+    else if (s->context_count >= s->limits->contexts)
+        err = VD_ERR_LIMIT;
+    if (!err)
+        err = context_create(&setup, &s->contexts[VD_SLOT(req->context)], &rep->flags);
+    if (!err)
+        s->stats->contexts = ++s->context_count;
+    rep->status = (uint32_t)-err;
+    return 0;
+}
+
+static int session_context_destroy(void *self, const struct vd_context_destroy_req *req,
+                                   const struct vd_none *tail, uint32_t tail_count,
+                                   struct dispatch_reply *reply)
+{
+    struct session *s = self;
+    struct context *context = find_context(s, req->context);
+
+    (void)tail, (void)tail_count, (void)reply;
+    if (!context)
+        return VD_ERR_PROTOCOL;
+    s->contexts[VD_SLOT(req->context)] = NULL;
+    s->stats->contexts = --s->context_count;
+    context_destroy(context);
+    pool_trim(s->pool);
+    s->stats->frame_bytes = pool_bytes(s->pool);
+    return 0;
+}
+
+static void forget_surface(struct session *s, uint32_t slot)
+{
+    surface_retire(s->surfaces[slot]);
+    surface_unref(&s->surfaces[slot]);
+    s->stats->surfaces = --s->surface_count;
+}
+
+static int session_surface_create(void *self, const struct vd_surface_create_req *req,
+                                  const struct vd_id *tail, uint32_t tail_count,
+                                  struct dispatch_reply *reply)
+{
+    struct session *s = self;
+    struct vd_surface_create_rep *rep = reply->fixed;
+    const struct format_info *format = format_find(req->fourcc);
+    uint32_t made = 0;
+    int err = 0;
+
+    if (!format)
+        err = VD_ERR_UNSUPPORTED;
+    else if (tail_count > s->limits->surfaces - s->surface_count)
+        err = VD_ERR_LIMIT;
+    for (; made < tail_count && !err; made++) {
+        uint32_t slot = VD_SLOT(tail[made].id);
+
+        if (slot >= VD_MAX_SURFACES || s->surfaces[slot])
+            return VD_ERR_PROTOCOL;
+        err = surface_create(s->pool, tail[made].id, format, req->width, req->height,
+                             &s->surfaces[slot]);
+        if (err)
+            break;
+        s->stats->surfaces = ++s->surface_count;
+    }
+    while (err && made > 0)
+        forget_surface(s, VD_SLOT(tail[--made].id));
+    rep->status = (uint32_t)-err;
+    return 0;
+}
+
+static int session_surface_destroy(void *self, const struct vd_surface_destroy_req *req,
+                                   const struct vd_id *tail, uint32_t tail_count,
+                                   struct dispatch_reply *reply)
+{
+    struct session *s = self;
+
+    (void)req, (void)reply;
+    for (uint32_t i = 0; i < tail_count; i++) {
+        if (!find_surface(s, tail[i].id))
+            return VD_ERR_PROTOCOL;
+        forget_surface(s, VD_SLOT(tail[i].id));
+    }
+    pool_trim(s->pool);
+    s->stats->frame_bytes = pool_bytes(s->pool);
+    return 0;
+}
+
+static int session_surface_back(void *self, const struct vd_surface_back_req *req,
+                                const struct vd_none *tail, uint32_t tail_count,
+                                struct dispatch_reply *reply)
+{
+    struct session *s = self;
+    struct vd_surface_back_rep *rep = reply->fixed;
+    struct surface *surface = find_surface(s, req->surface);
+
+    (void)tail, (void)tail_count;
+    if (!surface)
+        return VD_ERR_PROTOCOL;
+    rep->backing = VD_NO_BACKING;
+    rep->status = (uint32_t)-surface_back(surface, &rep->backing);
+    s->stats->frame_bytes = pool_bytes(s->pool);
+    return 0;
+}
+
+static int session_submit(void *self, const struct vd_submit_req *req,
+                          const struct vd_buffer_ref *tail, uint32_t tail_count,
+                          struct dispatch_reply *reply)
+{
+    struct session *s = self;
+    struct context *context = find_context(s, req->context);
+    struct surface *surface = find_surface(s, req->surface);
+    struct vd_status_page *status = s->arena.status;
+    struct block *block = NULL;
+    int err, refused;
+
+    (void)reply;
+    if (!context || !surface || req->submission != s->consumed + 1)
+        return VD_ERR_PROTOCOL;
+    refused = collect_picture(&s->collect, &s->arena, tail, tail_count, context_codec(context),
+                              s->blocks, surface_known, s, &block);
+    if (refused == VD_ERR_PROTOCOL)
+        return refused;
+    fence_signal(&status->consumed, &status->consumed_waiters, ++s->consumed);
+    for (uint32_t i = 0; !refused && i < s->collect.picture.slice_count; i++)
+        stats_add(&s->stats->bytes_in, s->collect.picture.slices[i].size);
+    if (refused)
+        log_debug("picture refused: %s", errors_text(refused));
+    surface->sequence = req->sequence;
+    err = context_submit(context, surface_ref(surface), req->sequence, req->flags, block,
+                         &s->collect.picture, refused);
+    if (err) {
+        surface_unref(&surface);
+        block_unref(&block);
+    }
+    return err;
+}
+
+static int session_kick(void *self, const struct vd_kick_req *req, const struct vd_none *tail,
+                        uint32_t tail_count, struct dispatch_reply *reply)
+{
+    struct session *s = self;
+    struct context *context = find_context(s, req->context);
+
+    (void)tail, (void)tail_count, (void)reply;
+    if (!context)
+        return VD_ERR_PROTOCOL;
+    context_kick(context);
+    return 0;
+}
+
+static const struct dispatch_handlers session_handlers = {
+#define VD_CALL(number, name, since, kind, states, rt, rn, pt, pn) .name = session_##name,
+#include <viaduct/calls.def>
+};
+
+/* Runs one checked message and sends its reply. `room` has space for the largest reply. */
+static int session_handle(struct session *s, const struct dispatch_message *message, void *room)
+{
+    const struct dispatch_call *call = message->call;
+    struct dispatch_reply reply = {.fixed = room, .fd = -1};
+    int err;
+
+    if (call->kind == DISPATCH_ONEWAY)
+        return dispatch_run(&session_handlers, s, message, &reply);
+    memset(room, 0, call->rep->size);
+    reply.tail = (uint8_t *)room + call->rep->size;
+    err = dispatch_run(&session_handlers, s, message, &reply);
+    if (err)
+        return err;
+    return message_send(s->channel, call->number | VD_REPLY, message->serial, reply.fixed,
+                        call->rep->size, reply.tail, reply.tail_count,
+                        call->rep_tail ? call->rep_tail->size : 0, reply.fd, SESSION_SEND_MS);
+}
+
+static int session_loop(struct session *s, void *room)
+{
+    struct message_reader reader;
+    int err;
+
+    message_init(&reader, s->channel);
+    do {
+        struct dispatch_message message;
+        const uint8_t *bytes;
+        size_t size;
+        int fd = -1;
+
+        err = message_read(&reader, -1, &bytes, &size, &fd);
+        if (err)
+            break;
+        /* No call of this version takes a descriptor. */
+        if (fd >= 0)
+            close(fd);
+        if (trace_enabled())
+            trace_message("->", bytes, size);
+        err = dispatch_check_request(bytes, size, s->state, &message);
+        if (!err)
+            err = session_handle(s, &message, room);
+    } while (!err);
+    s->state = VD_STATE_CLOSED;
+    message_finish(&reader);
+    return err;
+}
+
+int session_serve(struct channel *channel, const struct backend *backend,
+                  const struct backend_options *options, const struct session_limits *limits,
+                  struct stats_counters *stats, int (*ready)(void *arg), void *arg)
+{
+    struct session *s = calloc(1, sizeof(*s));
+    size_t room_size = 0;
+    void *room = NULL;
+    int err = VD_ERR_MEMORY;
+
+    if (!s)
+        return VD_ERR_MEMORY;
+    s->channel = channel;
+    s->backend = backend;
+    s->options = options;
+    s->limits = limits;
+    s->stats = stats;
+    s->state = VD_STATE_NEW;
+    s->arena.fd = -1;
+    for (size_t i = 0; dispatch_at(i); i++) {
+        if (dispatch_reply_room(dispatch_at(i)) > room_size)
+            room_size = dispatch_reply_room(dispatch_at(i));
+    }
+    room = malloc(room_size);
+    s->blocks = block_pool_create();
+    if (!room || !s->blocks)
+        goto out;
+    err = arena_create(&s->arena, limits->bytes);
+    if (!err)
+        err = pool_create(&s->arena, limits->bytes, &s->pool);
+    if (err)
+        goto out;
+    strncpy(stats->backend, backend->name, sizeof(stats->backend) - 1);
+    s->cap_count = backend->caps(s->caps, VD_MAX_CAPS);
+    if (ready)
+        err = ready(arg);
+    if (!err)
+        err = session_loop(s, room);
+    if (err == VD_ERR_GONE)
+        err = 0;
+    if (err)
+        log_warn("session of %s ends: %s", stats->name[0] ? stats->name : "a client",
+                 errors_text(err));
+out:
+    for (size_t i = 0; i < VD_MAX_CONTEXTS; i++)
+        context_destroy(s->contexts[i]);
+    for (size_t i = 0; i < VD_MAX_SURFACES; i++)
+        surface_unref(&s->surfaces[i]);
+    pool_destroy(s->pool);
+    block_pool_destroy(s->blocks);
+    collect_finish(&s->collect);
+    arena_finish(&s->arena);
+    free(room);
+    free(s);
+    return err;
+}

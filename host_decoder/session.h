@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef HOST_SESSION_H
+#define HOST_SESSION_H
+
+#include <transport/channel.h>
+
+#include "backend.h"
+#include "stats.h"
+
+/* What a session may use; the host's configurable limits. */
+struct session_limits {
+    uint32_t contexts, surfaces;
+    uint64_t bytes; /* frame memory */
+};
+
+/*
+ * Serves one client on the calling thread until it leaves or breaks the protocol. Returns 0 when
+ * the client left, else the reason. The channel stays the caller's. `ready` (may be NULL) is
+ * called once everything that needs the system is set up, before the first message is read: the
+ * place to close the sandbox; a failure ends the session.
+ */
+int session_serve(struct channel *channel, const struct backend *backend,
+                  const struct backend_options *options, const struct session_limits *limits,
+                  struct stats_counters *stats, int (*ready)(void *arg), void *arg);
+
+#endif

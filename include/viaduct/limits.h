@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VIADUCT_LIMITS_H
+#define VIADUCT_LIMITS_H
+
+/*
+ * Every quantity that a peer controls has its limit here, with a name.
+ * Hard limits are part of the protocol (both ends refuse more); the host's configurable limits
+ * (clients, contexts, surfaces, bytes) start from the defaults at the end and can only be lower.
+ */
+
+#define VD_MAX_MESSAGE       (1u << 20) /* bytes of one message, header included */
+#define VD_MAX_MESSAGE_FDS   4          /* descriptors that travel with one message */
+#define VD_MAX_CONTEXTS      64         /* contexts of one client */
+#define VD_MAX_SURFACES      4096       /* surfaces of one client */
+#define VD_MAX_BACKINGS      8192       /* pieces of frame memory of one client */
+#define VD_MAX_CREATE        1024       /* surfaces created or destroyed by one message */
+#define VD_MAX_BUFFERS       40000      /* VA buffers of one picture (8k slices make 16k buffers) */
+#define VD_MAX_SLICES        16384      /* slice parameter elements of one picture */
+#define VD_MAX_PICTURE_BYTES (64u << 20) /* slice data of one picture */
+#define VD_MAX_IN_FLIGHT     64         /* pictures of one context submitted and not complete */
+#define VD_MAX_CAPS          64         /* profile and entry point pairs in HELLO */
+#define VD_MAX_CAP_FORMATS   8          /* surface formats of one profile and entry point */
+#define VD_MAX_WIDTH         8192 /* of a decoded picture */
+#define VD_MAX_HEIGHT        8192
+#define VD_MAX_SURFACE_SIZE  16384 /* width or height of a surface */
+#define VD_MAX_STATS_CLIENTS 1024 /* rows of one STATS reply */
+#define VD_NAME_BYTES        32   /* back end and client names, NUL-terminated */
+
+#define VD_UPLOAD_BYTES (512ull << 20) /* arena zone the guest puts buffers into (sparse) */
+
+/* Defaults of the host's configurable limits. */
+#define VD_DEFAULT_CLIENTS  64
+#define VD_DEFAULT_CONTEXTS 32
+#define VD_DEFAULT_SURFACES 1024
+#define VD_DEFAULT_BYTES    (4ull << 30) /* frame memory of one client */
+
+#endif

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VIADUCT_PROTOCOL_H
+#define VIADUCT_PROTOCOL_H
+
+/*
+ * The protocol: this header and the tables it expands. Nothing else defines a byte on the wire.
+ *
+ * Changes by minor version:
+ *   1.0  first version
+ */
+
+#include <assert.h>
+#include <stdint.h>
+#include <viaduct/limits.h>
+
+#define VD_MAGIC 0x54434456u /* "VDCT" */
+#define VD_MAJOR 1u
+#define VD_MINOR 0u
+
+#if !defined(__LP64__) || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "both ends are 64-bit little endian: libva's structs travel as they lie in memory"
+#endif
+
+/* Feature bits of HELLO. */
+#define VD_FEATURE_SHARED_ARENA (1ull << 0) /* both sides see one arena and its status page */
+#define VD_FEATURES             VD_FEATURE_SHARED_ARENA
+
+/* header.op of a reply. */
+#define VD_REPLY 0x80000000u
+
+/*
+ * Session states. NEW: connected, nothing but HELLO is legal. READY: after a successful HELLO,
+ * everything but HELLO. CLOSED: a violation was seen or the peer is gone, nothing is legal.
+ */
+#define VD_STATE_NEW    (1u << 0)
+#define VD_STATE_READY  (1u << 1)
+#define VD_STATE_CLOSED (1u << 2)
+
+/* context_create_rep.flags */
+#define VD_CONTEXT_KICK (1u << 0) /* a waiting guest must send KICK: pictures may be held back */
+#define VD_CONTEXT_FLAGS VD_CONTEXT_KICK
+
+/* submit_req.flags */
+#define VD_SUBMIT_FIXED (1u << 0) /* the surface's memory is mapped or exported: keep it */
+#define VD_SUBMIT_FLAGS VD_SUBMIT_FIXED
+
+#define VD_SLOT(id) ((id)&0xfffffu)
+
+/* Stands for "no tail" in calls.def. */
+struct vd_none {
+    uint32_t unused;
+};
+
+#define VD_STRUCT(n)          struct vd_##n {
+#define VD_END(n)             };
+#define VD_U32(n, doc)        uint32_t n;
+#define VD_U64(n, doc)        uint64_t n;
+#define VD_U32N(n, count, doc) uint32_t n[count];
+#define VD_TEXT(n, bytes, doc) char n[bytes];
+#define VD_ZERO(n, doc)       uint32_t n;
+#define VD_FLAGS(n, mask, doc) uint32_t n;
+#include <viaduct/structs.def>
+
+enum vd_op {
+#define VD_CALL(number, name, since, kind, states, rt, rn, pt, pn) VD_OP_##name = (number),
+#include <viaduct/calls.def>
+};
+
+static_assert(sizeof(struct vd_header) == 16, "header");
+static_assert(sizeof(struct vd_hello_req) == 64, "hello_req");
+static_assert(sizeof(struct vd_hello_rep) == 104, "hello_rep");
+static_assert(sizeof(struct vd_cap) == 64, "cap");
+static_assert(sizeof(struct vd_submit_req) == 24, "submit_req");
+static_assert(sizeof(struct vd_buffer_ref) == 24, "buffer_ref");
+
+/*
+ * The status page at the start of the arena: completion and status without a message.
+ *
+ * Each field has one writer, named behind it; the other side copies, then checks. Nothing here is
+ * trusted: the host keeps its own truth and never reads a field that it writes; the guest checks
+ * backing indices and offsets against the frame zone before use. `done`, `consumed` are futex
+ * words: the writer stores with release order and wakes when `waiters` is not zero.
+ */
+struct vd_surface_slot {
+    uint32_t done;    /* host: sequence of the last complete picture of this surface */
+    uint32_t status;  /* host: error code of that picture, positive */
+    uint32_t backing; /* host: where its pixels are, index into backings */
+    uint32_t errors;  /* host: macroblocks or slices concealed in that picture, if known */
+    uint32_t waiters; /* guest: threads that sleep on `done` */
+    uint32_t reserved[11];
+};
+
+struct vd_context_slot {
+    uint32_t done;    /* host: pictures of this context that are complete; wraps */
+    uint32_t waiters; /* guest: threads that sleep on `done` */
+    uint32_t reserved[14];
+};
+
+struct vd_backing_slot {
+    uint64_t offset; /* host: of the memory from the start of the arena */
+    uint32_t pins;   /* guest: mappings, images; the host does not reuse the memory while not 0 */
+    uint32_t reserved;
+};
+
+struct vd_status_page {
+    uint32_t consumed;         /* host: submissions whose buffers have been copied */
+    uint32_t consumed_waiters; /* guest: threads that sleep on `consumed` */
+    uint32_t reserved[14];
+    struct vd_context_slot contexts[VD_MAX_CONTEXTS];
+    struct vd_surface_slot surfaces[VD_MAX_SURFACES];
+    struct vd_backing_slot backings[VD_MAX_BACKINGS];
+};
+
+static_assert(sizeof(struct vd_surface_slot) == 64, "one cache line a surface");
+static_assert(sizeof(struct vd_context_slot) == 64, "one cache line a context");
+static_assert(sizeof(struct vd_status_page) ==
+                  64 + VD_MAX_CONTEXTS * 64 + VD_MAX_SURFACES * 64 + VD_MAX_BACKINGS * 16,
+              "status page");
+
+/* `backing` of a surface that has no memory yet. */
+#define VD_NO_BACKING 0xffffffffu
+
+#endif

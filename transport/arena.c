@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+#include "arena.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <viaduct/errors.h>
+
+#define ARENA_ALIGN (2ull << 20) /* huge pages where the system grants them */
+
+static uint64_t arena_align(uint64_t value)
+{
+    return (value + ARENA_ALIGN - 1) / ARENA_ALIGN * ARENA_ALIGN;
+}
+
+static int arena_map(struct arena *arena)
+{
+    void *base = mmap(NULL, arena->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
+                      arena->fd, 0);
+
+    if (base == MAP_FAILED)
+        return VD_ERR_MEMORY;
+    arena->base = base;
+    arena->status = base;
+    /* A forked child must not write into the parent's pictures. */
+    madvise(base, arena->size, MADV_DONTFORK);
+    madvise(arena->base + arena->frame_offset, arena->frame_size, MADV_HUGEPAGE);
+    return 0;
+}
+
+int arena_create(struct arena *arena, uint64_t frame_size)
+{
+    int err = VD_ERR_MEMORY;
+
+    *arena = (struct arena){.fd = -1};
+    arena->upload_offset = arena_align(sizeof(struct vd_status_page));
+    arena->upload_size = VD_UPLOAD_BYTES;
+    arena->frame_offset = arena->upload_offset + arena->upload_size;
+    arena->frame_size = arena_align(frame_size);
+    arena->size = arena->frame_offset + arena->frame_size;
+    arena->fd = memfd_create("viaduct-arena", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (arena->fd < 0)
+        goto fail;
+    if (ftruncate(arena->fd, (off_t)arena->size) < 0)
+        goto fail;
+    if (fcntl(arena->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+        goto fail;
+    err = arena_map(arena);
+    if (!err)
+        return 0;
+fail:
+    arena_finish(arena);
+    return err;
+}
+
+static int zone_fits(uint64_t offset, uint64_t size, uint64_t total)
+{
+    return offset <= total && size <= total - offset && offset % 4096 == 0;
+}
+
+int arena_open(struct arena *arena, int fd, const struct vd_hello_rep *hello)
+{
+    struct stat st;
+    int seals, err = VD_ERR_PROTOCOL;
+
+    *arena = (struct arena){.fd = fd};
+    if (fd < 0)
+        goto fail;
+    seals = fcntl(fd, F_GET_SEALS);
+    if (seals < 0 || !(seals & F_SEAL_SHRINK) || fstat(fd, &st) < 0)
+        goto fail;
+    if ((uint64_t)st.st_size != hello->arena_size ||
+        hello->arena_size < sizeof(struct vd_status_page) ||
+        hello->upload_offset < sizeof(struct vd_status_page) ||
+        hello->frame_offset < sizeof(struct vd_status_page) ||
+        !zone_fits(hello->upload_offset, hello->upload_size, hello->arena_size) ||
+        !zone_fits(hello->frame_offset, hello->frame_size, hello->arena_size))
+        goto fail;
+    arena->size = hello->arena_size;
+    arena->upload_offset = hello->upload_offset;
+    arena->upload_size = hello->upload_size;
+    arena->frame_offset = hello->frame_offset;
+    arena->frame_size = hello->frame_size;
+    err = arena_map(arena);
+    if (!err)
+        return 0;
+fail:
+    arena_finish(arena);
+    return err;
+}
+
+void arena_finish(struct arena *arena)
+{
+    if (arena->base)
+        munmap(arena->base, arena->size);
+    if (arena->fd >= 0)
+        close(arena->fd);
+    *arena = (struct arena){.fd = -1};
+}
+
+void arena_discard(struct arena *arena, uint64_t offset, uint64_t size)
+{
+    /* Failure leaves the pages where they are: a matter of memory, not of correctness. */
+    if (fallocate(arena->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset,
+                  (off_t)size) < 0)
+        return;
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef TRANSPORT_ARENA_H
+#define TRANSPORT_ARENA_H
+
+#include <stdint.h>
+#include <viaduct/protocol.h>
+
+/*
+ * The memory both sides see: status page, upload zone, frame zone, in this order. The host makes
+ * it, a sparse memfd sealed against shrinking and growing, so neither side can fault the other
+ * by truncating it. Pages exist once they are touched.
+ */
+struct arena {
+    int fd;
+    uint64_t size;
+    uint8_t *base;
+    uint64_t upload_offset, upload_size;
+    uint64_t frame_offset, frame_size;
+    struct vd_status_page *status; /* at base */
+};
+
+/* Host: makes an arena with `frame_size` bytes (rounded up to 2 MiB) of frame zone. */
+int arena_create(struct arena *arena, uint64_t frame_size);
+/*
+ * Guest: maps the arena whose descriptor came with HELLO (owned by the arena afterwards, also on
+ * failure). Refuses a descriptor that could shrink later and zones that do not fit.
+ */
+int arena_open(struct arena *arena, int fd, const struct vd_hello_rep *hello);
+/* Unmaps and closes; fine for a zeroed arena with fd -1. */
+void arena_finish(struct arena *arena);
+/* Host: gives the pages of a range back to the system. */
+void arena_discard(struct arena *arena, uint64_t offset, uint64_t size);
+
+#endif

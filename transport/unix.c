@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+#include <viaduct/errors.h>
+
+#include "channel.h"
+
+/* Unix stream sockets. Never blocks in send or recv but only in poll, so every wait is bounded. */
+
+struct unix_channel {
+    struct channel base;
+    int fd;
+};
+
+static int wait_for(int fd, short events, int timeout_ms)
+{
+    struct pollfd p = {.fd = fd, .events = events};
+    int n;
+
+    do {
+        n = poll(&p, 1, timeout_ms);
+    } while (n < 0 && errno == EINTR);
+    if (n < 0)
+        return VD_ERR_IO;
+    return n ? 0 : VD_ERR_TIMEOUT;
+}
+
+static int send_error(void)
+{
+    return errno == EPIPE || errno == ECONNRESET || errno == ENOTCONN ? VD_ERR_GONE : VD_ERR_IO;
+}
+
+static int unix_send(struct channel *channel, const struct iovec *iov, int count, int fd,
+                     int timeout_ms)
+{
+    struct unix_channel *self = (struct unix_channel *)channel;
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } control;
+    struct iovec left[8];
+    struct msghdr msg = {.msg_iov = left, .msg_iovlen = (size_t)count};
+    int err;
+
+    if (count < 1 || count > (int)(sizeof(left) / sizeof(left[0])))
+        return VD_ERR_PARAMETER;
+    memcpy(left, iov, (size_t)count * sizeof(left[0]));
+    if (fd >= 0) {
+        struct cmsghdr *c;
+
+        memset(&control, 0, sizeof(control));
+        msg.msg_control = control.bytes;
+        msg.msg_controllen = sizeof(control.bytes);
+        c = CMSG_FIRSTHDR(&msg);
+        c->cmsg_level = SOL_SOCKET;
+        c->cmsg_type = SCM_RIGHTS;
+        c->cmsg_len = CMSG_LEN(sizeof(int));
+        memcpy(CMSG_DATA(c), &fd, sizeof(fd));
+    }
+    while (msg.msg_iovlen) {
+        ssize_t n = sendmsg(self->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+            err = wait_for(self->fd, POLLOUT, timeout_ms);
+            if (err)
+                return err;
+            continue;
+        }
+        if (n < 0)
+            return send_error();
+        /* The descriptor went with the first byte. */
+        msg.msg_control = NULL;
+        msg.msg_controllen = 0;
+        while (msg.msg_iovlen && (size_t)n >= msg.msg_iov->iov_len) {
+            n -= (ssize_t)msg.msg_iov->iov_len;
+            msg.msg_iov++;
+            msg.msg_iovlen--;
+        }
+        if (msg.msg_iovlen) {
+            msg.msg_iov->iov_base = (char *)msg.msg_iov->iov_base + n;
+            msg.msg_iov->iov_len -= (size_t)n;
+        }
+    }
+    return 0;
+}
+
+/* Keeps the first descriptor of a message, closes all others: the protocol never sends more. */
+static int take_descriptor(struct msghdr *msg)
+{
+    int kept = -1;
+
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
+        size_t n;
+
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+            continue;
+        n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+        for (size_t i = 0; i < n; i++) {
+            int fd;
+
+            memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
+            if (kept < 0)
+                kept = fd;
+            else
+                close(fd);
+        }
+    }
+    return kept;
+}
+
+static int unix_recv(struct channel *channel, void *bytes, size_t room, size_t *ret_size,
+                     int *ret_fd, int timeout_ms)
+{
+    struct unix_channel *self = (struct unix_channel *)channel;
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(4 * sizeof(int))];
+    } control;
+    struct iovec iov = {bytes, room};
+
+    for (;;) {
+        struct msghdr msg = {.msg_iov = &iov,
+                             .msg_iovlen = 1,
+                             .msg_control = control.bytes,
+                             .msg_controllen = sizeof(control.bytes)};
+        ssize_t n = recvmsg(self->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+            int err = wait_for(self->fd, POLLIN, timeout_ms);
+
+            if (err)
+                return err;
+            continue;
+        }
+        if (n < 0)
+            return send_error();
+        *ret_fd = take_descriptor(&msg);
+        if (n == 0) {
+            if (*ret_fd >= 0)
+                close(*ret_fd);
+            *ret_fd = -1;
+            return VD_ERR_GONE;
+        }
+        *ret_size = (size_t)n;
+        return 0;
+    }
+}
+
+static bool unix_alive(struct channel *channel)
+{
+    struct unix_channel *self = (struct unix_channel *)channel;
+    struct pollfd p = {.fd = self->fd, .events = POLLRDHUP};
+
+    return poll(&p, 1, 0) <= 0 || !(p.revents & (POLLHUP | POLLRDHUP | POLLERR | POLLNVAL));
+}
+
+static void unix_destroy(struct channel *channel)
+{
+    struct unix_channel *self = (struct unix_channel *)channel;
+
+    close(self->fd);
+    free(self);
+}
+
+int unix_create(int fd, struct channel **ret_channel)
+{
+    struct unix_channel *self = calloc(1, sizeof(*self));
+
+    if (!self)
+        return VD_ERR_MEMORY;
+    self->base.ops = &unix_ops;
+    self->fd = fd;
+    *ret_channel = &self->base;
+    return 0;
+}
+
+static int unix_connect(const char *address, struct channel **ret_channel)
+{
+    struct sockaddr_un sun = {.sun_family = AF_UNIX};
+    int fd, err = 0;
+
+    if (!*address || strlen(address) >= sizeof(sun.sun_path))
+        return VD_ERR_PARAMETER;
+    strcpy(sun.sun_path, address);
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return VD_ERR_IO;
+    while (connect(fd, (struct sockaddr *)&sun, sizeof(sun)) < 0) {
+        if (errno == EINTR)
+            continue;
+        err = errno == ENOENT || errno == ECONNREFUSED ? VD_ERR_GONE
+              : errno == EACCES || errno == EPERM      ? VD_ERR_DENIED
+                                                       : VD_ERR_IO;
+        goto fail;
+    }
+    err = unix_create(fd, ret_channel);
+    if (!err)
+        return 0;
+fail:
+    close(fd);
+    return err;
+}
+
+const struct channel_ops unix_ops = {
+    .scheme = "unix",
+    .shares_memory = true,
+    .send = unix_send,
+    .recv = unix_recv,
+    .alive = unix_alive,
+    .destroy = unix_destroy,
+    .connect = unix_connect,
+};

@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: MIT */
+#include <string.h>
+
+#include "driver.h"
+
+/* Profiles, entry points and configs: answered from the snapshot that came with HELLO. */
+
+const struct vd_cap *config_cap(const struct driver *driver, VAProfile profile,
+                                VAEntrypoint entrypoint)
+{
+    for (uint32_t i = 0; i < driver->cap_count; i++) {
+        if (driver->caps[i].profile == (uint32_t)profile &&
+            driver->caps[i].entrypoint == (uint32_t)entrypoint)
+            return &driver->caps[i];
+    }
+    return NULL;
+}
+
+static bool profile_known(const struct driver *driver, VAProfile profile)
+{
+    for (uint32_t i = 0; i < driver->cap_count; i++) {
+        if (driver->caps[i].profile == (uint32_t)profile)
+            return true;
+    }
+    return false;
+}
+
+VAStatus driver_QueryConfigProfiles(VADriverContextP ctx, VAProfile *list, int *count)
+{
+    struct driver *driver;
+    VAStatus status = driver_enter(ctx, &driver);
+    int n = 0;
+
+    if (status)
+        return status;
+    for (uint32_t i = 0; i < driver->cap_count; i++) {
+        bool seen = false;
+
+        for (int j = 0; j < n; j++)
+            seen = seen || list[j] == (VAProfile)driver->caps[i].profile;
+        if (!seen)
+            list[n++] = (VAProfile)driver->caps[i].profile;
+    }
+    *count = n;
+    driver_leave(driver);
+    return VA_STATUS_SUCCESS;
+}
+
+VAStatus driver_QueryConfigEntrypoints(VADriverContextP ctx, VAProfile profile, VAEntrypoint *list,
+                                       int *count)
+{
+    struct driver *driver;
+    VAStatus status = driver_enter(ctx, &driver);
+    int n = 0;
+
+    if (status)
+        return status;
+    for (uint32_t i = 0; i < driver->cap_count && n < DRIVER_MAX_ENTRYPOINTS; i++) {
+        if (driver->caps[i].profile == (uint32_t)profile)
+            list[n++] = (VAEntrypoint)driver->caps[i].entrypoint;
+    }
+    *count = n;
+    driver_leave(driver);
+    return n ? VA_STATUS_SUCCESS : VA_STATUS_ERROR_UNSUPPORTED_PROFILE;
+}
+
+/* Profile and entry point served, or which of them is not. */
+static VAStatus find_cap(const struct driver *driver, VAProfile profile, VAEntrypoint entrypoint,
+                         const struct vd_cap **ret_cap)
+{
+    *ret_cap = config_cap(driver, profile, entrypoint);
+    if (*ret_cap)
+        return VA_STATUS_SUCCESS;
+    return profile_known(driver, profile) ? VA_STATUS_ERROR_UNSUPPORTED_ENTRYPOINT
+                                          : VA_STATUS_ERROR_UNSUPPORTED_PROFILE;
+}
+
+static uint32_t attribute_value(const struct vd_cap *cap, VAConfigAttribType type)
+{
+    switch (type) {
+    case VAConfigAttribRTFormat:
+        return cap->rt_formats;
+    case VAConfigAttribDecSliceMode:
+        return cap->entrypoint == VAEntrypointVLD ? VA_DEC_SLICE_MODE_NORMAL
+                                                  : VA_ATTRIB_NOT_SUPPORTED;
+    case VAConfigAttribMaxPictureWidth:
+        return cap->max_width;
+    case VAConfigAttribMaxPictureHeight:
+        return cap->max_height;
+    default:
+        return VA_ATTRIB_NOT_SUPPORTED;
+    }
+}
+
+VAStatus driver_GetConfigAttributes(VADriverContextP ctx, VAProfile profile,
+                                    VAEntrypoint entrypoint, VAConfigAttrib *list, int count)
+{
+    const struct vd_cap *cap;
+    struct driver *driver;
+    VAStatus status = driver_enter(ctx, &driver);
+
+    if (status)
+        return status;
+    status = find_cap(driver, profile, entrypoint, &cap);
+    for (int i = 0; i < count && !status; i++)
+        list[i].value = attribute_value(cap, list[i].type);
+    driver_leave(driver);
+    return status;
+}
+
+/* Checks one attribute an app wants a config with; RTFormat narrows *rt_format. */
+static VAStatus check_attribute(const struct vd_cap *cap, const VAConfigAttrib *attribute,
+                                uint32_t *rt_format)
+{
+    uint32_t can = attribute_value(cap, attribute->type);
+
+    switch (attribute->type) {
+    case VAConfigAttribRTFormat:
+        if (!(attribute->value & can))
+            return VA_STATUS_ERROR_UNSUPPORTED_RT_FORMAT;
+        *rt_format = attribute->value & can;
+        return VA_STATUS_SUCCESS;
+    case VAConfigAttribDecSliceMode:
+        return attribute->value == can ? VA_STATUS_SUCCESS : VA_STATUS_ERROR_INVALID_VALUE;
+    case VAConfigAttribMaxPictureWidth:
+    case VAConfigAttribMaxPictureHeight:
+        return VA_STATUS_SUCCESS; /* read-only: apps hand back what they were told */
+    default:
+        return VA_STATUS_ERROR_INVALID_VALUE;
+    }
+}
+
+VAStatus driver_CreateConfig(VADriverContextP ctx, VAProfile profile, VAEntrypoint entrypoint,
+                             VAConfigAttrib *list, int count, VAConfigID *id)
+{
+    const struct vd_cap *cap;
+    struct driver *driver;
+    struct config *config;
+    uint32_t rt_format = 0;
+    VAStatus status = driver_enter(ctx, &driver);
+
+    if (status)
+        return status;
+    status = find_cap(driver, profile, entrypoint, &cap);
+    if (!status && (!id || count < 0 || (count && !list)))
+        status = VA_STATUS_ERROR_INVALID_PARAMETER;
+    for (int i = 0; i < count && !status; i++)
+        status = check_attribute(cap, &list[i], &rt_format);
+    if (status)
+        goto out;
+    config = object_create(&driver->configs);
+    if (!config) {
+        status = VA_STATUS_ERROR_ALLOCATION_FAILED;
+        goto out;
+    }
+    config->profile = profile;
+    config->entrypoint = entrypoint;
+    config->rt_format = rt_format ? rt_format : cap->rt_formats;
+    *id = config->object.id;
+out:
+    driver_leave(driver);
+    return status;
+}
+
+VAStatus driver_DestroyConfig(VADriverContextP ctx, VAConfigID id)
+{
+    struct driver *driver;
+    struct config *config;
+    VAStatus status = driver_enter(ctx, &driver);
+
+    if (status)
+        return status;
+    config = object_find(&driver->configs, id);
+    if (config)
+        object_remove(&driver->configs, config);
+    driver_leave(driver);
+    return config ? VA_STATUS_SUCCESS : VA_STATUS_ERROR_INVALID_CONFIG;
+}
+
+VAStatus driver_QueryConfigAttributes(VADriverContextP ctx, VAConfigID id, VAProfile *profile,
+                                      VAEntrypoint *entrypoint, VAConfigAttrib *list, int *count)
+{
+    static const VAConfigAttribType types[DRIVER_MAX_ATTRIBUTES] = {
+        VAConfigAttribRTFormat,
+        VAConfigAttribDecSliceMode,
+        VAConfigAttribMaxPictureWidth,
+        VAConfigAttribMaxPictureHeight,
+    };
+    const struct vd_cap *cap;
+    struct driver *driver;
+    struct config *config;
+    VAStatus status = driver_enter(ctx, &driver);
+    int n = 0;
+
+    if (status)
+        return status;
+    config = object_find(&driver->configs, id);
+    if (!config) {
+        driver_leave(driver);
+        return VA_STATUS_ERROR_INVALID_CONFIG;
+    }
+    cap = config_cap(driver, config->profile, config->entrypoint);
+    *profile = config->profile;
+    *entrypoint = config->entrypoint;
+    for (int i = 0; i < 4 && cap; i++) {
+        uint32_t value = attribute_value(cap, types[i]);
+
+        if (value == VA_ATTRIB_NOT_SUPPORTED)
+            continue;
+        if (types[i] == VAConfigAttribRTFormat)
+            value = config->rt_format;
+        list[n++] = (VAConfigAttrib){types[i], value};
+    }
+    *count = n;
+    driver_leave(driver);
+    return VA_STATUS_SUCCESS;
+}
+
+static void put_attribute(VASurfaceAttrib *list, unsigned room, unsigned *n,
+                          VASurfaceAttribType type, uint32_t flags, int value)
+{
+    if (list && *n < room) {
+        list[*n] = (VASurfaceAttrib){
+            .type = type,
+            .flags = flags,
+            .value = {.type = VAGenericValueTypeInteger, .value = {.i = value}},
+        };
+    }
+    ++*n;
+}
+
+VAStatus driver_QuerySurfaceAttributes(VADriverContextP ctx, VAConfigID id, VASurfaceAttrib *list,
+                                       unsigned *count)
+{
+    const uint32_t get = VA_SURFACE_ATTRIB_GETTABLE;
+    const uint32_t both = VA_SURFACE_ATTRIB_GETTABLE | VA_SURFACE_ATTRIB_SETTABLE;
+    const struct vd_cap *cap;
+    struct driver *driver;
+    struct config *config;
+    VAStatus status = driver_enter(ctx, &driver);
+    unsigned room, n = 0;
+
+    if (status)
+        return status;
+    config = object_find(&driver->configs, id);
+    if (!config || !count) {
+        driver_leave(driver);
+        return config ? VA_STATUS_ERROR_INVALID_PARAMETER : VA_STATUS_ERROR_INVALID_CONFIG;
+    }
+    room = list ? *count : 0;
+    cap = config_cap(driver, config->profile, config->entrypoint);
+    for (uint32_t i = 0; i < cap->format_count; i++) {
+        const struct format_info *format = format_find(cap->formats[i]);
+
+        /* Only what surfaces of this config's render-target formats can be. */
+        if (format && (format->rt_format & config->rt_format))
+            put_attribute(list, room, &n, VASurfaceAttribPixelFormat, both, (int)format->fourcc);
+    }
+    put_attribute(list, room, &n, VASurfaceAttribMinWidth, get, (int)cap->min_width);
+    put_attribute(list, room, &n, VASurfaceAttribMinHeight, get, (int)cap->min_height);
+    put_attribute(list, room, &n, VASurfaceAttribMaxWidth, get, (int)cap->max_width);
+    put_attribute(list, room, &n, VASurfaceAttribMaxHeight, get, (int)cap->max_height);
+    put_attribute(list, room, &n, VASurfaceAttribMemoryType, both, VA_SURFACE_ATTRIB_MEM_TYPE_VA);
+    driver_leave(driver);
+    *count = n;
+    return list && n > room ? VA_STATUS_ERROR_MAX_NUM_EXCEEDED : VA_STATUS_SUCCESS;
+}

@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdlib.h>
+#include <string.h>
+#include <transport/fence.h>
+#include <viaduct/errors.h>
+#include <wire/log.h>
+
+#include "driver.h"
+
+/* Contexts and the path of a picture: begin, render, end. */
+
+void context_reset(struct driver *driver, struct context *context)
+{
+    for (uint32_t i = 0; i < context->pending_count; i++)
+        object_unref(&driver->buffers, context->pending[i]);
+    context->pending_count = 0;
+    if (context->target)
+        object_unref(&driver->surfaces, context->target);
+    context->target = NULL;
+}
+
+void context_finish(void *owner, struct object *object)
+{
+    struct context *context = (struct context *)object;
+    struct vd_context_destroy_req req = {.context = object->id};
+    struct vd_context_destroy_rep rep;
+
+    context_reset(owner, context);
+    if (context->host && !context->host->dead)
+        host_call(context->host, VD_OP_context_destroy, &req, NULL, 0, &rep, NULL, NULL);
+    host_unref(&context->host);
+    free(context->pending);
+    free(context->refs);
+}
+
+VAStatus driver_CreateContext(VADriverContextP ctx, VAConfigID config_id, int width, int height,
+                              int flag, VASurfaceID *targets, int target_count, VAContextID *id)
+{
+    struct vd_context_create_req req = {0};
+    struct vd_context_create_rep rep;
+    const struct vd_cap *cap;
+    struct driver *driver;
+    struct config *config;
+    struct context *context;
+    struct host *host;
+    VAStatus status = driver_enter(ctx, &driver);
+    int err;
+
+    (void)flag;
+    if (status)
+        return status;
+    config = object_find(&driver->configs, config_id);
+    if (!config)
+        status = VA_STATUS_ERROR_INVALID_CONFIG;
+    else if (!id || target_count < 0 || (target_count && !targets))
+        status = VA_STATUS_ERROR_INVALID_PARAMETER;
+    for (int i = 0; i < target_count && !status; i++) {
+        if (!object_find(&driver->surfaces, targets[i]))
+            status = VA_STATUS_ERROR_INVALID_SURFACE;
+    }
+    if (status)
+        goto out;
+    cap = config_cap(driver, config->profile, config->entrypoint);
+    if (width < (int)cap->min_width || width > (int)cap->max_width ||
+        height < (int)cap->min_height || height > (int)cap->max_height) {
+        status = VA_STATUS_ERROR_RESOLUTION_NOT_SUPPORTED;
+        goto out;
+    }
+    host = driver_host(driver, true);
+    if (!host) {
+        status = VA_STATUS_ERROR_HW_BUSY;
+        goto out;
+    }
+    context = object_create(&driver->contexts);
+    if (!context) {
+        status = VA_STATUS_ERROR_ALLOCATION_FAILED;
+        goto out;
+    }
+    req.context = context->object.id;
+    req.profile = (uint32_t)config->profile;
+    req.entrypoint = (uint32_t)config->entrypoint;
+    /* One format of those the config allows; the surfaces decide about the rest. */
+    req.rt_format = config->rt_format & -config->rt_format;
+    req.width = (uint32_t)width;
+    req.height = (uint32_t)height;
+    err = host_call(host, VD_OP_context_create, &req, NULL, 0, &rep, NULL, NULL);
+    if (!err)
+        err = -(int)(rep.status & 0x7fffffff);
+    if (err) {
+        log_warn("the host refuses a context: %s", errors_text(err));
+        object_remove(&driver->contexts, context);
+        status = driver_status(err);
+        goto out;
+    }
+    context->host = host_ref(host);
+    context->profile = config->profile;
+    context->entrypoint = config->entrypoint;
+    context->width = req.width;
+    context->height = req.height;
+    context->flags = rep.flags;
+    *id = context->object.id;
+out:
+    driver_leave(driver);
+    return status;
+}
+
+/* Waits until all but `left` pictures are complete, with the lock released inside. */
+static int wait_pictures(struct driver *driver, struct context *context, uint32_t left)
+{
+    struct host *host = host_ref(context->host);
+    struct vd_context_slot *slot = &host->arena.status->contexts[VD_SLOT(context->object.id)];
+    uint32_t target = context->submitted - left;
+    int err = 0;
+
+    if (!fence_passed(fence_load(&slot->done), target)) {
+        struct vd_kick_req req = {.context = context->object.id};
+
+        if (context->flags & VD_CONTEXT_KICK)
+            host_send(host, VD_OP_kick, &req, NULL, 0);
+        driver_leave(driver);
+        err = fence_wait(&slot->done, &slot->waiters, target, HOST_PICTURE_NS, host_alive, host);
+        pthread_mutex_lock(&driver->lock);
+        if (err == VD_ERR_GONE)
+            host->dead = true;
+    }
+    host_unref(&host);
+    return err;
+}
+
+VAStatus driver_DestroyContext(VADriverContextP ctx, VAContextID id)
+{
+    struct driver *driver;
+    struct context *context;
+    VAStatus status = driver_enter(ctx, &driver);
+
+    if (status)
+        return status;
+    context = object_find(&driver->contexts, id);
+    if (!context) {
+        driver_leave(driver);
+        return VA_STATUS_ERROR_INVALID_CONTEXT;
+    }
+    /* Surfaces of pictures on their way must still get them: apps sync after this call. */
+    object_ref(context);
+    wait_pictures(driver, context, 0);
+    if (object_find(&driver->contexts, id) == context)
+        object_remove(&driver->contexts, context);
+    object_unref(&driver->contexts, context);
+    driver_leave(driver);
+    return VA_STATUS_SUCCESS;
+}
+
+VAStatus driver_BeginPicture(VADriverContextP ctx, VAContextID id, VASurfaceID target)
+{
+    struct driver *driver;
+    struct context *context;
+    struct surface *surface;
+    VAStatus status = driver_enter(ctx, &driver);
+
+    if (status)
+        return status;
+    context = object_find(&driver->contexts, id);
+    surface = object_find(&driver->surfaces, target);
+    if (!context) {
+        status = VA_STATUS_ERROR_INVALID_CONTEXT;
+    } else if (!surface) {
+        status = VA_STATUS_ERROR_INVALID_SURFACE;
+    } else if (context->host->dead) {
+        status = VA_STATUS_ERROR_HW_BUSY;
+    } else {
+        context_reset(driver, context);
+        context->target = object_ref(surface);
+    }
+    driver_leave(driver);
+    return status;
+}
+
+static int pending_grow(struct context *context, uint32_t want)
+{
+    uint32_t room = context->pending_room ? context->pending_room : 16;
+    struct buffer **pending;
+    struct vd_buffer_ref *refs;
+
+    while (room < want)
+        room *= 2;
+    if (room == context->pending_room)
+        return 0;
+    pending = realloc(context->pending, room * sizeof(*pending));
+    if (!pending)
+        return VD_ERR_MEMORY;
+    context->pending = pending;
+    refs = realloc(context->refs, room * sizeof(*refs));
+    if (!refs)
+        return VD_ERR_MEMORY;
+    context->refs = refs;
+    context->pending_room = room;
+    return 0;
+}
+
+VAStatus driver_RenderPicture(VADriverContextP ctx, VAContextID id, VABufferID *ids, int count)
+{
+    struct driver *driver;
+    struct context *context;
+    VAStatus status = driver_enter(ctx, &driver);
+
+    if (status)
+        return status;
+    context = object_find(&driver->contexts, id);
+    if (!context)
+        status = VA_STATUS_ERROR_INVALID_CONTEXT;
+    else if (!context->target)
+        status = VA_STATUS_ERROR_OPERATION_FAILED; /* not between Begin and End */
+    else if (count < 0 || (count && !ids))
+        status = VA_STATUS_ERROR_INVALID_PARAMETER;
+    else if ((uint32_t)count > VD_MAX_BUFFERS - context->pending_count)
+        status = VA_STATUS_ERROR_MAX_NUM_EXCEEDED;
+    for (int i = 0; i < count && !status; i++) {
+        struct buffer *buffer = object_find(&driver->buffers, ids[i]);
+
+        if (!buffer || buffer->memory != BUFFER_UPLOAD || buffer->host != context->host)
+            status = VA_STATUS_ERROR_INVALID_BUFFER;
+    }
+    if (!status && pending_grow(context, context->pending_count + (uint32_t)count))
+        status = VA_STATUS_ERROR_ALLOCATION_FAILED;
+    for (int i = 0; i < count && !status; i++) {
+        struct buffer *buffer = object_find(&driver->buffers, ids[i]);
+
+        context->pending[context->pending_count++] = object_ref(buffer);
+    }
+    driver_leave(driver);
+    return status;
+}
+
+/* One message for the whole picture. */
+static int submit(struct driver *driver, struct context *context)
+{
+    struct host *host = context->host;
+    struct surface *surface = context->target;
+    struct vd_submit_req req;
+    int err = surface_register(driver, surface);
+
+    if (err)
+        return err;
+    for (uint32_t i = 0; i < context->pending_count; i++) {
+        struct buffer *buffer = context->pending[i];
+
+        context->refs[i] = (struct vd_buffer_ref){
+            .type = (uint32_t)buffer->type,
+            .size = buffer->size,
+            .count = buffer->count,
+            .offset = buffer->offset,
+        };
+        buffer->busy = true;
+        buffer->submission = host->submission + 1;
+    }
+    req = (struct vd_submit_req){
+        .context = context->object.id,
+        .surface = surface->object.id,
+        .sequence = surface->sequence + 1,
+        .submission = host->submission + 1,
+        .flags = surface->derived || surface->exported ? VD_SUBMIT_FIXED : 0,
+    };
+    err = host_send(host, VD_OP_submit, &req, context->refs, context->pending_count);
+    if (err)
+        return err;
+    host->submission++;
+    context->submitted++;
+    surface->sequence++;
+    surface->lost = 0;
+    surface->context = context->object.id;
+    return 0;
+}
+
+VAStatus driver_EndPicture(VADriverContextP ctx, VAContextID id)
+{
+    struct driver *driver;
+    struct context *context;
+    VAStatus status = driver_enter(ctx, &driver);
+    int err;
+
+    if (status)
+        return status;
+    context = object_find(&driver->contexts, id);
+    if (!context) {
+        status = VA_STATUS_ERROR_INVALID_CONTEXT;
+        goto out;
+    }
+    if (!context->target || !context->pending_count) {
+        status = VA_STATUS_ERROR_OPERATION_FAILED; /* nothing was begun or nothing rendered */
+    } else if (context->host->dead || context->host != driver_host(driver, false)) {
+        status = VA_STATUS_ERROR_HW_BUSY;
+    } else {
+        object_ref(context);
+        err = wait_pictures(driver, context, VD_MAX_IN_FLIGHT - 1);
+        if (!err && context->target)
+            err = submit(driver, context);
+        status = err == VD_ERR_TIMEOUT ? VA_STATUS_ERROR_TIMEDOUT : driver_status(err);
+        context_reset(driver, context);
+        object_unref(&driver->contexts, context);
+        goto out;
+    }
+    context_reset(driver, context);
+out:
+    driver_leave(driver);
+    return status;
+}

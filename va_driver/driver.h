@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef DRIVER_DRIVER_H
+#define DRIVER_DRIVER_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <va/va_backend.h>
+#include <wire/format.h>
+
+#include "host.h"
+#include "object.h"
+
+/*
+ * The guest driver: one `struct driver` a VADisplay.
+ *
+ * Threads: libva calls from any thread. One lock a display guards the tables and the channel; it
+ * is held for microseconds, never while pixels or bitstreams are copied and never in a wait for
+ * a picture. Objects in use beyond the lock are kept by references.
+ *
+ * Fork: the child shares the parent's connection, so it must not use it. A fork handler counts;
+ * every entry compares (driver_enter) and a display from before the fork only returns errors.
+ */
+
+#define DRIVER_MAGIC 0x76645643u
+/* Most attributes of a config and image formats of the display: what libva is told. */
+#define DRIVER_MAX_ATTRIBUTES 8
+#define DRIVER_MAX_ENTRYPOINTS 4
+
+struct driver {
+    uint32_t magic;
+    unsigned forks; /* value of the fork counter when it was made */
+    pthread_mutex_t lock;
+    struct host *host; /* the current session; may be dead */
+    struct vd_cap caps[VD_MAX_CAPS]; /* of the first session: queries never change */
+    uint32_t cap_count;
+    struct object_table configs, contexts, surfaces, buffers, images;
+    char vendor[192];
+};
+
+struct config {
+    struct object object;
+    VAProfile profile;
+    VAEntrypoint entrypoint;
+    uint32_t rt_format;
+};
+
+struct context {
+    struct object object;
+    struct host *host;
+    VAProfile profile;
+    VAEntrypoint entrypoint;
+    uint32_t width, height;
+    uint32_t flags;     /* VD_CONTEXT_* */
+    uint32_t submitted; /* pictures, as the context slot of the status page counts */
+    struct surface *target; /* between vaBeginPicture and vaEndPicture, a reference */
+    struct buffer **pending; /* buffers rendered since, references */
+    uint32_t pending_count, pending_room;
+    struct vd_buffer_ref *refs;
+};
+
+struct surface {
+    struct object object;
+    struct host *host; /* the session that knows it, NULL: none yet */
+    const struct format_info *format;
+    struct format_layout layout;
+    uint32_t width, height;
+    uint32_t rt_format;
+    uint32_t sequence;  /* pictures submitted in this session */
+    uint32_t kicked;    /* sequence for which KICK was sent last */
+    uint32_t context;   /* that submitted last, id */
+    int lost;           /* a picture was lost with its session: error code until the next one */
+    uint32_t derived;   /* images that show this memory live */
+    bool exported;
+    uint32_t export_backing; /* if exported: its pinned memory */
+    VASurfaceDecodeMBErrors errors[2]; /* what vaQuerySurfaceError points to */
+};
+
+/* Where a buffer's bytes are. */
+enum buffer_memory {
+    BUFFER_UPLOAD, /* the arena's upload zone */
+    BUFFER_IMAGE,  /* whatever its image has */
+};
+
+struct buffer {
+    struct object object;
+    VABufferType type;
+    uint32_t size; /* bytes of one element */
+    uint32_t count, max_count;
+    enum buffer_memory memory;
+    struct host *host; /* UPLOAD: whose zone */
+    uint64_t offset;
+    bool busy;           /* part of a picture sent */
+    uint32_t submission; /* if busy: its number */
+    struct image *image; /* IMAGE: owner, not a reference (it owns this buffer) */
+    uint32_t mapped;
+};
+
+/* Where an image's pixels are. */
+enum image_memory {
+    IMAGE_NONE,     /* not yet */
+    IMAGE_HEAP,     /* its own */
+    IMAGE_SNAPSHOT, /* what a surface held at vaGetImage: private view of its pinned memory */
+    IMAGE_DERIVED,  /* a surface's memory itself, pinned */
+};
+
+struct image {
+    struct object object;
+    VAImage va;
+    const struct format_info *format;
+    struct format_layout layout;
+    enum image_memory memory;
+    struct buffer *buffer;
+    uint8_t *bytes;
+    struct host *host;       /* SNAPSHOT, DERIVED: whose arena */
+    uint32_t backing;        /* the pinned memory */
+    struct surface *surface; /* DERIVED: a reference */
+    bool touched;            /* SNAPSHOT: was mapped, so the app may have written */
+};
+
+/* Locks. VA_STATUS_SUCCESS, or an error and no lock (a display from before a fork). */
+VAStatus driver_enter(VADriverContextP ctx, struct driver **ret_driver);
+void driver_leave(struct driver *driver);
+/* The session, opened anew if the last one died and `reopen`. NULL: none. Lock held. */
+struct host *driver_host(struct driver *driver, bool reopen);
+/* Error code of the house to VAStatus. */
+VAStatus driver_status(int err);
+
+/* surface.c; lock held unless said otherwise. */
+void surface_finish(void *owner, struct object *object);
+/* Makes the surface known to the driver's current session if it is not. */
+int surface_register(struct driver *driver, struct surface *surface);
+/*
+ * Waits for the last picture, without the lock inside. Takes and keeps the caller's lock state:
+ * called and returns locked. VA status of that picture, TIMEDOUT, or HW_BUSY if the host died.
+ */
+VAStatus surface_wait(struct driver *driver, struct surface *surface, uint64_t timeout_ns);
+/*
+ * Pins the surface's memory: ret_offset in the arena of *ret_host, ret_backing for surface_unpin.
+ * Gives memory to a surface that has none. No waiting for pictures.
+ */
+int surface_pin(struct driver *driver, struct surface *surface, struct host **ret_host,
+                uint32_t *ret_backing, uint64_t *ret_offset);
+void surface_unpin(struct host *host, uint32_t backing);
+
+/* buffer.c */
+void buffer_finish(void *owner, struct object *object);
+/* Bytes of a buffer, NULL if it cannot be had. Lock held. */
+void *buffer_bytes(struct driver *driver, struct buffer *buffer);
+/* image.c */
+void image_finish(void *owner, struct object *object);
+/* Memory for an image that has none, its own or a view. Lock held. NULL: out of memory. */
+uint8_t *image_bytes(struct image *image);
+/* Images that show this memory get a copy: it is about to change. Lock held. */
+int image_separate(struct driver *driver, struct host *host, uint32_t backing);
+/* context.c */
+void context_finish(void *owner, struct object *object);
+/* Drops what was begun and rendered. */
+void context_reset(struct driver *driver, struct context *context);
+/* config.c */
+const struct vd_cap *config_cap(const struct driver *driver, VAProfile profile,
+                                VAEntrypoint entrypoint);
+
+/* copy.c: copies a rectangle between two pictures of 8-bit 4:2:0 formats, converting. */
+struct copy_picture {
+    const struct format_info *format;
+    const struct format_layout *layout;
+    uint8_t *bytes;
+    uint32_t width, height;
+};
+bool copy_possible(const struct format_info *from, const struct format_info *to);
+void copy_rectangle(const struct copy_picture *to, uint32_t to_x, uint32_t to_y,
+                    const struct copy_picture *from, uint32_t from_x, uint32_t from_y,
+                    uint32_t width, uint32_t height);
+
+/* The entry points, as in va_backend.h; each file defines its own and driver.c lists them. */
+#define DRIVER_CALL(name, ...) VAStatus driver_##name(VADriverContextP ctx, __VA_ARGS__)
+DRIVER_CALL(QueryConfigProfiles, VAProfile *, int *);
+DRIVER_CALL(QueryConfigEntrypoints, VAProfile, VAEntrypoint *, int *);
+DRIVER_CALL(GetConfigAttributes, VAProfile, VAEntrypoint, VAConfigAttrib *, int);
+DRIVER_CALL(CreateConfig, VAProfile, VAEntrypoint, VAConfigAttrib *, int, VAConfigID *);
+DRIVER_CALL(DestroyConfig, VAConfigID);
+DRIVER_CALL(QueryConfigAttributes, VAConfigID, VAProfile *, VAEntrypoint *, VAConfigAttrib *,
+            int *);
+DRIVER_CALL(QuerySurfaceAttributes, VAConfigID, VASurfaceAttrib *, unsigned *);
+DRIVER_CALL(CreateSurfaces, int, int, int, int, VASurfaceID *);
+DRIVER_CALL(CreateSurfaces2, unsigned, unsigned, unsigned, VASurfaceID *, unsigned,
+            VASurfaceAttrib *, unsigned);
+DRIVER_CALL(DestroySurfaces, VASurfaceID *, int);
+DRIVER_CALL(SyncSurface, VASurfaceID);
+DRIVER_CALL(SyncSurface2, VASurfaceID, uint64_t);
+DRIVER_CALL(QuerySurfaceStatus, VASurfaceID, VASurfaceStatus *);
+DRIVER_CALL(QuerySurfaceError, VASurfaceID, VAStatus, void **);
+DRIVER_CALL(ExportSurfaceHandle, VASurfaceID, uint32_t, uint32_t, void *);
+DRIVER_CALL(CreateContext, VAConfigID, int, int, int, VASurfaceID *, int, VAContextID *);
+DRIVER_CALL(DestroyContext, VAContextID);
+DRIVER_CALL(CreateBuffer, VAContextID, VABufferType, unsigned, unsigned, void *, VABufferID *);
+DRIVER_CALL(BufferSetNumElements, VABufferID, unsigned);
+DRIVER_CALL(MapBuffer, VABufferID, void **);
+DRIVER_CALL(UnmapBuffer, VABufferID);
+DRIVER_CALL(DestroyBuffer, VABufferID);
+DRIVER_CALL(BufferInfo, VABufferID, VABufferType *, unsigned *, unsigned *);
+DRIVER_CALL(SyncBuffer, VABufferID, uint64_t);
+DRIVER_CALL(AcquireBufferHandle, VABufferID, VABufferInfo *);
+DRIVER_CALL(ReleaseBufferHandle, VABufferID);
+DRIVER_CALL(BeginPicture, VAContextID, VASurfaceID);
+DRIVER_CALL(RenderPicture, VAContextID, VABufferID *, int);
+DRIVER_CALL(EndPicture, VAContextID);
+DRIVER_CALL(QueryImageFormats, VAImageFormat *, int *);
+DRIVER_CALL(CreateImage, VAImageFormat *, int, int, VAImage *);
+DRIVER_CALL(DeriveImage, VASurfaceID, VAImage *);
+DRIVER_CALL(DestroyImage, VAImageID);
+DRIVER_CALL(GetImage, VASurfaceID, int, int, unsigned, unsigned, VAImageID);
+DRIVER_CALL(PutImage, VASurfaceID, VAImageID, int, int, unsigned, unsigned, int, int, unsigned,
+            unsigned);
+/* Refuses, fills in or ignores: display.c. */
+void display_fill(VADriverContextP ctx);
+
+#endif

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: MIT */
+#include "host.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include <va/va_version.h>
+#include <viaduct/errors.h>
+#include <wire/dispatch.h>
+#include <wire/log.h>
+#include <wire/trace.h>
+
+#define HOST_CONFIG_FILE "/etc/viaduct.conf"
+
+bool host_setting(const char *key, char *text, size_t room)
+{
+    FILE *file = fopen(HOST_CONFIG_FILE, "re");
+    char line[512];
+    bool found = false;
+
+    while (file && !found && fgets(line, sizeof(line), file)) {
+        char *value = strchr(line, '=');
+        char *end, *name = line;
+
+        if (!value || line[0] == '#')
+            continue;
+        *value++ = 0;
+        while (isspace((unsigned char)*name))
+            name++;
+        for (end = name + strlen(name); end > name && isspace((unsigned char)end[-1]); end--)
+            end[-1] = 0;
+        while (isspace((unsigned char)*value))
+            value++;
+        for (end = value + strlen(value); end > value && isspace((unsigned char)end[-1]); end--)
+            end[-1] = 0;
+        if (!strcmp(name, key) && strlen(value) < room) {
+            strcpy(text, value);
+            found = true;
+        }
+    }
+    if (file)
+        fclose(file);
+    return found;
+}
+
+/* Errors after which nothing more can be said over this channel. */
+static int host_result(struct host *host, int err)
+{
+    if (err && !host->dead) {
+        host->dead = true;
+        log_error("lost the host %s: %s", host->uri, errors_text(err));
+    }
+    return err;
+}
+
+int host_call(struct host *host, uint32_t op, const void *req, const void *tail,
+              uint32_t tail_count, void *rep, const void **ret_tail, uint32_t *ret_tail_count)
+{
+    const struct dispatch_call *call = dispatch_find(op);
+    struct dispatch_message message;
+    const uint8_t *bytes;
+    size_t size;
+    int fd = -1, err;
+
+    if (host->dead)
+        return VD_ERR_GONE;
+    /* 0 marks one-way messages. */
+    if (!++host->serial)
+        host->serial = 1;
+    err = message_send(host->channel, op, host->serial, req, call->req->size, tail, tail_count,
+                       call->req_tail ? call->req_tail->size : 0, -1, HOST_CALL_MS);
+    if (!err)
+        err = message_read(&host->reader, HOST_CALL_MS, &bytes, &size, &fd);
+    if (!err && trace_enabled())
+        trace_message("<-", bytes, size);
+    if (!err)
+        err = dispatch_check_reply(bytes, size, call, host->serial, &message);
+    if (err)
+        goto out;
+    memcpy(rep, message.fixed, call->rep->size);
+    if (ret_tail) {
+        *ret_tail = message.tail;
+        *ret_tail_count = message.tail_count;
+    }
+    if (op == VD_OP_hello && ((struct vd_hello_rep *)rep)->status == 0) {
+        err = arena_open(&host->arena, fd, rep);
+        fd = -1;
+    }
+out:
+    if (fd >= 0)
+        close(fd);
+    return host_result(host, err);
+}
+
+int host_send(struct host *host, uint32_t op, const void *req, const void *tail,
+              uint32_t tail_count)
+{
+    const struct dispatch_call *call = dispatch_find(op);
+
+    if (host->dead)
+        return VD_ERR_GONE;
+    return host_result(host, message_send(host->channel, op, 0, req, call->req->size, tail,
+                                          tail_count, call->req_tail ? call->req_tail->size : 0,
+                                          -1, HOST_CALL_MS));
+}
+
+bool host_alive(void *arg)
+{
+    struct host *host = arg;
+
+    return host && host->channel->ops->alive(host->channel);
+}
+
+static void host_free(struct host *host)
+{
+    message_finish(&host->reader);
+    channel_destroy(&host->channel);
+    if (host->snapshot)
+        munmap(host->snapshot, host->arena.frame_size);
+    upload_finish(&host->upload);
+    arena_finish(&host->arena);
+    free(host);
+}
+
+static int host_hello(struct host *host)
+{
+    struct vd_hello_req req = {
+        .magic = VD_MAGIC,
+        .major = VD_MAJOR,
+        .minor = VD_MINOR,
+        .va_version = VA_MAJOR_VERSION << 16 | VA_MINOR_VERSION,
+        .features = VD_FEATURES,
+        .pid = (uint32_t)getpid(),
+    };
+    struct vd_hello_rep rep;
+    const void *tail;
+    uint32_t count;
+    int err;
+
+    snprintf(req.name, sizeof(req.name), "%s", program_invocation_short_name);
+    err = host_call(host, VD_OP_hello, &req, NULL, 0, &rep, &tail, &count);
+    if (err)
+        return err;
+    if (rep.status)
+        return -(int)(rep.status & 0x7fffffff);
+    if (rep.major != VD_MAJOR || rep.minor > VD_MINOR || rep.features != VD_FEATURES)
+        return VD_ERR_VERSION;
+    memcpy(host->caps, tail, count * sizeof(host->caps[0]));
+    host->cap_count = count;
+    for (uint32_t i = 0; i < count; i++) {
+        if (host->caps[i].format_count > VD_MAX_CAP_FORMATS)
+            return VD_ERR_PROTOCOL;
+    }
+    host->max_contexts = rep.max_contexts < VD_MAX_CONTEXTS ? rep.max_contexts : VD_MAX_CONTEXTS;
+    host->max_surfaces = rep.max_surfaces < VD_MAX_SURFACES ? rep.max_surfaces : VD_MAX_SURFACES;
+    memcpy(host->backend, rep.backend, sizeof(host->backend));
+    return 0;
+}
+
+int host_open_channel(struct channel *channel, const char *uri, uint32_t generation,
+                      struct host **ret_host)
+{
+    struct host *host = calloc(1, sizeof(*host));
+    int err;
+
+    if (!host) {
+        channel_destroy(&channel);
+        return VD_ERR_MEMORY;
+    }
+    host->refs = 1;
+    host->generation = generation;
+    host->channel = channel;
+    host->arena.fd = -1;
+    snprintf(host->uri, sizeof(host->uri), "%s", uri);
+    message_init(&host->reader, channel);
+    err = host_hello(host);
+    if (err) {
+        host_free(host);
+        return err;
+    }
+    upload_init(&host->upload, &host->arena);
+    *ret_host = host;
+    return 0;
+}
+
+static int try_uri(const char *uri, uint32_t generation, struct host **ret_host)
+{
+    struct channel *channel;
+    int err = channel_connect(uri, &channel);
+
+    if (!err)
+        err = host_open_channel(channel, uri, generation, ret_host);
+    return err;
+}
+
+int host_open(uint32_t generation, struct host **ret_host)
+{
+    char uri[3][192] = {"", "", ""};
+    const char *named = getenv("VIADUCT_HOST");
+    const char *run = getenv("XDG_RUNTIME_DIR");
+    int count = 1, err = VD_ERR_GONE;
+
+    if (named && *named) {
+        snprintf(uri[0], sizeof(uri[0]), "%s", named);
+    } else if (!host_setting("host", uri[0], sizeof(uri[0]))) {
+        count = 0;
+        if (run && *run)
+            snprintf(uri[count++], sizeof(uri[0]), "unix:%s/viaduct.sock", run);
+        snprintf(uri[count++], sizeof(uri[0]), "unix:/run/viaduct/viaduct.sock");
+    }
+    for (int i = 0; i < count; i++) {
+        err = try_uri(uri[i], generation, ret_host);
+        if (!err) {
+            log_info("host %s, back end %s", uri[i], (*ret_host)->backend);
+            return 0;
+        }
+        log_info("host %s: %s", uri[i], errors_text(err));
+        /* Somebody is there and refuses: the next socket would only hide that. */
+        if (err != VD_ERR_GONE && err != VD_ERR_DENIED)
+            break;
+    }
+    log_error("no host service at %s%s%s: %s; start viaductd, set VIADUCT_HOST, or run the "
+              "program with `viaduct exec -- ...`",
+              uri[0], count > 1 ? " or " : "", uri[1], errors_text(err));
+    return err;
+}
+
+struct host *host_ref(struct host *host)
+{
+    __atomic_add_fetch(&host->refs, 1, __ATOMIC_RELAXED);
+    return host;
+}
+
+void host_unref(struct host **ref)
+{
+    struct host *host = *ref;
+
+    *ref = NULL;
+    if (host && !__atomic_sub_fetch(&host->refs, 1, __ATOMIC_ACQ_REL))
+        host_free(host);
+}
+
+void host_abandon(struct host **ref)
+{
+    struct host *host = *ref;
+
+    *ref = NULL;
+    if (!host)
+        return;
+    /* The mappings did not come along (MADV_DONTFORK); only descriptors and heap did. */
+    host->arena.base = NULL;
+    host->snapshot = NULL;
+    host_free(host);
+}

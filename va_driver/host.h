@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef DRIVER_HOST_H
+#define DRIVER_HOST_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <transport/arena.h>
+#include <transport/channel.h>
+#include <transport/message.h>
+#include <viaduct/protocol.h>
+
+#include "upload.h"
+
+/*
+ * The guest's end of one session with a host worker. Reference-counted, since images and buffers
+ * may outlive the session they came from: the memory stays mapped until the last is gone.
+ *
+ * All functions are called with the driver's lock held, but for host_alive and reading fences.
+ * Once a call fails with -VD_ERR_GONE, -VD_ERR_PROTOCOL, -VD_ERR_TIMEOUT or -VD_ERR_IO the
+ * session is dead for good; a new one is opened by the next context or surface.
+ */
+struct host {
+    int refs;
+    bool dead;
+    uint32_t generation; /* counts sessions of a display */
+    struct channel *channel;
+    struct message_reader reader;
+    struct arena arena;
+    struct upload upload;
+    uint8_t *snapshot; /* private mapping of the frame zone, made when first needed */
+    uint32_t serial;
+    uint32_t submission; /* pictures submitted */
+    uint32_t max_contexts, max_surfaces;
+    char backend[VD_NAME_BYTES];
+    char uri[128];
+    struct vd_cap caps[VD_MAX_CAPS];
+    uint32_t cap_count;
+};
+
+/* Bounds of a wait for the host's answer and for a picture. */
+#define HOST_CALL_MS    10000
+#define HOST_PICTURE_NS 60000000000ull
+
+/*
+ * Finds and opens a host: VIADUCT_HOST, else "host" of /etc/viaduct.conf, else the usual
+ * sockets. Logs what was tried when nobody serves.
+ */
+int host_open(uint32_t generation, struct host **ret_host);
+/* The same over a given channel (owned from now on): for tests. */
+int host_open_channel(struct channel *channel, const char *uri, uint32_t generation,
+                      struct host **ret_host);
+struct host *host_ref(struct host *host);
+/* Any thread, but never the last reference without the driver's lock. */
+void host_unref(struct host **host);
+/* Frees without a word to the host: in a forked child. */
+void host_abandon(struct host **host);
+
+/*
+ * One round trip. `rep` gets the reply's fixed part; `status` of it is not looked at. The reply's
+ * tail, if any, stays valid until the next call.
+ */
+int host_call(struct host *host, uint32_t op, const void *req, const void *tail,
+              uint32_t tail_count, void *rep, const void **ret_tail, uint32_t *ret_tail_count);
+/* A one-way message. */
+int host_send(struct host *host, uint32_t op, const void *req, const void *tail,
+              uint32_t tail_count);
+/* For fence_wait: any thread; NULL arg is dead. */
+bool host_alive(void *host);
+
+/* Value of a key of /etc/viaduct.conf ("key = value" lines); false if there is none. */
+bool host_setting(const char *key, char *text, size_t room);
+
+#endif

@@ -1,0 +1,413 @@
+/* SPDX-License-Identifier: MIT */
+#include <string.h>
+#include <transport/fence.h>
+#include <viaduct/errors.h>
+#include <wire/log.h>
+
+#include "driver.h"
+
+/*
+ * Surfaces. The guest holds a description; pixels are in the host's frame zone, at a place that
+ * changes with every picture (the status page tells where). A surface outlives a lost session:
+ * it is made known to the next one when it is next used, without its pixels.
+ */
+
+/* Not destroyed one by one on the wire when the session is gone anyway. */
+void surface_finish(void *owner, struct object *object)
+{
+    struct surface *surface = (struct surface *)object;
+    struct vd_surface_destroy_req req = {0};
+    struct vd_id tail = {object->id};
+
+    (void)owner;
+    if (surface->exported)
+        surface_unpin(surface->host, surface->export_backing);
+    if (surface->host && !surface->host->dead)
+        host_send(surface->host, VD_OP_surface_destroy, &req, &tail, 1);
+    host_unref(&surface->host);
+}
+
+/* Tells the host of `count` surfaces of one kind. */
+static int register_many(struct host *host, const struct surface *like, const struct vd_id *ids,
+                         uint32_t count)
+{
+    struct vd_surface_create_req req = {
+        .fourcc = like->format->fourcc,
+        .width = like->width,
+        .height = like->height,
+    };
+    struct vd_surface_create_rep rep;
+    int err = host_call(host, VD_OP_surface_create, &req, ids, count, &rep, NULL, NULL);
+
+    return err ? err : -(int)rep.status;
+}
+
+static void bind(struct surface *surface, struct host *host)
+{
+    if (surface->host && surface->sequence && surface->host != host)
+        surface->lost = VD_ERR_GONE;
+    host_unref(&surface->host);
+    surface->host = host_ref(host);
+    surface->sequence = 0;
+    surface->kicked = 0;
+}
+
+int surface_register(struct driver *driver, struct surface *surface)
+{
+    struct host *host = driver_host(driver, false);
+    struct vd_id id = {surface->object.id};
+    int err;
+
+    if (!host)
+        return VD_ERR_GONE;
+    if (surface->host == host)
+        return 0;
+    err = register_many(host, surface, &id, 1);
+    if (!err)
+        bind(surface, host);
+    return err;
+}
+
+/* What the attributes of vaCreateSurfaces ask for. */
+static VAStatus read_attributes(const VASurfaceAttrib *list, unsigned count, uint32_t *fourcc)
+{
+    for (unsigned i = 0; i < count; i++) {
+        const VASurfaceAttrib *a = &list[i];
+
+        switch (a->type) {
+        case VASurfaceAttribPixelFormat:
+            /* ffmpeg leaves the value's type unset. */
+            if (!format_find((uint32_t)a->value.value.i))
+                return VA_STATUS_ERROR_INVALID_IMAGE_FORMAT;
+            *fourcc = (uint32_t)a->value.value.i;
+            break;
+        case VASurfaceAttribMemoryType:
+            if (a->value.value.i != VA_SURFACE_ATTRIB_MEM_TYPE_VA)
+                return VA_STATUS_ERROR_UNSUPPORTED_MEMORY_TYPE;
+            break;
+        case VASurfaceAttribExternalBufferDescriptor:
+            /* Goes with a memory type that is refused above; alone it describes nothing. */
+            if (a->value.value.p)
+                return VA_STATUS_ERROR_UNSUPPORTED_MEMORY_TYPE;
+            break;
+        case VASurfaceAttribMinWidth:
+        case VASurfaceAttribMaxWidth:
+        case VASurfaceAttribMinHeight:
+        case VASurfaceAttribMaxHeight:
+        case VASurfaceAttribUsageHint:
+        case VASurfaceAttribNone:
+            break;
+        default:
+            return VA_STATUS_ERROR_ATTR_NOT_SUPPORTED;
+        }
+    }
+    return VA_STATUS_SUCCESS;
+}
+
+static bool rt_format_served(const struct driver *driver, uint32_t rt_format)
+{
+    for (uint32_t i = 0; i < driver->cap_count; i++) {
+        if (driver->caps[i].rt_formats & rt_format)
+            return true;
+    }
+    return false;
+}
+
+/* NV12 is what apps that name no pixel format expect from any driver. */
+static uint32_t default_fourcc(uint32_t rt_format)
+{
+    return rt_format & VA_RT_FORMAT_YUV420 ? VA_FOURCC_NV12 : 0;
+}
+
+VAStatus driver_CreateSurfaces2(VADriverContextP ctx, unsigned rt_format, unsigned width,
+                                unsigned height, VASurfaceID *ids, unsigned count,
+                                VASurfaceAttrib *list, unsigned list_count)
+{
+    const struct format_info *format;
+    struct format_layout layout;
+    struct driver *driver;
+    struct host *host;
+    uint32_t fourcc = default_fourcc(rt_format);
+    unsigned made = 0, told = 0;
+    VAStatus status = driver_enter(ctx, &driver);
+    int err = 0;
+
+    if (status)
+        return status;
+    if (!count || !ids || (list_count && !list) || !width || !height)
+        status = VA_STATUS_ERROR_INVALID_PARAMETER;
+    else if (!rt_format_served(driver, rt_format))
+        status = VA_STATUS_ERROR_UNSUPPORTED_RT_FORMAT;
+    if (!status)
+        status = read_attributes(list, list_count, &fourcc);
+    if (status)
+        goto out;
+    format = format_find(fourcc);
+    if (!format || !(format->rt_format & rt_format)) {
+        status = VA_STATUS_ERROR_UNSUPPORTED_RT_FORMAT;
+        goto out;
+    }
+    if (format_layout(format, width, height, &layout)) {
+        status = VA_STATUS_ERROR_RESOLUTION_NOT_SUPPORTED;
+        goto out;
+    }
+    host = driver_host(driver, true);
+    if (!host) {
+        status = VA_STATUS_ERROR_HW_BUSY;
+        goto out;
+    }
+    for (; made < count; made++) {
+        struct surface *surface = object_create(&driver->surfaces);
+
+        if (!surface) {
+            err = VD_ERR_LIMIT;
+            break;
+        }
+        surface->format = format;
+        surface->layout = layout;
+        surface->width = width;
+        surface->height = height;
+        surface->rt_format = rt_format;
+        ids[made] = surface->object.id;
+    }
+    while (!err && told < count) {
+        struct vd_id tail[VD_MAX_CREATE];
+        uint32_t n = 0;
+
+        while (n < VD_MAX_CREATE && told + n < count) {
+            tail[n] = (struct vd_id){ids[told + n]};
+            n++;
+        }
+        err = register_many(host, object_find(&driver->surfaces, ids[told]), tail, n);
+        for (uint32_t i = 0; i < n && !err; i++)
+            bind(object_find(&driver->surfaces, ids[told + i]), host);
+        told += n;
+    }
+    while (err && made > 0) {
+        struct surface *surface = object_find(&driver->surfaces, ids[--made]);
+
+        object_remove(&driver->surfaces, surface);
+        ids[made] = VA_INVALID_SURFACE;
+    }
+    status = driver_status(err);
+out:
+    driver_leave(driver);
+    return status;
+}
+
+VAStatus driver_CreateSurfaces(VADriverContextP ctx, int width, int height, int rt_format,
+                               int count, VASurfaceID *ids)
+{
+    if (width <= 0 || height <= 0 || count <= 0)
+        return VA_STATUS_ERROR_INVALID_PARAMETER;
+    return driver_CreateSurfaces2(ctx, (unsigned)rt_format, (unsigned)width, (unsigned)height, ids,
+                                  (unsigned)count, NULL, 0);
+}
+
+VAStatus driver_DestroySurfaces(VADriverContextP ctx, VASurfaceID *ids, int count)
+{
+    struct driver *driver;
+    VAStatus status = driver_enter(ctx, &driver);
+
+    if (status)
+        return status;
+    if (count < 0 || (count && !ids))
+        status = VA_STATUS_ERROR_INVALID_PARAMETER;
+    /* All or none. */
+    for (int i = 0; i < count && !status; i++) {
+        if (!object_find(&driver->surfaces, ids[i]))
+            status = VA_STATUS_ERROR_INVALID_SURFACE;
+    }
+    for (int i = 0; i < count && !status; i++) {
+        struct surface *surface = object_find(&driver->surfaces, ids[i]);
+
+        if (surface)
+            object_remove(&driver->surfaces, surface);
+    }
+    driver_leave(driver);
+    return status;
+}
+
+/* Lets the host finish pictures that it holds back for more input. */
+static void kick(struct driver *driver, struct surface *surface)
+{
+    struct context *context = object_find(&driver->contexts, surface->context);
+    struct vd_kick_req req = {.context = surface->context};
+
+    if (!context || context->host != surface->host || !(context->flags & VD_CONTEXT_KICK) ||
+        surface->kicked == surface->sequence)
+        return;
+    surface->kicked = surface->sequence;
+    host_send(surface->host, VD_OP_kick, &req, NULL, 0);
+}
+
+VAStatus surface_wait(struct driver *driver, struct surface *surface, uint64_t timeout_ns)
+{
+    struct vd_surface_slot *slot;
+    struct host *host = surface->host;
+    uint32_t sequence = surface->sequence;
+    bool bounded = timeout_ns > HOST_PICTURE_NS;
+    int err = 0;
+
+    if (!host || !sequence)
+        return driver_status(surface->lost);
+    slot = &host->arena.status->surfaces[VD_SLOT(surface->object.id)];
+    if (!fence_passed(fence_load(&slot->done), sequence)) {
+        kick(driver, surface);
+        object_ref(surface);
+        host_ref(host);
+        driver_leave(driver);
+        err = fence_wait(&slot->done, &slot->waiters, sequence,
+                         bounded ? HOST_PICTURE_NS : timeout_ns, host_alive, host);
+        pthread_mutex_lock(&driver->lock);
+        object_unref(&driver->surfaces, surface);
+    } else {
+        host_ref(host);
+    }
+    if (!err)
+        err = -(int)(slot->status & 0x7fffffff);
+    else if (err == VD_ERR_GONE && !host->dead) {
+        host->dead = true;
+        log_error("lost the host %s: its worker ended", host->uri);
+    } else if (err == VD_ERR_TIMEOUT && bounded)
+        log_error("surface %#x: no picture after %d s", (unsigned)surface->object.id,
+                  (int)(HOST_PICTURE_NS / 1000000000ull));
+    host_unref(&host);
+    if (err == VD_ERR_TIMEOUT)
+        return VA_STATUS_ERROR_TIMEDOUT;
+    /* The picture's own error, or that there is nobody left to make it. */
+    return err == VD_ERR_UNSUPPORTED || err == VD_ERR_PARAMETER || err == VD_ERR_RESOLUTION ||
+                   err == VD_ERR_LIMIT
+               ? VA_STATUS_ERROR_DECODING_ERROR
+               : driver_status(err);
+}
+
+VAStatus driver_SyncSurface2(VADriverContextP ctx, VASurfaceID id, uint64_t timeout_ns)
+{
+    struct driver *driver;
+    struct surface *surface;
+    VAStatus status = driver_enter(ctx, &driver);
+
+    if (status)
+        return status;
+    surface = object_find(&driver->surfaces, id);
+    status = surface ? surface_wait(driver, surface, timeout_ns) : VA_STATUS_ERROR_INVALID_SURFACE;
+    driver_leave(driver);
+    return status;
+}
+
+VAStatus driver_SyncSurface(VADriverContextP ctx, VASurfaceID id)
+{
+    return driver_SyncSurface2(ctx, id, VA_TIMEOUT_INFINITE);
+}
+
+VAStatus driver_QuerySurfaceStatus(VADriverContextP ctx, VASurfaceID id, VASurfaceStatus *ret_status)
+{
+    struct driver *driver;
+    struct surface *surface;
+    VAStatus status = driver_enter(ctx, &driver);
+
+    if (status)
+        return status;
+    surface = object_find(&driver->surfaces, id);
+    if (!surface) {
+        status = VA_STATUS_ERROR_INVALID_SURFACE;
+    } else if (!surface->host || !surface->sequence ||
+               fence_passed(
+                   fence_load(
+                       &surface->host->arena.status->surfaces[VD_SLOT(id)].done),
+                   surface->sequence)) {
+        *ret_status = VASurfaceReady;
+    } else if (!host_alive(surface->host)) {
+        status = VA_STATUS_ERROR_HW_BUSY;
+    } else {
+        /* Who polls waits, too. */
+        kick(driver, surface);
+        *ret_status = VASurfaceRendering;
+    }
+    driver_leave(driver);
+    return status;
+}
+
+VAStatus driver_QuerySurfaceError(VADriverContextP ctx, VASurfaceID id, VAStatus error,
+                                  void **ret_info)
+{
+    struct driver *driver;
+    struct surface *surface;
+    VAStatus status = driver_enter(ctx, &driver), found;
+
+    if (status)
+        return status;
+    surface = object_find(&driver->surfaces, id);
+    if (!surface || !ret_info) {
+        status = surface ? VA_STATUS_ERROR_INVALID_PARAMETER : VA_STATUS_ERROR_INVALID_SURFACE;
+        goto out;
+    }
+    if (error != VA_STATUS_ERROR_DECODING_ERROR) {
+        status = VA_STATUS_ERROR_UNKNOWN; /* libva has details for decoding errors only */
+        goto out;
+    }
+    found = surface_wait(driver, surface, 0);
+    memset(surface->errors, 0, sizeof(surface->errors));
+    if (found == VA_STATUS_ERROR_DECODING_ERROR) {
+        /* Which macroblocks is not known: the whole picture is in doubt. */
+        surface->errors[0].status = 1;
+        surface->errors[0].start_mb = 0;
+        surface->errors[0].end_mb = (surface->width + 15) / 16 * ((surface->height + 15) / 16) - 1;
+        surface->errors[0].decode_error_type = VADecodeMBError;
+        surface->errors[1].status = -1;
+    } else {
+        surface->errors[0].status = -1;
+    }
+    *ret_info = surface->errors;
+out:
+    driver_leave(driver);
+    return status;
+}
+
+int surface_pin(struct driver *driver, struct surface *surface, struct host **ret_host,
+                uint32_t *ret_backing, uint64_t *ret_offset)
+{
+    struct vd_surface_back_req req = {.surface = surface->object.id};
+    struct vd_surface_back_rep rep;
+    struct vd_status_page *status;
+    struct host *host;
+    uint64_t offset, end;
+    uint32_t backing;
+    int err;
+
+    /* A surface that has never been used in this session may still belong to an older one. */
+    if (!surface->host || (surface->host->dead && !surface->sequence)) {
+        err = surface_register(driver, surface);
+        if (err)
+            return err;
+    }
+    host = surface->host;
+    status = host->arena.status;
+    backing = __atomic_load_n(&status->surfaces[VD_SLOT(req.surface)].backing, __ATOMIC_ACQUIRE);
+    if (backing == VD_NO_BACKING) {
+        err = host_call(host, VD_OP_surface_back, &req, NULL, 0, &rep, NULL, NULL);
+        if (!err && rep.status)
+            err = -(int)(rep.status & 0x7fffffff);
+        if (err)
+            return err;
+        backing = rep.backing;
+    }
+    if (backing >= VD_MAX_BACKINGS)
+        return VD_ERR_PROTOCOL;
+    offset = status->backings[backing].offset;
+    end = host->arena.frame_offset + host->arena.frame_size;
+    if (offset < host->arena.frame_offset || offset % 4096 || offset > end ||
+        surface->layout.size > end - offset)
+        return VD_ERR_PROTOCOL;
+    __atomic_add_fetch(&status->backings[backing].pins, 1, __ATOMIC_SEQ_CST);
+    *ret_host = host_ref(host);
+    *ret_backing = backing;
+    *ret_offset = offset;
+    return 0;
+}
+
+void surface_unpin(struct host *host, uint32_t backing)
+{
+    __atomic_sub_fetch(&host->arena.status->backings[backing].pins, 1, __ATOMIC_SEQ_CST);
+}

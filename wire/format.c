@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT */
+#include "format.h"
+
+#include <va/va.h>
+#include <viaduct/errors.h>
+#include <viaduct/limits.h>
+
+#define FORMAT_PAGE 4096u
+/* AVX-512 loads of libavcodec want 64; whole macroblocks want 16. */
+#define FORMAT_PITCH_ALIGN 64u
+
+static const struct format_info format_table[] = {
+#define VD_FORMAT(name, rt, bytes, bpp, planes, s0, w0, h0, s1, w1, h1, s2, w2, h2, swap)          \
+    {VA_FOURCC_##name, VA_RT_FORMAT_##rt, (bytes), (bpp), (planes), (swap),                        \
+     {{s0, w0, h0}, {s1, w1, h1}, {s2, w2, h2}}, #name},
+#include <viaduct/formats.def>
+};
+
+#define FORMAT_COUNT (sizeof(format_table) / sizeof(format_table[0]))
+
+static uint32_t align_up(uint32_t value, uint32_t to)
+{
+    return (value + to - 1) / to * to;
+}
+
+const struct format_info *format_find(uint32_t fourcc)
+{
+    /* IYUV is the other name of I420. */
+    if (fourcc == VA_FOURCC_IYUV)
+        fourcc = VA_FOURCC_I420;
+    for (size_t i = 0; i < FORMAT_COUNT; i++) {
+        if (format_table[i].fourcc == fourcc)
+            return &format_table[i];
+    }
+    return NULL;
+}
+
+const struct format_info *format_at(size_t index)
+{
+    return index < FORMAT_COUNT ? &format_table[index] : NULL;
+}
+
+uint32_t format_row_bytes(const struct format_info *format, int plane, uint32_t width)
+{
+    const struct format_plane *p = &format->plane[plane];
+
+    return ((width + (1u << p->shift_w) - 1) >> p->shift_w) * p->samples * format->sample_bytes;
+}
+
+uint32_t format_rows(const struct format_info *format, int plane, uint32_t height)
+{
+    uint32_t shift = format->plane[plane].shift_h;
+
+    return (height + (1u << shift) - 1) >> shift;
+}
+
+int format_layout(const struct format_info *format, uint32_t width, uint32_t height,
+                  struct format_layout *ret_layout)
+{
+    struct format_layout layout = {0};
+    uint64_t offset = 0;
+    uint32_t aligned_w, aligned_h;
+
+    if (!width || !height || width > VD_MAX_SURFACE_SIZE || height > VD_MAX_SURFACE_SIZE)
+        return VD_ERR_RESOLUTION;
+    aligned_w = align_up(width, 32);
+    aligned_h = align_up(height, 32) + 2;
+    for (int i = 0; i < format->planes; i++) {
+        layout.pitch[i] = align_up(format_row_bytes(format, i, aligned_w), FORMAT_PITCH_ALIGN);
+        layout.rows[i] = format_rows(format, i, aligned_h);
+        layout.offset[i] = (uint32_t)offset;
+        /* Planes start on cache lines; libavcodec may read a little past the last row. */
+        offset += (uint64_t)layout.pitch[i] * layout.rows[i] + FORMAT_PITCH_ALIGN;
+    }
+    layout.size = (offset + FORMAT_PAGE - 1) / FORMAT_PAGE * FORMAT_PAGE;
+    *ret_layout = layout;
+    return 0;
+}
