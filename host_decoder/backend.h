@@ -69,8 +69,11 @@ struct backend {
                           uint32_t *ret_flags);
     /* Takes the job; completes it and maybe earlier ones, now or in later calls. */
     void (*submit)(void *context, struct backend_job *job);
-    /* Completes all jobs it holds, without more input. */
-    void (*flush)(void *context);
+    /*
+     * Completes all jobs up to `number` without more input. Later ones may stay (a first field
+     * whose second is about to come must).
+     */
+    void (*flush)(void *context, uint64_t number);
     /* Gives up what is not complete (no more done calls). */
     void (*context_destroy)(void *context);
 };

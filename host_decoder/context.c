@@ -18,7 +18,8 @@ struct context {
     /* Numbers of jobs, from 1: queued <= submitted to the decoder <= complete. */
     uint64_t queued, taken;
     uint64_t complete; /* jobs complete in this order, so this is a count, too */
-    bool kicked, quit;
+    uint64_t kicked; /* flush up to this number; 0: nobody waits */
+    bool quit;
     struct backend_job jobs[VD_MAX_IN_FLIGHT];
 };
 
@@ -66,9 +67,11 @@ static void *context_run(void *arg)
             backend->submit(context->decoder, job);
             pthread_mutex_lock(&context->lock);
         } else if (context->kicked) {
-            context->kicked = false;
+            uint64_t number = context->kicked;
+
+            context->kicked = 0;
             pthread_mutex_unlock(&context->lock);
-            backend->flush(context->decoder);
+            backend->flush(context->decoder, number);
             pthread_mutex_lock(&context->lock);
         } else {
             pthread_cond_wait(&context->wake, &context->lock);
@@ -189,10 +192,19 @@ int context_submit(struct context *context, struct surface *surface, uint32_t se
     return 0;
 }
 
-void context_kick(struct context *context)
+void context_kick(struct context *context, uint32_t picture)
 {
+    uint64_t number;
+    int32_t ahead;
+
     pthread_mutex_lock(&context->lock);
-    context->kicked = true;
+    /* The count as the client sees it wraps; a picture it did not submit is nobody's. */
+    ahead = (int32_t)(picture - (uint32_t)context->queued);
+    number = context->queued;
+    if (ahead < 0 && (uint64_t)-(int64_t)ahead < number)
+        number -= (uint64_t)-(int64_t)ahead;
+    if (number > context->kicked)
+        context->kicked = number;
     pthread_cond_signal(&context->wake);
     pthread_mutex_unlock(&context->lock);
 }

@@ -37,7 +37,7 @@ enum vd_codec context_codec(const struct context *context);
 int context_submit(struct context *context, struct surface *surface, uint32_t sequence,
                    uint32_t flags, struct block *block, const struct va_picture *picture,
                    int refused);
-/* The client waits: finish what was queued. */
-void context_kick(struct context *context);
+/* The client waits for the picture whose count has these low 32 bits. */
+void context_kick(struct context *context, uint32_t picture);
 
 #endif

@@ -285,7 +285,7 @@ static int session_kick(void *self, const struct vd_kick_req *req, const struct 
     (void)tail, (void)tail_count, (void)reply;
     if (!context)
         return VD_ERR_PROTOCOL;
-    context_kick(context);
+    context_kick(context, req->picture);
     return 0;
 }
 

@@ -113,7 +113,7 @@ static int wait_pictures(struct driver *driver, struct context *context, uint32_
     int err = 0;
 
     if (!fence_passed(fence_load(&slot->done), target)) {
-        struct vd_kick_req req = {.context = context->object.id};
+        struct vd_kick_req req = {.context = context->object.id, .picture = target};
 
         if (context->flags & VD_CONTEXT_KICK)
             host_send(host, VD_OP_kick, &req, NULL, 0);
@@ -268,6 +268,7 @@ static int submit(struct driver *driver, struct context *context)
     surface->sequence++;
     surface->lost = 0;
     surface->context = context->object.id;
+    surface->picture = context->submitted;
     return 0;
 }
 

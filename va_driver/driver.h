@@ -69,6 +69,7 @@ struct surface {
     uint32_t sequence;  /* pictures submitted in this session */
     uint32_t kicked;    /* sequence for which KICK was sent last */
     uint32_t context;   /* that submitted last, id */
+    uint32_t picture;   /* number of that picture in its context */
     int lost;           /* a picture was lost with its session: error code until the next one */
     uint32_t derived;   /* images that show this memory live */
     bool exported;

@@ -232,7 +232,7 @@ VAStatus driver_DestroySurfaces(VADriverContextP ctx, VASurfaceID *ids, int coun
 static void kick(struct driver *driver, struct surface *surface)
 {
     struct context *context = object_find(&driver->contexts, surface->context);
-    struct vd_kick_req req = {.context = surface->context};
+    struct vd_kick_req req = {.context = surface->context, .picture = surface->picture};
 
     if (!context || context->host != surface->host || !(context->flags & VD_CONTEXT_KICK) ||
         surface->kicked == surface->sequence)

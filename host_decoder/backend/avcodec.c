@@ -333,11 +333,12 @@ static void avcodec_submit(void *context, struct backend_job *job)
     send_job(self, job);
 }
 
-static void avcodec_flush(void *context)
+static void avcodec_flush(void *context, uint64_t number)
 {
     struct avcodec_context *self = context;
 
-    send_held(self);
+    if (self->held && self->held->number <= number)
+        send_held(self);
     push_out(self);
 }
 

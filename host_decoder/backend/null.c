@@ -72,9 +72,9 @@ static void null_submit(void *context, struct backend_job *job)
     self->info.done(self->info.done_arg, job);
 }
 
-static void null_flush(void *context)
+static void null_flush(void *context, uint64_t number)
 {
-    (void)context;
+    (void)context, (void)number;
 }
 
 static void null_context_destroy(void *context)
