@@ -15,7 +15,7 @@
 
 #include "config.h"
 
-#if HAVE_SECCOMP
+#if HAVE_SECCOMP && CONFINE
 #include <seccomp.h>
 #endif
 
@@ -55,7 +55,7 @@ static int drop_root(void)
     return 0;
 }
 
-#if HAVE_SECCOMP
+#if HAVE_SECCOMP && CONFINE
 /* Memory, threads, clocks, signals of its own, the open socket and the trace. */
 static const int sandbox_allowed[] = {
     SCMP_SYS(brk),
@@ -163,7 +163,7 @@ static int enter_filter(void)
 
 int sandbox_has_filter(void)
 {
-    return HAVE_SECCOMP;
+    return HAVE_SECCOMP && CONFINE;
 }
 
 int sandbox_enter(uint64_t max_memory)
@@ -172,11 +172,11 @@ int sandbox_enter(uint64_t max_memory)
 
     /* After the change of user, which clears it: no worker outlives the service. */
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+#if CONFINE
     if (!err)
         err = set_limit(RLIMIT_CORE, "core dumps", 0);
     if (!err)
         err = set_limit(RLIMIT_NOFILE, "descriptors", 64);
-#if !SANITIZERS
     if (!err)
         err = set_limit(RLIMIT_AS, "memory", max_memory);
 #else
@@ -187,7 +187,7 @@ int sandbox_enter(uint64_t max_memory)
         err = VD_ERR_IO;
     }
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-#if HAVE_SECCOMP && !SANITIZERS
+#if HAVE_SECCOMP && CONFINE
     if (!err)
         err = enter_filter();
 #endif

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <stdbool.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <viaduct/errors.h>
@@ -14,12 +15,37 @@ static uint64_t arena_align(uint64_t value)
     return (value + ARENA_ALIGN - 1) / ARENA_ALIGN * ARENA_ALIGN;
 }
 
+void *arena_view(int fd, uint64_t offset, uint64_t size, bool private)
+{
+    int flags = (private ? MAP_PRIVATE : MAP_SHARED) | MAP_NORESERVE | MAP_FIXED;
+    uint64_t room = size + ARENA_ALIGN;
+    /* The kernel does not align mappings of a memfd by itself: reserve more and cut. */
+    uint8_t *reserved = mmap(NULL, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                             -1, 0);
+    uint64_t head;
+    void *view;
+
+    if (reserved == MAP_FAILED)
+        return NULL;
+    head = (ARENA_ALIGN - (uintptr_t)reserved % ARENA_ALIGN + offset % ARENA_ALIGN) % ARENA_ALIGN;
+    view = mmap(reserved + head, size, PROT_READ | PROT_WRITE, flags, fd, (off_t)offset);
+    if (view == MAP_FAILED) {
+        munmap(reserved, room);
+        return NULL;
+    }
+    if (head)
+        munmap(reserved, head);
+    size = (size + 4095) & ~4095ull;
+    if (room > head + size)
+        munmap(reserved + head + size, room - head - size);
+    return view;
+}
+
 static int arena_map(struct arena *arena)
 {
-    void *base = mmap(NULL, arena->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
-                      arena->fd, 0);
+    void *base = arena_view(arena->fd, 0, arena->size, false);
 
-    if (base == MAP_FAILED)
+    if (!base)
         return VD_ERR_MEMORY;
     arena->base = base;
     arena->status = base;

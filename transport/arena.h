@@ -2,6 +2,7 @@
 #ifndef TRANSPORT_ARENA_H
 #define TRANSPORT_ARENA_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <viaduct/protocol.h>
 
@@ -28,6 +29,11 @@ int arena_create(struct arena *arena, uint64_t frame_size);
 int arena_open(struct arena *arena, int fd, const struct vd_hello_rep *hello);
 /* Unmaps and closes; fine for a zeroed arena with fd -1. */
 void arena_finish(struct arena *arena);
+/*
+ * Maps a range of the arena so that its huge pages can be mapped as such. `private`: copy on
+ * write. NULL on failure; munmap it.
+ */
+void *arena_view(int fd, uint64_t offset, uint64_t size, bool private);
 /* Host: gives the pages of a range back to the system. */
 void arena_discard(struct arena *arena, uint64_t offset, uint64_t size);
 

@@ -121,6 +121,8 @@ static void host_free(struct host *host)
     channel_destroy(&host->channel);
     if (host->snapshot)
         munmap(host->snapshot, host->arena.frame_size);
+    if (host->pagemap >= 0)
+        close(host->pagemap);
     upload_finish(&host->upload);
     arena_finish(&host->arena);
     free(host);
@@ -175,6 +177,7 @@ int host_open_channel(struct channel *channel, const char *uri, uint32_t generat
     host->generation = generation;
     host->channel = channel;
     host->arena.fd = -1;
+    host->pagemap = -1;
     snprintf(host->uri, sizeof(host->uri), "%s", uri);
     message_init(&host->reader, channel);
     err = host_hello(host);

@@ -28,6 +28,7 @@ struct host {
     struct arena arena;
     struct upload upload;
     uint8_t *snapshot; /* private mapping of the frame zone, made when first needed */
+    int pagemap;       /* with it: /proc/self/pagemap, -1 if it cannot be had */
     uint32_t serial;
     uint32_t submission; /* pictures submitted */
     uint32_t max_contexts, max_surfaces;

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 #include <viaduct/errors.h>
 
 #include "driver.h"
@@ -16,6 +18,35 @@
  * vaDeriveImage), views of it get a copy.
  */
 
+/*
+ * Whether the app wrote into its private view: then some page of it is no longer the file's
+ * (Documentation/admin-guide/mm/pagemap.rst: bit 63 present, bit 62 swapped, bit 61 file page).
+ * Asking costs a few microseconds; dropping the view costs a page fault a page at the next one.
+ */
+static bool snapshot_written(const struct image *image)
+{
+    uint64_t entries[512];
+    uint64_t page = (uintptr_t)image->bytes / 4096, left = image->layout.size / 4096;
+
+    if (image->host->pagemap < 0)
+        return true;
+    while (left) {
+        uint64_t n = left < 512 ? left : 512;
+        size_t bytes = n * sizeof(entries[0]);
+
+        if (pread(image->host->pagemap, entries, bytes, (off_t)(page * sizeof(entries[0]))) !=
+            (ssize_t)bytes)
+            return true;
+        for (uint64_t i = 0; i < n; i++) {
+            if (entries[i] >> 62 && !(entries[i] >> 61 & 1))
+                return true;
+        }
+        page += n;
+        left -= n;
+    }
+    return false;
+}
+
 static void drop_memory(struct image *image)
 {
     switch (image->memory) {
@@ -24,7 +55,7 @@ static void drop_memory(struct image *image)
         break;
     case IMAGE_SNAPSHOT:
         /* Pages the app wrote to are its own: drop them, or the next view shows them. */
-        if (image->touched)
+        if (image->touched && snapshot_written(image))
             madvise(image->bytes, image->layout.size, MADV_DONTNEED);
         surface_unpin(image->host, image->backing);
         host_unref(&image->host);
@@ -252,12 +283,14 @@ out:
 static uint8_t *snapshot_base(struct host *host)
 {
     if (!host->snapshot) {
-        void *base = mmap(NULL, host->arena.frame_size, PROT_READ | PROT_WRITE,
-                          MAP_PRIVATE | MAP_NORESERVE, host->arena.fd,
-                          (off_t)host->arena.frame_offset);
+        void *base =
+            arena_view(host->arena.fd, host->arena.frame_offset, host->arena.frame_size, true);
 
-        if (base == MAP_FAILED)
+        if (!base)
             return NULL;
+        madvise(base, host->arena.frame_size, MADV_HUGEPAGE);
+        /* Without it every view is dropped after use: slower, not wrong. */
+        host->pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
         madvise(base, host->arena.frame_size, MADV_DONTFORK);
         host->snapshot = base;
     }
