@@ -121,7 +121,7 @@ static int wait_pictures(struct driver *driver, struct context *context, uint32_
         err = fence_wait(&slot->done, &slot->waiters, target, HOST_PICTURE_NS, host_alive, host);
         pthread_mutex_lock(&driver->lock);
         if (err == VD_ERR_GONE)
-            host->dead = true;
+            host_lost(host);
     }
     host_unref(&host);
     return err;

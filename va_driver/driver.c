@@ -47,7 +47,7 @@ struct host *driver_host(struct driver *driver, bool reopen)
 
     /* A dead worker may have left unread news in the socket: ask before trusting it. */
     if (driver->host && !driver->host->dead && !host_alive(driver->host))
-        driver->host->dead = true;
+        host_lost(driver->host);
     if (driver->host && !driver->host->dead)
         return driver->host;
     if (!reopen)
@@ -114,6 +114,16 @@ static void config_finish(void *owner, struct object *object)
     (void)owner, (void)object;
 }
 
+#if VA_CHECK_VERSION(1, 21, 0)
+/* The flags say what the app means to do; nothing here depends on it. */
+static VAStatus driver_MapBuffer2(VADriverContextP ctx, VABufferID id, void **ret_bytes,
+                                  uint32_t flags)
+{
+    (void)flags;
+    return driver_MapBuffer(ctx, id, ret_bytes);
+}
+#endif
+
 static void fill_vtable(struct VADriverVTable *v)
 {
     v->vaTerminate = driver_Terminate;
@@ -137,6 +147,9 @@ static void fill_vtable(struct VADriverVTable *v)
     v->vaCreateBuffer = driver_CreateBuffer;
     v->vaBufferSetNumElements = driver_BufferSetNumElements;
     v->vaMapBuffer = driver_MapBuffer;
+#if VA_CHECK_VERSION(1, 21, 0)
+    v->vaMapBuffer2 = driver_MapBuffer2;
+#endif
     v->vaUnmapBuffer = driver_UnmapBuffer;
     v->vaDestroyBuffer = driver_DestroyBuffer;
     v->vaBufferInfo = driver_BufferInfo;
@@ -152,6 +165,19 @@ static void fill_vtable(struct VADriverVTable *v)
     v->vaDestroyImage = driver_DestroyImage;
     v->vaGetImage = driver_GetImage;
     v->vaPutImage = driver_PutImage;
+}
+
+/* "errors = conceal" or VIADUCT_ERRORS=conceal. */
+static bool conceal_errors(void)
+{
+    const char *named = getenv("VIADUCT_ERRORS");
+    char text[16] = "";
+
+    if (named && *named)
+        snprintf(text, sizeof(text), "%s", named);
+    else
+        host_setting("errors", text, sizeof(text));
+    return !strcmp(text, "conceal");
 }
 
 static void vendor_string(struct driver *driver)
@@ -197,6 +223,7 @@ VAStatus __vaDriverInit_1_0(VADriverContextP ctx)
     object_table_init(&driver->images, OBJECT_IMAGE, sizeof(struct image), 65536, image_finish,
                       driver);
     vendor_string(driver);
+    driver->conceal = conceal_errors();
     ctx->pDriverData = driver;
     ctx->version_major = VA_MAJOR_VERSION;
     ctx->version_minor = VA_MINOR_VERSION;

@@ -35,6 +35,11 @@ struct driver {
     struct vd_cap caps[VD_MAX_CAPS]; /* of the first session: queries never change */
     uint32_t cap_count;
     struct object_table configs, contexts, surfaces, buffers, images;
+    /*
+     * Damaged pictures that were concealed count as decoded, as most hardware drivers do; only
+     * vaQuerySurfaceError tells. Off: vaSyncSurface says DECODING_ERROR.
+     */
+    bool conceal;
     char vendor[192];
 };
 

@@ -108,6 +108,11 @@ int host_send(struct host *host, uint32_t op, const void *req, const void *tail,
                                           -1, HOST_CALL_MS));
 }
 
+void host_lost(struct host *host)
+{
+    host_result(host, VD_ERR_GONE);
+}
+
 bool host_alive(void *arg)
 {
     struct host *host = arg;

@@ -65,6 +65,8 @@ int host_call(struct host *host, uint32_t op, const void *req, const void *tail,
 /* A one-way message. */
 int host_send(struct host *host, uint32_t op, const void *req, const void *tail,
               uint32_t tail_count);
+/* Marks the session dead and says so once. Lock held. */
+void host_lost(struct host *host);
 /* For fence_wait: any thread; NULL arg is dead. */
 bool host_alive(void *host);
 

@@ -241,6 +241,16 @@ static void kick(struct driver *driver, struct surface *surface)
     host_send(surface->host, VD_OP_kick, &req, NULL, 0);
 }
 
+/* A damaged picture that is there, if the user wants those to pass. */
+static bool passes_concealed(const struct driver *driver, const struct surface *surface,
+                             VAStatus status)
+{
+    const struct vd_surface_slot *slot =
+        surface->host ? &surface->host->arena.status->surfaces[VD_SLOT(surface->object.id)] : NULL;
+
+    return driver->conceal && status == VA_STATUS_ERROR_DECODING_ERROR && slot && slot->errors;
+}
+
 VAStatus surface_wait(struct driver *driver, struct surface *surface, uint64_t timeout_ns)
 {
     struct vd_surface_slot *slot;
@@ -266,10 +276,9 @@ VAStatus surface_wait(struct driver *driver, struct surface *surface, uint64_t t
     }
     if (!err)
         err = -(int)(slot->status & 0x7fffffff);
-    else if (err == VD_ERR_GONE && !host->dead) {
-        host->dead = true;
-        log_error("lost the host %s: its worker ended", host->uri);
-    } else if (err == VD_ERR_TIMEOUT && bounded)
+    else if (err == VD_ERR_GONE)
+        host_lost(host);
+    else if (err == VD_ERR_TIMEOUT && bounded)
         log_error("surface %#x: no picture after %d s", (unsigned)surface->object.id,
                   (int)(HOST_PICTURE_NS / 1000000000ull));
     host_unref(&host);
@@ -292,6 +301,8 @@ VAStatus driver_SyncSurface2(VADriverContextP ctx, VASurfaceID id, uint64_t time
         return status;
     surface = object_find(&driver->surfaces, id);
     status = surface ? surface_wait(driver, surface, timeout_ns) : VA_STATUS_ERROR_INVALID_SURFACE;
+    if (surface && passes_concealed(driver, surface, status))
+        status = VA_STATUS_SUCCESS;
     driver_leave(driver);
     return status;
 }
