@@ -1,0 +1,369 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Real clients, end to end: stock ffmpeg, vainfo and GStreamer through the bridge.
+
+usage: run.py --viaduct PROGRAM [--viaductd PROGRAM] [NAME...]
+
+Every decode is compared with FFmpeg's software decoder, and the service's counters must show that
+the bridge did it. A program that is not installed makes its tests skipped, with the reason.
+"""
+import argparse
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+X264 = "libx264"
+TIMEOUT = 120
+
+
+class Skip(Exception):
+    """A test that cannot run here, and why."""
+
+
+class Bench:
+    """Folder, programs and helpers of a run."""
+
+    def __init__(self, args, folder):
+        self.args = args
+        self.folder = folder
+        self.made = {}
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def clip(self, name, source="testsrc2=s=352x288:r=25:d=2", options=(), suffix="mp4"):
+        """A clip made once by libx264."""
+        if name not in self.made:
+            out = self.path(f"{name}.{suffix}")
+            run(["ffmpeg", "-nostdin", "-v", "error", "-f", "lavfi", "-i", source, "-c:v", X264,
+                 "-pix_fmt", "yuv420p", *options, "-y", out])
+            self.made[name] = out
+        return self.made[name]
+
+    def bridge(self, command, extra=(), stats=True, expect=0, env=None):
+        """Runs a command under `viaduct exec`; returns (output, counters)."""
+        found = {}
+        report = self.path("stats")
+        prefix = [self.args.viaduct, "exec", "--private", *extra]
+        if stats:
+            prefix += ["--stats", report]
+        result = run(prefix + ["--", *command], check=False, env=env)
+        text = result.stdout.decode(errors="replace")
+        if expect is not None and result.returncode != expect:
+            raise AssertionError(f"exit code {result.returncode}: {text[-600:]}")
+        if stats:
+            with open(report, encoding="utf-8") as lines:
+                for line in lines:
+                    key, _, value = line.strip().partition(" ")
+                    found[key] = value
+            if int(found.get("workers_died", "0")):
+                raise AssertionError(f"a worker died: {text[-600:]}")
+        return text, found
+
+    def same(self, clip, before=(), after=(), native_after=(), extra=(), options=()):
+        """Frames through the bridge equal those of the software decoder."""
+        want = hashes(run(ffmpeg(clip, ["-threads", "1", *before], native_after)).stdout)
+        accel = ["-hwaccel", "vaapi", *options, *before]
+        text, count = self.bridge(ffmpeg(clip, accel, after), extra)
+        have = hashes(text.encode())
+        if not want or have != want:
+            bad = sum(1 for a, b in zip(have, want) if a != b)
+            raise AssertionError(f"{len(have)} frames for {len(want)}, {bad} differ: {text[-300:]}")
+        if int(count["decoded"]) < len(want):
+            raise AssertionError(f"the bridge decoded {count['decoded']} of {len(want)}")
+        return len(want)
+
+
+def run(command, check=True, env=None):
+    merged = dict(os.environ, **(env or {}))
+    result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                            stdin=subprocess.DEVNULL, timeout=TIMEOUT, check=False, env=merged)
+    if check and result.returncode:
+        raise AssertionError(f"{command[0]} ended with {result.returncode}: "
+                             f"{result.stdout.decode(errors='replace')[-600:]}")
+    return result
+
+
+def need(program):
+    if not shutil.which(program):
+        raise Skip(f"{program} is not installed")
+
+
+def ffmpeg(clip, before=(), after=()):
+    return ["ffmpeg", "-nostdin", "-v", "error", *before, "-i", clip, "-fps_mode", "passthrough",
+            *after, "-f", "framemd5", "-"]
+
+
+def hashes(output):
+    lines = output.decode(errors="replace").splitlines()
+    return [line.rsplit(",", 1)[1].strip() for line in lines
+            if line[:2] == "0," and line.count(",") == 5]
+
+
+STREAMS = {
+    "high_b_pyramid": ["-preset", "slow", "-bf", "4", "-refs", "4"],
+    "baseline_cavlc": ["-profile:v", "baseline"],
+    "main_no_8x8": ["-profile:v", "main", "-x264-params", "weightb=1:weightp=2"],
+    "four_slices": ["-slices", "4", "-x264-params", "weightp=2:bframes=3"],
+    "mbaff": ["-flags", "+ildct+ilme", "-x264-params", "tff=1"],
+    "fake_interlaced": ["-x264-params", "fake-interlaced=1"],
+    "intra_refresh": ["-x264-params", "intra-refresh=1:keyint=20"],
+    "open_gop": ["-x264-params", "open-gop=1:keyint=12:bframes=3"],
+    "temporal_direct": ["-x264-params", "direct=temporal:bframes=8:b-adapt=2:ref=6"],
+    "scaling_lists": ["-x264-params", "cqm=jvt:8x8dct=1"],
+    "constrained_intra": ["-x264-params", "constrained-intra=1:chroma-qp-offset=-4"],
+    "lossy_extreme": ["-qp", "51"],
+    "near_lossless": ["-qp", "1"],
+}
+SIZES = ["16x16", "18x34", "64x48", "130x66", "354x290", "720x576", "1918x1078"]
+
+
+def test_streams(bench):
+    for name, options in STREAMS.items():
+        bench.same(bench.clip(name, options=options))
+    return f"{len(STREAMS)} kinds of stream"
+
+
+def test_sizes(bench):
+    for size in SIZES:
+        bench.same(bench.clip(f"size{size}", f"testsrc2=s={size}:r=25:d=0.6"))
+    return ", ".join(SIZES)
+
+
+def test_threads(bench):
+    clip = bench.clip("mbaff", options=STREAMS["mbaff"])
+    for threads in ("1", "2", "5", "16"):
+        bench.same(clip, extra=["--threads", threads])
+    return "1, 2, 5, 16 decoder threads"
+
+
+def test_ways_out(bench):
+    clip = bench.clip("high_b_pyramid", options=STREAMS["high_b_pyramid"])
+    surfaces = ["-hwaccel_output_format", "vaapi"]
+    bench.same(clip, after=["-vf", "hwdownload,format=yuv420p"], options=surfaces)
+    bench.same(clip, after=["-vf", "hwmap=mode=read+direct,format=yuv420p"], options=surfaces)
+    bench.same(clip, after=["-vf", "hwmap=mode=read,format=yuv420p"], options=surfaces)
+    bench.same(clip, after=["-vf", "hwdownload,format=nv12,format=yuv420p"], options=surfaces)
+    bench.same(clip, after=["-pix_fmt", "nv12"], native_after=["-pix_fmt", "nv12"])
+    return "hwdownload, hwmap direct, hwmap, NV12 images"
+
+
+def test_seek(bench):
+    clip = bench.clip("open_gop", options=STREAMS["open_gop"])
+    for start in ("0.3", "0.77", "1.5"):
+        bench.same(clip, before=["-ss", start])
+    bench.same(clip, before=["-stream_loop", "2"])
+    return "three seeks into open groups, a loop"
+
+
+def test_cut_open_group(bench):
+    """Starts at a recovery point whose leading pictures miss their references."""
+    clip = bench.clip("open_gop", options=STREAMS["open_gop"])
+    cut = bench.path("cut.mkv")
+    run(["ffmpeg", "-nostdin", "-v", "error", "-ss", "0.9", "-i", clip, "-c", "copy", "-y", cut])
+    bench.same(cut)
+    return ""
+
+
+def test_size_change(bench):
+    parts = [bench.clip(f"part{i}", f"testsrc2=s={size}:r=25:d=0.5", ["-bf", "2"], "h264")
+             for i, size in enumerate(("320x240", "640x368", "176x144"))]
+    joined = bench.path("joined.h264")
+    with open(joined, "wb") as out:
+        for part in parts:
+            with open(part, "rb") as piece:
+                out.write(piece.read())
+    keep = ["-autoscale", "0"]
+    bench.same(joined, after=keep, native_after=keep)
+    return "three sizes in one stream"
+
+
+def test_many_slices(bench):
+    clip = bench.clip("many_slices", "testsrc2=s=1280x720:r=25:d=0.3", ["-x264-params",
+                                                                        "slice-max-mbs=1"])
+    bench.same(clip)
+    return "3600 slices a picture"
+
+
+def test_damage(bench):
+    clip = bench.clip("damage", options=["-x264-params", "keyint=10"], suffix="h264")
+    data = bytearray(open(clip, "rb").read())
+    for at in range(len(data) // 3, len(data), 997):
+        data[at] ^= 0x55
+    bad = bench.path("bad.h264")
+    with open(bad, "wb") as out:
+        out.write(data)
+    accel = ["-hwaccel", "vaapi", "-hwaccel_output_format", "vaapi"]
+    # Errors reach the app at the sync of the damaged picture...
+    text, count = bench.bridge(ffmpeg(bad, accel, ["-vf", "hwdownload,format=yuv420p"]),
+                               expect=None)
+    damaged = int(count["concealed"]) + int(count["failed"])
+    if not damaged or "sync" not in text:
+        raise AssertionError(f"no error seen: {count} {text[-300:]}")
+    # ... unless the user wants them concealed.
+    text, count = bench.bridge(ffmpeg(bad, accel, ["-vf", "hwdownload,format=yuv420p"]),
+                               expect=None, env={"VIADUCT_ERRORS": "conceal"})
+    if len(hashes(text.encode())) < 40:
+        raise AssertionError(f"concealed frames are missing: {text[-300:]}")
+    return f"{damaged} damaged pictures reported"
+
+
+def test_parallel(bench):
+    clip = bench.clip("parallel", "testsrc2=s=640x360:r=25:d=2")
+    want = hashes(run(ffmpeg(clip, ["-threads", "1"])).stdout)
+    script = bench.path("parallel.sh")
+    command = " ".join(ffmpeg(clip, ["-hwaccel", "vaapi"]))
+    with open(script, "w", encoding="utf-8") as out:
+        out.write("set -e\nfor i in 1 2 3 4 5 6 7 8; do\n"
+                  f"  {command} > {bench.folder}/par$i & p=\"$p $!\"\ndone\n"
+                  "for i in $p; do wait $i; done\n")
+    _, count = bench.bridge(["sh", script])
+    for i in range(1, 9):
+        with open(bench.path(f"par{i}"), "rb") as out:
+            if hashes(out.read()) != want:
+                raise AssertionError(f"client {i} of 8 differs")
+    if int(count["decoded"]) < 8 * len(want):
+        raise AssertionError(f"decoded {count['decoded']}")
+    return "8 clients at a time"
+
+
+def test_vainfo(bench):
+    need("vainfo")
+    text, _ = bench.bridge(["vainfo", "--display", "drm"], stats=False)
+    for name in ("VAProfileH264ConstrainedBaseline", "VAProfileH264Main", "VAProfileH264High"):
+        if name not in text:
+            raise AssertionError(text)
+    return ""
+
+
+def test_gstreamer_vaapi(bench):
+    need("gst-launch-1.0")
+    need("gst-inspect-1.0")
+    env = {"GST_REGISTRY": bench.path("gst.reg"), "XDG_RUNTIME_DIR": bench.folder}
+    text, _ = bench.bridge(["gst-inspect-1.0", "vaapih264dec"], stats=False, expect=None, env=env)
+    if "Factory Details" not in text:
+        raise Skip("GStreamer's vaapi plugin is not installed or offers no H.264 decoder")
+    for name in ("high_b_pyramid", "mbaff", "four_slices"):
+        clip = bench.clip(name, options=STREAMS[name])
+        raw, out = bench.path("n.yuv"), bench.path("g.yuv")
+        run(["ffmpeg", "-nostdin", "-v", "error", "-threads", "1", "-i", clip, "-f", "rawvideo",
+             "-y", raw])
+        _, count = bench.bridge(
+            ["gst-launch-1.0", "-q", "filesrc", f"location={clip}", "!", "qtdemux", "!",
+             "h264parse", "!", "vaapih264dec", "!", "videoconvert", "!",
+             "video/x-raw,format=I420", "!", "filesink", f"location={out}"], env=env)
+        with open(raw, "rb") as a, open(out, "rb") as b:
+            if a.read() != b.read():
+                raise AssertionError(f"{name}: frames differ")
+        if int(count["decoded"]) < 40:
+            raise AssertionError(f"{name}: the bridge decoded {count['decoded']}")
+    return "vaapih264dec, NV12 surfaces"
+
+
+class Service:
+    """A viaductd of its own, for what happens around it."""
+
+    def __init__(self, bench, *options):
+        if not bench.args.viaductd:
+            raise Skip("needs --viaductd")
+        self.socket = bench.path("service.sock")
+        self.process = subprocess.Popen([bench.args.viaductd, "--socket", self.socket, *options],
+                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        for _ in range(200):
+            if os.path.exists(self.socket + ".stats"):
+                break
+            time.sleep(0.05)
+        self.env = {"VIADUCT_HOST": f"unix:{self.socket}"}
+
+    def stop(self, sig=signal.SIGTERM):
+        self.process.send_signal(sig)
+        out, _ = self.process.communicate(timeout=20)
+        return self.process.returncode, out.decode(errors="replace")
+
+
+def test_stop(bench):
+    service = Service(bench)
+    idle = socket.socket(socket.AF_UNIX)
+    idle.connect(service.socket)
+    time.sleep(0.3)
+    code, text = service.stop()
+    if code or os.path.exists(service.socket) or os.path.exists(service.socket + ".stats"):
+        raise AssertionError(f"exit code {code}, {os.listdir(bench.folder)}: {text}")
+    if idle.recv(1) != b"":
+        raise AssertionError("the client's worker lives on")
+    return "SIGTERM: sockets and workers gone, exit code 0"
+
+
+def test_limits(bench):
+    service = Service(bench, "--max-clients", "1")
+    idle = socket.socket(socket.AF_UNIX)
+    idle.connect(service.socket)
+    time.sleep(0.3)
+    clip = bench.clip("parallel", "testsrc2=s=640x360:r=25:d=2")
+    inner = ["env", f"VIADUCT_HOST=unix:{service.socket}"] + ffmpeg(clip, ["-hwaccel", "vaapi"])
+    text, _ = bench.bridge(inner, stats=False, expect=None)
+    idle.close()
+    service.stop()
+    if "as many clients as it may" not in text:
+        raise AssertionError(f"no reason given: {text[-400:]}")
+    return "a client too many is told so"
+
+
+def test_service_lost(bench):
+    """The service dies under a client: an error soon, never a hang."""
+    service = Service(bench)
+    clip = bench.clip("long", "testsrc2=s=640x360:r=25:d=20", ["-preset", "ultrafast"])
+    start = time.time()
+    with subprocess.Popen([bench.args.viaduct, "exec", "--", "ffmpeg", "-nostdin", "-v", "error",
+                           "-xerror", "-re", "-hwaccel", "vaapi", "-i", clip, "-f", "null", "-"],
+                          env=dict(os.environ, **service.env), stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT) as client:
+        time.sleep(2)
+        service.stop(signal.SIGKILL)
+        out, _ = client.communicate(timeout=30)
+        if not client.returncode or time.time() - start > 15:
+            raise AssertionError(f"exit code {client.returncode} after {time.time() - start:.1f} s:"
+                                 f" {out.decode(errors='replace')[-300:]}")
+    return f"error after {time.time() - start - 2:.1f} s"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--viaduct", required=True)
+    parser.add_argument("--viaductd")
+    parser.add_argument("names", nargs="*")
+    args = parser.parse_args()
+    args.viaduct = os.path.abspath(args.viaduct)
+    tests = {name[5:]: test for name, test in globals().items() if name.startswith("test_")}
+    if not shutil.which("ffmpeg"):
+        print("SKIP: ffmpeg is not installed")
+        return 77
+    if X264 not in run(["ffmpeg", "-v", "error", "-encoders"]).stdout.decode():
+        print("SKIP: this ffmpeg cannot make H.264 clips (libx264)")
+        return 77
+    totals = {"ok": 0, "FAIL": 0, "skip": 0}
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(args, folder)
+        for name, test in tests.items():
+            if args.names and name not in args.names:
+                continue
+            start = time.time()
+            try:
+                verdict, said = "ok", test(bench)
+            except Skip as why:
+                verdict, said = "skip", str(why)
+            except (AssertionError, OSError, subprocess.TimeoutExpired) as why:
+                verdict, said = "FAIL", str(why)
+            totals[verdict] += 1
+            print(f"{verdict:4} {name} ({time.time() - start:.1f} s) {said}", flush=True)
+    print(f"{totals['ok']} passed, {totals['FAIL']} failed, {totals['skip']} skipped")
+    return 1 if totals["FAIL"] or not totals["ok"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
