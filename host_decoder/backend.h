@@ -26,12 +26,12 @@ struct backend_options {
  */
 struct backend_job {
     struct surface *surface;
-    uint32_t sequence; /* of the surface */
-    uint32_t flags;    /* VD_SUBMIT_* */
-    uint64_t number;   /* of the context, from 1 */
-    int refused;       /* not 0: the picture could not be built; only ordering is left to do */
-    struct block *block;             /* holds the packet */
-    struct bitstream_packet packet;  /* empty for back ends without a builder */
+    uint32_t sequence;   /* of the surface */
+    uint32_t flags;      /* VD_SUBMIT_* */
+    uint64_t number;     /* of the context, from 1 */
+    int refused;         /* not 0: the picture could not be built; only ordering is left to do */
+    struct block *block; /* holds the packet */
+    struct bitstream_packet packet; /* empty for back ends without a builder */
     /* The back end's own: */
     struct backing *backing; /* memory this picture is decoded into, one reference */
     void *frame;

@@ -19,12 +19,12 @@ struct collect_struct {
 };
 
 static const struct collect_struct collect_structs[] = {
-#define VD_VA_STRUCT(codec, type, kind, name, size, slot)                                          \
+#define VD_VA_STRUCT(codec, type, kind, name, size, slot) \
     {VD_CODEC_##codec, type, COLLECT_##kind, (size), VA_PARAM_##slot, #name},
 #include <viaduct/va_structs.def>
 };
 
-#define VD_VA_STRUCT(codec, type, kind, name, size, slot)                                          \
+#define VD_VA_STRUCT(codec, type, kind, name, size, slot) \
     _Static_assert(sizeof(name) == (size), "libva's " #name " is not what the protocol carries");
 #include <viaduct/va_structs.def>
 
@@ -35,9 +35,8 @@ struct collect_field {
 };
 
 static const struct collect_field collect_fields[] = {
-#define VD_VA_MAX(s, field, most)                                                                  \
-    {#s, offsetof(s, field), sizeof(((s *)0)->field), (most), 0, 0},
-#define VD_VA_ID(s, field, count, stride)                                                          \
+#define VD_VA_MAX(s, field, most) {#s, offsetof(s, field), sizeof(((s *)0)->field), (most), 0, 0},
+#define VD_VA_ID(s, field, count, stride) \
     {#s, offsetof(s, field), sizeof(((s *)0)->field), 0, (count), (stride)},
 #include <viaduct/va_fields.def>
 };
@@ -57,8 +56,8 @@ static const struct collect_struct *find_struct(enum vd_codec codec, uint32_t ty
     return NULL;
 }
 
-static int check_fields(const struct collect_struct *s, uint8_t *copy,
-                        collect_surface_known known, void *known_arg)
+static int check_fields(const struct collect_struct *s, uint8_t *copy, collect_surface_known known,
+                        void *known_arg)
 {
     for (size_t i = 0; i < sizeof(collect_fields) / sizeof(collect_fields[0]); i++) {
         const struct collect_field *f = &collect_fields[i];

@@ -18,7 +18,7 @@ struct context {
     /* Numbers of jobs, from 1: queued <= submitted to the decoder <= complete. */
     uint64_t queued, taken;
     uint64_t complete; /* jobs complete in this order, so this is a count, too */
-    uint64_t kicked; /* flush up to this number; 0: nobody waits */
+    uint64_t kicked;   /* flush up to this number; 0: nobody waits */
     bool quit;
     struct backend_job jobs[VD_MAX_IN_FLIGHT];
 };
@@ -201,8 +201,8 @@ void context_kick(struct context *context, uint32_t picture)
     /* The count as the client sees it wraps; a picture it did not submit is nobody's. */
     ahead = (int32_t)(picture - (uint32_t)context->queued);
     number = context->queued;
-    if (ahead < 0 && (uint64_t)-(int64_t)ahead < number)
-        number -= (uint64_t)-(int64_t)ahead;
+    if (ahead < 0 && (uint64_t) - (int64_t)ahead < number)
+        number -= (uint64_t) - (int64_t)ahead;
     if (number > context->kicked)
         context->kicked = number;
     pthread_cond_signal(&context->wake);

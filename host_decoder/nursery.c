@@ -93,8 +93,7 @@ static void nursery_reap(struct nursery *n)
 
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
         for (uint32_t i = 0; i < VD_MAX_STATS_CLIENTS; i++) {
-            struct ipc_event event = {
-                .kind = IPC_ENDED, .slot = i, .pid = pid, .status = status};
+            struct ipc_event event = {.kind = IPC_ENDED, .slot = i, .pid = pid, .status = status};
 
             if (n->pids[i] != pid)
                 continue;
@@ -118,8 +117,7 @@ static void nursery_loop(struct nursery *n, int signals)
         if (p[1].revents) {
             struct signalfd_siginfo info;
 
-            if (read(signals, &info, sizeof(info)) == sizeof(info) &&
-                info.ssi_signo != SIGCHLD)
+            if (read(signals, &info, sizeof(info)) == sizeof(info) && info.ssi_signo != SIGCHLD)
                 return;
             nursery_reap(n);
         }

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "pool.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 #include <transport/fence.h>
 #include <viaduct/errors.h>
 
@@ -85,8 +88,7 @@ static int range_take(struct pool *pool, uint64_t size, uint64_t *ret_offset)
         behind = r->size - skip - size;
         if (skip && behind) {
             if (pool->range_count == pool->range_room) {
-                struct range *grown =
-                    realloc(pool->ranges, 2 * pool->range_room * sizeof(*grown));
+                struct range *grown = realloc(pool->ranges, 2 * pool->range_room * sizeof(*grown));
 
                 if (!grown)
                     return VD_ERR_MEMORY;
@@ -267,8 +269,8 @@ void pool_unref(struct backing **ref)
     pthread_mutex_unlock(&backing->pool->lock);
 }
 
-int surface_create(struct pool *pool, uint32_t id, const struct format_info *format,
-                   uint32_t width, uint32_t height, struct surface **ret_surface)
+int surface_create(struct pool *pool, uint32_t id, const struct format_info *format, uint32_t width,
+                   uint32_t height, struct surface **ret_surface)
 {
     struct vd_surface_slot *slot = &pool->arena->status->surfaces[VD_SLOT(id)];
     struct surface *surface = calloc(1, sizeof(*surface));
@@ -316,8 +318,35 @@ void surface_unref(struct surface **ref)
     if (!refs && surface->current)
         surface->current->refs--;
     pthread_mutex_unlock(&surface->pool->lock);
-    if (!refs)
-        free(surface);
+    if (refs)
+        return;
+    if (surface->external)
+        munmap(surface->external, surface->external_layout.size);
+    free(surface);
+}
+
+int surface_import(struct surface *surface, int fd, const struct vd_surface_import_req *req)
+{
+    int seals = fcntl(fd, F_GET_SEALS);
+    off_t end = lseek(fd, 0, SEEK_END);
+    void *bytes;
+    int err;
+
+    if (surface->external || req->planes != surface->format->planes || !req->size ||
+        req->size > VD_MAX_IMPORT_BYTES || end < 0 || (uint64_t)end < req->size)
+        return VD_ERR_PARAMETER;
+    /* Of shared memory the guest could take the pages away under our feet; a dma-buf's stay. */
+    if (seals >= 0 && !(seals & F_SEAL_SHRINK))
+        return VD_ERR_PARAMETER;
+    err = format_layout_given(surface->format, surface->width, surface->height, req->pitch,
+                              req->offset, req->size, &surface->external_layout);
+    if (err)
+        return err;
+    bytes = mmap(NULL, req->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (bytes == MAP_FAILED)
+        return VD_ERR_MEMORY;
+    surface->external = bytes;
+    return 0;
 }
 
 void surface_retire(struct surface *surface)
@@ -378,9 +407,12 @@ struct backing *surface_current(struct surface *surface)
 void surface_complete(struct surface *surface, uint32_t sequence, struct backing *backing,
                       int status, uint32_t errors)
 {
-    struct vd_surface_slot *slot =
-        &surface->pool->arena->status->surfaces[VD_SLOT(surface->id)];
+    struct vd_surface_slot *slot = &surface->pool->arena->status->surfaces[VD_SLOT(surface->id)];
 
+    /* Set once, before the first picture. */
+    if (backing && surface->external)
+        format_copy(surface->format, surface->width, surface->height, surface->external,
+                    &surface->external_layout, backing->bytes, &surface->layout);
     pthread_mutex_lock(&surface->pool->lock);
     if (backing)
         bind_locked(surface, backing);

@@ -29,9 +29,9 @@ struct backing {
     uint64_t offset; /* in the arena */
     uint64_t size;
     uint8_t *bytes;
-    int refs;        /* under the pool's lock; 0: free for reuse unless pinned */
-    bool used;       /* this entry of the table exists */
-    void *side;      /* private memory of the back end, freed with free(); NULL if none */
+    int refs;   /* under the pool's lock; 0: free for reuse unless pinned */
+    bool used;  /* this entry of the table exists */
+    void *side; /* private memory of the back end, freed with free(); NULL if none */
     size_t side_size;
 };
 
@@ -45,6 +45,8 @@ struct surface {
     bool destroyed;          /* the guest is done with it; its slot may be another surface's */
     struct backing *current; /* of the last complete picture, NULL before */
     uint32_t sequence;       /* last submitted */
+    uint8_t *external;       /* the app's own memory, NULL if none */
+    struct format_layout external_layout;
 };
 
 /* `max_bytes`: frame memory this client may have. 0 or -VD_ERR_MEMORY. */
@@ -63,19 +65,22 @@ void pool_unref(struct backing **backing);
 void pool_trim(struct pool *pool);
 
 /* A surface with one reference, its slot in the status page reset. */
-int surface_create(struct pool *pool, uint32_t id, const struct format_info *format,
-                   uint32_t width, uint32_t height, struct surface **ret_surface);
+int surface_create(struct pool *pool, uint32_t id, const struct format_info *format, uint32_t width,
+                   uint32_t height, struct surface **ret_surface);
 struct surface *surface_ref(struct surface *surface);
 void surface_unref(struct surface **surface);
 /* The guest destroyed it: nothing is published any more. */
 void surface_retire(struct surface *surface);
 /* Memory for a surface that has none yet; binds and publishes it. */
 int surface_back(struct surface *surface, uint32_t *ret_index);
+/* Maps memory of the app for the surface (once); the descriptor stays the caller's. */
+int surface_import(struct surface *surface, int fd, const struct vd_surface_import_req *req);
 /* The memory of the last complete picture with one reference, or NULL. */
 struct backing *surface_current(struct surface *surface);
 /*
- * Picture `sequence` is complete: binds `backing` (a reference is taken; NULL: the memory stays
- * what it was) and publishes status (an error code, 0 or negative) and the fence.
+ * Picture `sequence` is complete: copies it to imported memory if there is some, binds `backing` (a
+ * reference is taken; NULL: the memory stays what it was) and publishes status (an error code, 0 or
+ * negative) and the fence.
  */
 void surface_complete(struct surface *surface, uint32_t sequence, struct backing *backing,
                       int status, uint32_t errors);

@@ -2,6 +2,7 @@
 #include "sandbox.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <sched.h>
 #include <signal.h>
@@ -102,23 +103,13 @@ static const int sandbox_allowed[] = {
 
 /* Libraries probe these and can live without. */
 static const int sandbox_refused[] = {
-    SCMP_SYS(access),
-    SCMP_SYS(clone3), /* its flags cannot be seen by a filter: libc falls back to clone */
-    SCMP_SYS(fcntl),
-    SCMP_SYS(getcwd),
-    SCMP_SYS(ioctl),
-    SCMP_SYS(newfstatat),
-    SCMP_SYS(open),
-    SCMP_SYS(openat),
-    SCMP_SYS(prlimit64),
-    SCMP_SYS(readlink),
-    SCMP_SYS(readlinkat),
-    SCMP_SYS(sched_setaffinity),
-    SCMP_SYS(set_mempolicy),
-    SCMP_SYS(socket),
-    SCMP_SYS(statx),
-    SCMP_SYS(sysinfo),
-    SCMP_SYS(uname),
+    SCMP_SYS(access),        SCMP_SYS(clone3), /* its flags cannot be seen by a filter: libc falls
+                                                  back to clone */
+    SCMP_SYS(getcwd),        SCMP_SYS(ioctl),      SCMP_SYS(newfstatat),
+    SCMP_SYS(open),          SCMP_SYS(openat),     SCMP_SYS(prlimit64),
+    SCMP_SYS(readlink),      SCMP_SYS(readlinkat), SCMP_SYS(sched_setaffinity),
+    SCMP_SYS(set_mempolicy), SCMP_SYS(socket),     SCMP_SYS(statx),
+    SCMP_SYS(sysinfo),       SCMP_SYS(uname),
 };
 
 #define SANDBOX_PROT_EXEC 4
@@ -149,6 +140,10 @@ static int enter_filter(void)
     if (!err)
         err = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1,
                                SCMP_A0(SCMP_CMP_EQ, PR_SET_NAME));
+    /* Imported memory is asked for its seals. */
+    if (!err)
+        err = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1,
+                               SCMP_A1(SCMP_CMP_EQ, F_GET_SEALS));
     if (!err)
         err = seccomp_load(filter);
     if (filter)

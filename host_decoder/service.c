@@ -84,9 +84,8 @@ fail:
 static int open_sockets(struct service *s)
 {
     /* With further users allowed the policy decides, not the mode. */
-    mode_t mode = s->options->allow_any || s->options->allow_uids || s->options->allow_gids
-                      ? 0666
-                      : 0600;
+    mode_t mode =
+        s->options->allow_any || s->options->allow_uids || s->options->allow_gids ? 0666 : 0600;
     int n = 0;
 
 #if HAVE_SYSTEMD
@@ -254,8 +253,8 @@ static void accept_client(struct service *s)
         return;
     }
     if (s->clients.count >= s->options->max_clients || s->nursery_fd < 0) {
-        log_warn("refused process %d: %u clients are served already (--max-clients)",
-                 (int)peer.pid, s->clients.count);
+        log_warn("refused process %d: %u clients are served already (--max-clients)", (int)peer.pid,
+                 s->clients.count);
         refuse(s, fd, VD_ERR_BUSY);
         return;
     }
@@ -321,8 +320,8 @@ static void service_loop(struct service *s)
 {
     while (!s->stop) {
         struct pollfd p[] = {
-            {.fd = s->listen_fd, .events = POLLIN}, {.fd = s->stats_fd, .events = POLLIN},
-            {.fd = s->signal_fd, .events = POLLIN}, {.fd = s->nursery_fd, .events = POLLIN},
+            {.fd = s->listen_fd, .events = POLLIN},    {.fd = s->stats_fd, .events = POLLIN},
+            {.fd = s->signal_fd, .events = POLLIN},    {.fd = s->nursery_fd, .events = POLLIN},
             {.fd = s->options->lifeline, .events = 0},
         };
 

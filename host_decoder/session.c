@@ -103,8 +103,7 @@ static int session_hello(void *self, const struct vd_hello_req *req, const struc
     return 0;
 }
 
-static const struct vd_cap *find_cap(const struct session *s, uint32_t profile,
-                                     uint32_t entrypoint)
+static const struct vd_cap *find_cap(const struct session *s, uint32_t profile, uint32_t entrypoint)
 {
     for (uint32_t i = 0; i < s->cap_count; i++) {
         if (s->caps[i].profile == profile && s->caps[i].entrypoint == entrypoint)
@@ -243,6 +242,21 @@ static int session_surface_back(void *self, const struct vd_surface_back_req *re
     return 0;
 }
 
+static int session_surface_import(void *self, const struct vd_surface_import_req *req,
+                                  const struct vd_none *tail, uint32_t tail_count,
+                                  struct dispatch_reply *reply)
+{
+    struct session *s = self;
+    struct vd_surface_import_rep *rep = reply->fixed;
+    struct surface *surface = find_surface(s, req->surface);
+
+    (void)tail, (void)tail_count;
+    if (!surface || reply->request_fd < 0)
+        return VD_ERR_PROTOCOL;
+    rep->status = (uint32_t)-surface_import(surface, reply->request_fd, req);
+    return 0;
+}
+
 static int session_submit(void *self, const struct vd_submit_req *req,
                           const struct vd_buffer_ref *tail, uint32_t tail_count,
                           struct dispatch_reply *reply)
@@ -295,18 +309,21 @@ static const struct dispatch_handlers session_handlers = {
 };
 
 /* Runs one checked message and sends its reply. `room` has space for the largest reply. */
-static int session_handle(struct session *s, const struct dispatch_message *message, void *room)
+static int session_handle(struct session *s, const struct dispatch_message *message, int fd,
+                          void *room)
 {
     const struct dispatch_call *call = message->call;
-    struct dispatch_reply reply = {.fixed = room, .fd = -1};
+    struct dispatch_reply reply = {.fixed = room, .fd = -1, .request_fd = fd};
     int err;
 
-    if (call->kind == DISPATCH_ONEWAY)
-        return dispatch_run(&session_handlers, s, message, &reply);
-    memset(room, 0, call->rep->size);
-    reply.tail = (uint8_t *)room + call->rep->size;
+    if (call->rep) {
+        memset(room, 0, call->rep->size);
+        reply.tail = (uint8_t *)room + call->rep->size;
+    }
     err = dispatch_run(&session_handlers, s, message, &reply);
-    if (err)
+    if (reply.request_fd >= 0)
+        close(reply.request_fd);
+    if (err || !call->rep)
         return err;
     return message_send(s->channel, call->number | VD_REPLY, message->serial, reply.fixed,
                         call->rep->size, reply.tail, reply.tail_count,
@@ -328,14 +345,13 @@ static int session_loop(struct session *s, void *room)
         err = message_read(&reader, -1, &bytes, &size, &fd);
         if (err)
             break;
-        /* No call of this version takes a descriptor. */
-        if (fd >= 0)
-            close(fd);
         if (trace_enabled())
             trace_message("->", bytes, size);
         err = dispatch_check_request(bytes, size, s->state, &message);
         if (!err)
-            err = session_handle(s, &message, room);
+            err = session_handle(s, &message, fd, room);
+        else if (fd >= 0)
+            close(fd);
     } while (!err);
     s->state = VD_STATE_CLOSED;
     message_finish(&reader);

@@ -32,7 +32,7 @@ struct stats_reply {
     uint32_t rows;
     uint64_t clients_served; /* since start */
     uint64_t clients_refused;
-    uint64_t workers_died; /* by a signal or the sandbox */
+    uint64_t workers_died;       /* by a signal or the sandbox */
     struct stats_counters ended; /* sums over clients that are gone */
     char backend[VD_NAME_BYTES];
 };

@@ -20,8 +20,8 @@ void *arena_view(int fd, uint64_t offset, uint64_t size, bool private)
     int flags = (private ? MAP_PRIVATE : MAP_SHARED) | MAP_NORESERVE | MAP_FIXED;
     uint64_t room = size + ARENA_ALIGN;
     /* The kernel does not align mappings of a memfd by itself: reserve more and cut. */
-    uint8_t *reserved = mmap(NULL, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-                             -1, 0);
+    uint8_t *reserved =
+        mmap(NULL, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     uint64_t head;
     void *view;
 

@@ -61,8 +61,7 @@ int record_create(struct channel *inner, int log_fd, struct channel **ret_channe
 /* fuzz.c: receives `bytes` (not copied) in pieces of at most `piece`, then end of stream;
  * discards what is sent. Received descriptors: `fd` (not owned, duplicated) with the first piece,
  * -1 for none. */
-int fuzz_create(const void *bytes, size_t size, size_t piece, int fd,
-                struct channel **ret_channel);
+int fuzz_create(const void *bytes, size_t size, size_t piece, int fd, struct channel **ret_channel);
 
 extern const struct channel_ops unix_ops;
 extern const struct channel_ops mem_ops;

@@ -54,8 +54,7 @@ static void fuzz_destroy(struct channel *channel)
     free(channel);
 }
 
-int fuzz_create(const void *bytes, size_t size, size_t piece, int fd,
-                struct channel **ret_channel)
+int fuzz_create(const void *bytes, size_t size, size_t piece, int fd, struct channel **ret_channel)
 {
     struct fuzz_channel *self = calloc(1, sizeof(*self));
 

@@ -260,7 +260,12 @@ VAStatus driver_QuerySurfaceAttributes(VADriverContextP ctx, VAConfigID id, VASu
     put_attribute(list, room, &n, VASurfaceAttribMinHeight, get, (int)cap->min_height);
     put_attribute(list, room, &n, VASurfaceAttribMaxWidth, get, (int)cap->max_width);
     put_attribute(list, room, &n, VASurfaceAttribMaxHeight, get, (int)cap->max_height);
-    put_attribute(list, room, &n, VASurfaceAttribMemoryType, both, VA_SURFACE_ATTRIB_MEM_TYPE_VA);
+    put_attribute(list, room, &n, VASurfaceAttribMemoryType, both,
+                  VA_SURFACE_ATTRIB_MEM_TYPE_VA | VA_SURFACE_ATTRIB_MEM_TYPE_DRM_PRIME_2);
+    put_attribute(list, room, &n, VASurfaceAttribExternalBufferDescriptor,
+                  VA_SURFACE_ATTRIB_SETTABLE, 0);
+    if (list && n <= room)
+        list[n - 1].value.type = VAGenericValueTypePointer;
     driver_leave(driver);
     *count = n;
     return list && n > room ? VA_STATUS_ERROR_MAX_NUM_EXCEEDED : VA_STATUS_SUCCESS;

@@ -68,8 +68,7 @@ static VAStatus display_DestroySubpicture(VADriverContextP ctx, VASubpictureID i
     return VA_STATUS_ERROR_INVALID_SUBPICTURE;
 }
 
-static VAStatus display_SetSubpictureImage(VADriverContextP ctx, VASubpictureID id,
-                                           VAImageID image)
+static VAStatus display_SetSubpictureImage(VADriverContextP ctx, VASubpictureID id, VAImageID image)
 {
     (void)ctx, (void)id, (void)image;
     return VA_STATUS_ERROR_INVALID_SUBPICTURE;
@@ -91,10 +90,9 @@ static VAStatus display_SetSubpictureGlobalAlpha(VADriverContextP ctx, VASubpict
 
 static VAStatus display_AssociateSubpicture(VADriverContextP ctx, VASubpictureID id,
                                             VASurfaceID *surfaces, int count, short src_x,
-                                            short src_y, unsigned short src_w,
-                                            unsigned short src_h, short dest_x, short dest_y,
-                                            unsigned short dest_w, unsigned short dest_h,
-                                            unsigned flags)
+                                            short src_y, unsigned short src_w, unsigned short src_h,
+                                            short dest_x, short dest_y, unsigned short dest_w,
+                                            unsigned short dest_h, unsigned flags)
 {
     (void)ctx, (void)id, (void)surfaces, (void)count, (void)src_x, (void)src_y, (void)src_w;
     (void)src_h, (void)dest_x, (void)dest_y, (void)dest_w, (void)dest_h, (void)flags;
@@ -111,8 +109,8 @@ static VAStatus display_DeassociateSubpicture(VADriverContextP ctx, VASubpicture
 static VAStatus display_PutSurface(VADriverContextP ctx, VASurfaceID surface, void *draw,
                                    short src_x, short src_y, unsigned short src_w,
                                    unsigned short src_h, short dest_x, short dest_y,
-                                   unsigned short dest_w, unsigned short dest_h,
-                                   VARectangle *clips, unsigned clip_count, unsigned flags)
+                                   unsigned short dest_w, unsigned short dest_h, VARectangle *clips,
+                                   unsigned clip_count, unsigned flags)
 {
     (void)ctx, (void)surface, (void)draw, (void)src_x, (void)src_y, (void)src_w, (void)src_h;
     (void)dest_x, (void)dest_y, (void)dest_w, (void)dest_h, (void)clips, (void)clip_count;

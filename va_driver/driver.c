@@ -212,8 +212,8 @@ VAStatus __vaDriverInit_1_0(VADriverContextP ctx)
     pthread_mutex_init(&driver->lock, NULL);
     memcpy(driver->caps, driver->host->caps, sizeof(driver->caps));
     driver->cap_count = driver->host->cap_count;
-    object_table_init(&driver->configs, OBJECT_CONFIG, sizeof(struct config), 4096,
-                      config_finish, driver);
+    object_table_init(&driver->configs, OBJECT_CONFIG, sizeof(struct config), 4096, config_finish,
+                      driver);
     object_table_init(&driver->contexts, OBJECT_CONTEXT, sizeof(struct context),
                       driver->host->max_contexts, context_finish, driver);
     object_table_init(&driver->surfaces, OBJECT_SURFACE, sizeof(struct surface),

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <va/va_backend.h>
+#include <va/va_drmcommon.h>
 #include <wire/format.h>
 
 #include "host.h"
@@ -24,14 +25,14 @@
 
 #define DRIVER_MAGIC 0x76645643u
 /* Most attributes of a config and image formats of the display: what libva is told. */
-#define DRIVER_MAX_ATTRIBUTES 8
+#define DRIVER_MAX_ATTRIBUTES  8
 #define DRIVER_MAX_ENTRYPOINTS 4
 
 struct driver {
     uint32_t magic;
     unsigned forks; /* value of the fork counter when it was made */
     pthread_mutex_t lock;
-    struct host *host; /* the current session; may be dead */
+    struct host *host;               /* the current session; may be dead */
     struct vd_cap caps[VD_MAX_CAPS]; /* of the first session: queries never change */
     uint32_t cap_count;
     struct object_table configs, contexts, surfaces, buffers, images;
@@ -56,9 +57,9 @@ struct context {
     VAProfile profile;
     VAEntrypoint entrypoint;
     uint32_t width, height;
-    uint32_t flags;     /* VD_CONTEXT_* */
-    uint32_t submitted; /* pictures, as the context slot of the status page counts */
-    struct surface *target; /* between vaBeginPicture and vaEndPicture, a reference */
+    uint32_t flags;          /* VD_CONTEXT_* */
+    uint32_t submitted;      /* pictures, as the context slot of the status page counts */
+    struct surface *target;  /* between vaBeginPicture and vaEndPicture, a reference */
     struct buffer **pending; /* buffers rendered since, references */
     uint32_t pending_count, pending_room;
     struct vd_buffer_ref *refs;
@@ -71,14 +72,15 @@ struct surface {
     struct format_layout layout;
     uint32_t width, height;
     uint32_t rt_format;
-    uint32_t sequence;  /* pictures submitted in this session */
-    uint32_t kicked;    /* sequence for which KICK was sent last */
-    uint32_t context;   /* that submitted last, id */
-    uint32_t picture;   /* number of that picture in its context */
-    int lost;           /* a picture was lost with its session: error code until the next one */
-    uint32_t derived;   /* images that show this memory live */
+    uint32_t sequence; /* pictures submitted in this session */
+    uint32_t kicked;   /* sequence for which KICK was sent last */
+    uint32_t context;  /* that submitted last, id */
+    uint32_t picture;  /* number of that picture in its context */
+    int lost;          /* a picture was lost with its session: error code until the next one */
+    uint32_t derived;  /* images that show this memory live */
     bool exported;
-    uint32_t export_backing; /* if exported: its pinned memory */
+    uint32_t export_backing;           /* if exported: its pinned memory */
+    struct import *import;             /* memory of the app's own, NULL if none */
     VASurfaceDecodeMBErrors errors[2]; /* what vaQuerySurfaceError points to */
 };
 
@@ -102,6 +104,15 @@ struct buffer {
     uint32_t mapped;
 };
 
+/* A surface's pixels while somebody looks at them. */
+struct surface_view {
+    uint8_t *bytes;
+    const struct format_layout *layout;
+    struct host *host; /* whose arena they are pinned in; NULL: the app's own memory */
+    uint32_t backing;
+    uint64_t offset; /* in the arena */
+};
+
 /* Where an image's pixels are. */
 enum image_memory {
     IMAGE_NONE,     /* not yet */
@@ -118,10 +129,9 @@ struct image {
     enum image_memory memory;
     struct buffer *buffer;
     uint8_t *bytes;
-    struct host *host;       /* SNAPSHOT, DERIVED: whose arena */
-    uint32_t backing;        /* the pinned memory */
-    struct surface *surface; /* DERIVED: a reference */
-    bool touched;            /* SNAPSHOT: was mapped, so the app may have written */
+    struct surface_view view; /* SNAPSHOT, DERIVED: what is pinned */
+    struct surface *surface;  /* DERIVED: a reference */
+    bool touched;             /* SNAPSHOT: was mapped, so the app may have written */
 };
 
 /* Locks. VA_STATUS_SUCCESS, or an error and no lock (a display from before a fork). */
@@ -142,12 +152,27 @@ int surface_register(struct driver *driver, struct surface *surface);
  */
 VAStatus surface_wait(struct driver *driver, struct surface *surface, uint64_t timeout_ns);
 /*
- * Pins the surface's memory: ret_offset in the arena of *ret_host, ret_backing for surface_unpin.
- * Gives memory to a surface that has none. No waiting for pictures.
+ * Pins the surface's memory. Gives memory to a surface that has none. No waiting for pictures.
  */
-int surface_pin(struct driver *driver, struct surface *surface, struct host **ret_host,
-                uint32_t *ret_backing, uint64_t *ret_offset);
-void surface_unpin(struct host *host, uint32_t backing);
+int surface_view(struct driver *driver, struct surface *surface, struct surface_view *ret_view);
+/* Unpins; any view, also a copy of it kept elsewhere. */
+void surface_view_end(struct surface_view *view);
+
+/* import.c: surfaces in memory of the app's own (DRM PRIME 2). */
+struct import {
+    int fd;
+    uint8_t *bytes;
+    uint64_t size;
+    struct format_layout layout;
+};
+/* From one descriptor of vaCreateSurfaces; duplicates what it keeps. */
+VAStatus import_create(const VADRMPRIMESurfaceDescriptor *descriptor,
+                       const struct format_info *format, uint32_t width, uint32_t height,
+                       struct import **ret_import);
+void import_destroy(struct import **import);
+/* Tells the host of a registered surface's memory. */
+int import_register(struct host *host, uint32_t surface, const struct format_info *format,
+                    const struct import *import);
 
 /* buffer.c */
 void buffer_finish(void *owner, struct object *object);

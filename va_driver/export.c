@@ -60,8 +60,8 @@ static uint32_t composed_format(uint32_t fourcc)
     }
 }
 
-static void describe(const struct surface *surface, uint32_t flags, int fd,
-                     VADRMPRIMESurfaceDescriptor *d)
+static void describe(const struct surface *surface, const struct format_layout *layout,
+                     uint32_t flags, int fd, VADRMPRIMESurfaceDescriptor *d)
 {
     const struct format_info *format = surface->format;
 
@@ -71,7 +71,7 @@ static void describe(const struct surface *surface, uint32_t flags, int fd,
     d->height = surface->height;
     d->num_objects = 1;
     d->objects[0].fd = fd;
-    d->objects[0].size = (uint32_t)surface->layout.size;
+    d->objects[0].size = (uint32_t)layout->size;
     d->objects[0].drm_format_modifier = DRM_FORMAT_MOD_LINEAR;
     if (flags & VA_EXPORT_SURFACE_SEPARATE_LAYERS) {
         d->num_layers = format->planes;
@@ -79,8 +79,8 @@ static void describe(const struct surface *surface, uint32_t flags, int fd,
             d->layers[i].drm_format =
                 format->plane[i].samples == 2 ? DRM_FORMAT_GR88 : DRM_FORMAT_R8;
             d->layers[i].num_planes = 1;
-            d->layers[i].offset[0] = surface->layout.offset[i];
-            d->layers[i].pitch[0] = surface->layout.pitch[i];
+            d->layers[i].offset[0] = layout->offset[i];
+            d->layers[i].pitch[0] = layout->pitch[i];
         }
         return;
     }
@@ -88,8 +88,8 @@ static void describe(const struct surface *surface, uint32_t flags, int fd,
     d->layers[0].drm_format = composed_format(format->fourcc);
     d->layers[0].num_planes = format->planes;
     for (int i = 0; i < format->planes; i++) {
-        d->layers[0].offset[i] = surface->layout.offset[i];
-        d->layers[0].pitch[i] = surface->layout.pitch[i];
+        d->layers[0].offset[i] = layout->offset[i];
+        d->layers[0].pitch[i] = layout->pitch[i];
     }
 }
 
@@ -98,11 +98,9 @@ VAStatus driver_ExportSurfaceHandle(VADriverContextP ctx, VASurfaceID id, uint32
 {
     struct driver *driver;
     struct surface *surface;
-    struct host *host = NULL;
-    uint32_t backing;
-    uint64_t offset;
+    struct surface_view view;
     VAStatus status = driver_enter(ctx, &driver);
-    int fd, err;
+    int fd = -1, err;
 
     if (status)
         return status;
@@ -115,24 +113,30 @@ VAStatus driver_ExportSurfaceHandle(VADriverContextP ctx, VASurfaceID id, uint32
         status = VA_STATUS_ERROR_UNSUPPORTED_MEMORY_TYPE;
         goto out;
     }
-    err = surface_pin(driver, surface, &host, &backing, &offset);
+    err = surface_view(driver, surface, &view);
     if (err) {
         status = driver_status(err);
         goto out;
     }
-    err = make_dmabuf(host, offset, surface->layout.size, &fd);
-    if (err) {
-        surface_unpin(host, backing);
-        status = VA_STATUS_ERROR_UNSUPPORTED_MEMORY_TYPE;
+    if (surface->import) {
+        fd = fcntl(surface->import->fd, F_DUPFD_CLOEXEC, 3);
+        err = fd < 0 ? VD_ERR_LIMIT : 0;
     } else {
-        describe(surface, flags, fd, descriptor);
-        /* The importer has no way to say that it is done: the pin lasts as long as the surface. */
-        if (surface->exported)
-            surface_unpin(host, backing);
-        surface->exported = true;
-        surface->export_backing = backing;
+        err = make_dmabuf(view.host, view.offset, surface->layout.size, &fd);
     }
-    host_unref(&host);
+    if (err) {
+        status = err == VD_ERR_UNSUPPORTED ? VA_STATUS_ERROR_UNSUPPORTED_MEMORY_TYPE
+                                           : driver_status(err);
+    } else {
+        describe(surface, view.layout, flags, fd, descriptor);
+        /* The importer has no way to say that it is done: the pin lasts as long as the surface. */
+        if (view.host && !surface->exported) {
+            surface->exported = true;
+            surface->export_backing = view.backing;
+            host_unref(&view.host);
+        }
+    }
+    surface_view_end(&view);
 out:
     driver_leave(driver);
     return status;

@@ -57,8 +57,9 @@ static int host_result(struct host *host, int err)
     return err;
 }
 
-int host_call(struct host *host, uint32_t op, const void *req, const void *tail,
-              uint32_t tail_count, void *rep, const void **ret_tail, uint32_t *ret_tail_count)
+static int call_with(struct host *host, uint32_t op, const void *req, const void *tail,
+                     uint32_t tail_count, int send_fd, void *rep, const void **ret_tail,
+                     uint32_t *ret_tail_count)
 {
     const struct dispatch_call *call = dispatch_find(op);
     struct dispatch_message message;
@@ -72,7 +73,7 @@ int host_call(struct host *host, uint32_t op, const void *req, const void *tail,
     if (!++host->serial)
         host->serial = 1;
     err = message_send(host->channel, op, host->serial, req, call->req->size, tail, tail_count,
-                       call->req_tail ? call->req_tail->size : 0, -1, HOST_CALL_MS);
+                       call->req_tail ? call->req_tail->size : 0, send_fd, HOST_CALL_MS);
     if (!err)
         err = message_read(&host->reader, HOST_CALL_MS, &bytes, &size, &fd);
     if (!err && trace_enabled())
@@ -96,6 +97,17 @@ out:
     return host_result(host, err);
 }
 
+int host_call(struct host *host, uint32_t op, const void *req, const void *tail,
+              uint32_t tail_count, void *rep, const void **ret_tail, uint32_t *ret_tail_count)
+{
+    return call_with(host, op, req, tail, tail_count, -1, rep, ret_tail, ret_tail_count);
+}
+
+int host_call_fd(struct host *host, uint32_t op, const void *req, void *rep, int fd)
+{
+    return call_with(host, op, req, NULL, 0, fd, rep, NULL, NULL);
+}
+
 int host_send(struct host *host, uint32_t op, const void *req, const void *tail,
               uint32_t tail_count)
 {
@@ -103,9 +115,9 @@ int host_send(struct host *host, uint32_t op, const void *req, const void *tail,
 
     if (host->dead)
         return VD_ERR_GONE;
-    return host_result(host, message_send(host->channel, op, 0, req, call->req->size, tail,
-                                          tail_count, call->req_tail ? call->req_tail->size : 0,
-                                          -1, HOST_CALL_MS));
+    return host_result(host,
+                       message_send(host->channel, op, 0, req, call->req->size, tail, tail_count,
+                                    call->req_tail ? call->req_tail->size : 0, -1, HOST_CALL_MS));
 }
 
 void host_lost(struct host *host)

@@ -62,6 +62,8 @@ void host_abandon(struct host **host);
  */
 int host_call(struct host *host, uint32_t op, const void *req, const void *tail,
               uint32_t tail_count, void *rep, const void **ret_tail, uint32_t *ret_tail_count);
+/* A call without tails that takes a descriptor along (it stays the caller's). */
+int host_call_fd(struct host *host, uint32_t op, const void *req, void *rep, int fd);
 /* A one-way message. */
 int host_send(struct host *host, uint32_t op, const void *req, const void *tail,
               uint32_t tail_count);

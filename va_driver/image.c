@@ -28,13 +28,13 @@ static bool snapshot_written(const struct image *image)
     uint64_t entries[512];
     uint64_t page = (uintptr_t)image->bytes / 4096, left = image->layout.size / 4096;
 
-    if (image->host->pagemap < 0)
+    if (image->view.host->pagemap < 0)
         return true;
     while (left) {
         uint64_t n = left < 512 ? left : 512;
         size_t bytes = n * sizeof(entries[0]);
 
-        if (pread(image->host->pagemap, entries, bytes, (off_t)(page * sizeof(entries[0]))) !=
+        if (pread(image->view.host->pagemap, entries, bytes, (off_t)(page * sizeof(entries[0]))) !=
             (ssize_t)bytes)
             return true;
         for (uint64_t i = 0; i < n; i++) {
@@ -57,12 +57,10 @@ static void drop_memory(struct image *image)
         /* Pages the app wrote to are its own: drop them, or the next view shows them. */
         if (image->touched && snapshot_written(image))
             madvise(image->bytes, image->layout.size, MADV_DONTNEED);
-        surface_unpin(image->host, image->backing);
-        host_unref(&image->host);
+        surface_view_end(&image->view);
         break;
     case IMAGE_DERIVED:
-        surface_unpin(image->host, image->backing);
-        host_unref(&image->host);
+        surface_view_end(&image->view);
         break;
     case IMAGE_NONE:
         break;
@@ -105,8 +103,8 @@ int image_separate(struct driver *driver, struct host *host, uint32_t backing)
         struct image *image = object_at(&driver->images, i);
         uint8_t *copy;
 
-        if (!image || image->memory != IMAGE_SNAPSHOT || image->host != host ||
-            image->backing != backing)
+        if (!image || image->memory != IMAGE_SNAPSHOT || image->view.host != host ||
+            image->view.backing != backing)
             continue;
         if (image->buffer->mapped)
             continue; /* the app holds the pointer: it must stay */
@@ -142,15 +140,18 @@ VAStatus driver_QueryImageFormats(VADriverContextP ctx, VAImageFormat *list, int
     return VA_STATUS_SUCCESS;
 }
 
-/* An image object with its buffer object. Lock held. */
-static VAStatus make_image(struct driver *driver, const struct format_info *format,
-                           uint32_t width, uint32_t height, struct image **ret_image)
+/* An image object with its buffer object, shaped `like` a surface if given. Lock held. */
+static VAStatus make_image(struct driver *driver, const struct format_info *format, uint32_t width,
+                           uint32_t height, const struct format_layout *like,
+                           struct image **ret_image)
 {
     struct format_layout layout;
     struct image *image;
     struct buffer *buffer;
 
-    if (format_layout(format, width, height, &layout))
+    if (like)
+        layout = *like;
+    else if (format_layout(format, width, height, &layout))
         return VA_STATUS_ERROR_INVALID_PARAMETER;
     image = object_create(&driver->images);
     if (!image)
@@ -203,8 +204,9 @@ VAStatus driver_CreateImage(VADriverContextP ctx, VAImageFormat *va_format, int 
         status = VA_STATUS_ERROR_INVALID_PARAMETER;
     } else {
         format = format_find(va_format->fourcc);
-        status = format ? make_image(driver, format, (uint32_t)width, (uint32_t)height, &image)
-                        : VA_STATUS_ERROR_INVALID_IMAGE_FORMAT;
+        status = format
+                     ? make_image(driver, format, (uint32_t)width, (uint32_t)height, NULL, &image)
+                     : VA_STATUS_ERROR_INVALID_IMAGE_FORMAT;
     }
     if (!status)
         *ret_image = image->va;
@@ -242,7 +244,7 @@ VAStatus driver_DeriveImage(VADriverContextP ctx, VASurfaceID id, VAImage *ret_i
     struct driver *driver;
     struct surface *surface;
     struct image *image;
-    uint64_t offset;
+    struct surface_view view;
     VAStatus status = driver_enter(ctx, &driver);
     int err;
 
@@ -255,22 +257,26 @@ VAStatus driver_DeriveImage(VADriverContextP ctx, VASurfaceID id, VAImage *ret_i
     }
     object_ref(surface);
     status = settle(driver, surface);
-    if (!status)
-        status = make_image(driver, surface->format, surface->width, surface->height, &image);
     if (status)
         goto out_surface;
-    err = surface_pin(driver, surface, &image->host, &image->backing, &offset);
+    err = surface_view(driver, surface, &view);
     if (err) {
-        destroy_image(driver, image);
         status = driver_status(err);
         goto out_surface;
     }
+    status =
+        make_image(driver, surface->format, surface->width, surface->height, view.layout, &image);
+    if (status) {
+        surface_view_end(&view);
+        goto out_surface;
+    }
     image->memory = IMAGE_DERIVED;
-    image->bytes = image->host->arena.base + offset;
+    image->view = view;
+    image->bytes = view.bytes;
     image->surface = object_ref(surface);
     surface->derived++;
     /* The app may write through it. */
-    image_separate(driver, image->host, image->backing);
+    image_separate(driver, view.host, view.backing);
     *ret_image = image->va;
 out_surface:
     object_unref(&driver->surfaces, surface);
@@ -306,16 +312,14 @@ static bool whole_surface(const struct surface *surface, const struct image *ima
            !image->buffer->mapped;
 }
 
-VAStatus driver_GetImage(VADriverContextP ctx, VASurfaceID surface_id, int x, int y,
-                         unsigned width, unsigned height, VAImageID image_id)
+VAStatus driver_GetImage(VADriverContextP ctx, VASurfaceID surface_id, int x, int y, unsigned width,
+                         unsigned height, VAImageID image_id)
 {
     struct copy_picture from, to;
     struct driver *driver;
     struct surface *surface;
     struct image *image;
-    struct host *host;
-    uint32_t backing;
-    uint64_t offset;
+    struct surface_view view;
     VAStatus status = driver_enter(ctx, &driver);
     int err;
 
@@ -327,10 +331,9 @@ VAStatus driver_GetImage(VADriverContextP ctx, VASurfaceID surface_id, int x, in
         status = surface ? VA_STATUS_ERROR_INVALID_IMAGE : VA_STATUS_ERROR_INVALID_SURFACE;
         goto out;
     }
-    if (x < 0 || y < 0 || !width || !height || width > surface->width ||
-        height > surface->height || (uint32_t)x > surface->width - width ||
-        (uint32_t)y > surface->height - height || width > image->va.width ||
-        height > image->va.height) {
+    if (x < 0 || y < 0 || !width || !height || width > surface->width || height > surface->height ||
+        (uint32_t)x > surface->width - width || (uint32_t)y > surface->height - height ||
+        width > image->va.width || height > image->va.height) {
         status = VA_STATUS_ERROR_INVALID_PARAMETER;
         goto out;
     }
@@ -343,23 +346,23 @@ VAStatus driver_GetImage(VADriverContextP ctx, VASurfaceID surface_id, int x, in
     status = settle(driver, surface);
     if (status)
         goto out_refs;
-    err = surface_pin(driver, surface, &host, &backing, &offset);
+    err = surface_view(driver, surface, &view);
     if (err) {
         status = driver_status(err);
         goto out_refs;
     }
-    if (whole_surface(surface, image, x, y, width, height) && snapshot_base(host)) {
+    if (view.host && whole_surface(surface, image, x, y, width, height) &&
+        snapshot_base(view.host)) {
         drop_memory(image);
         image->memory = IMAGE_SNAPSHOT;
-        image->bytes = host->snapshot + (offset - host->arena.frame_offset);
-        image->host = host;
-        image->backing = backing;
-        goto out_refs; /* the pin and the reference are the image's now */
+        image->bytes = view.host->snapshot + (view.offset - view.host->arena.frame_offset);
+        image->view = view; /* with its pin */
+        goto out_refs;
     }
     to = (struct copy_picture){image->format, &image->layout, image_bytes(image), image->va.width,
                                image->va.height};
-    from = (struct copy_picture){surface->format, &surface->layout, host->arena.base + offset,
-                                 surface->width, surface->height};
+    from = (struct copy_picture){surface->format, view.layout, view.bytes, surface->width,
+                                 surface->height};
     if (!to.bytes) {
         status = VA_STATUS_ERROR_ALLOCATION_FAILED;
     } else {
@@ -367,8 +370,7 @@ VAStatus driver_GetImage(VADriverContextP ctx, VASurfaceID surface_id, int x, in
         copy_rectangle(&to, 0, 0, &from, (uint32_t)x, (uint32_t)y, width, height);
         pthread_mutex_lock(&driver->lock);
     }
-    surface_unpin(host, backing);
-    host_unref(&host);
+    surface_view_end(&view);
 out_refs:
     object_unref(&driver->images, image);
     object_unref(&driver->surfaces, surface);
@@ -385,9 +387,7 @@ VAStatus driver_PutImage(VADriverContextP ctx, VASurfaceID surface_id, VAImageID
     struct driver *driver;
     struct surface *surface;
     struct image *image;
-    struct host *host;
-    uint32_t backing;
-    uint64_t offset;
+    struct surface_view view;
     VAStatus status = driver_enter(ctx, &driver);
     int err;
 
@@ -415,26 +415,25 @@ VAStatus driver_PutImage(VADriverContextP ctx, VASurfaceID surface_id, VAImageID
     status = settle(driver, surface);
     if (status)
         goto out_refs;
-    err = surface_pin(driver, surface, &host, &backing, &offset);
+    err = surface_view(driver, surface, &view);
     if (err) {
         status = driver_status(err);
         goto out_refs;
     }
-    if (image_separate(driver, host, backing) || !image_bytes(image)) {
+    if (image_separate(driver, view.host, view.backing) || !image_bytes(image)) {
         status = VA_STATUS_ERROR_ALLOCATION_FAILED;
         goto out_pin;
     }
     from = (struct copy_picture){image->format, &image->layout, image->bytes, image->va.width,
                                  image->va.height};
-    to = (struct copy_picture){surface->format, &surface->layout, host->arena.base + offset,
-                               surface->width, surface->height};
+    to = (struct copy_picture){surface->format, view.layout, view.bytes, surface->width,
+                               surface->height};
     driver_leave(driver);
-    copy_rectangle(&to, (uint32_t)dest_x, (uint32_t)dest_y, &from, (uint32_t)src_x,
-                   (uint32_t)src_y, src_width, src_height);
+    copy_rectangle(&to, (uint32_t)dest_x, (uint32_t)dest_y, &from, (uint32_t)src_x, (uint32_t)src_y,
+                   src_width, src_height);
     pthread_mutex_lock(&driver->lock);
 out_pin:
-    surface_unpin(host, backing);
-    host_unref(&host);
+    surface_view_end(&view);
 out_refs:
     object_unref(&driver->images, image);
     object_unref(&driver->surfaces, surface);

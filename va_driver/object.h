@@ -30,8 +30,8 @@ struct object {
 
 struct object_table {
     enum object_type type;
-    size_t size;     /* bytes of an object */
-    uint32_t limit;  /* most objects */
+    size_t size;                                        /* bytes of an object */
+    uint32_t limit;                                     /* most objects */
     void (*finish)(void *owner, struct object *object); /* before the memory is recycled */
     void *owner;
     struct object **slot;

@@ -12,6 +12,11 @@
  * it is made known to the next one when it is next used, without its pixels.
  */
 
+static void unpin(struct host *host, uint32_t backing)
+{
+    __atomic_sub_fetch(&host->arena.status->backings[backing].pins, 1, __ATOMIC_SEQ_CST);
+}
+
 /* Not destroyed one by one on the wire when the session is gone anyway. */
 void surface_finish(void *owner, struct object *object)
 {
@@ -21,7 +26,8 @@ void surface_finish(void *owner, struct object *object)
 
     (void)owner;
     if (surface->exported)
-        surface_unpin(surface->host, surface->export_backing);
+        unpin(surface->host, surface->export_backing);
+    import_destroy(&surface->import);
     if (surface->host && !surface->host->dead)
         host_send(surface->host, VD_OP_surface_destroy, &req, &tail, 1);
     host_unref(&surface->host);
@@ -46,6 +52,8 @@ static void bind(struct surface *surface, struct host *host)
 {
     if (surface->host && surface->sequence && surface->host != host)
         surface->lost = VD_ERR_GONE;
+    if (surface->host != host)
+        surface->exported = false; /* the importer keeps the old session's memory alive */
     host_unref(&surface->host);
     surface->host = host_ref(host);
     surface->sequence = 0;
@@ -63,14 +71,21 @@ int surface_register(struct driver *driver, struct surface *surface)
     if (surface->host == host)
         return 0;
     err = register_many(host, surface, &id, 1);
-    if (!err)
-        bind(surface, host);
+    if (err)
+        return err;
+    bind(surface, host);
+    if (surface->import)
+        err = import_register(host, id.id, surface->format, surface->import);
     return err;
 }
 
 /* What the attributes of vaCreateSurfaces ask for. */
-static VAStatus read_attributes(const VASurfaceAttrib *list, unsigned count, uint32_t *fourcc)
+static VAStatus read_attributes(const VASurfaceAttrib *list, unsigned count, uint32_t *fourcc,
+                                const VADRMPRIMESurfaceDescriptor **ret_external)
 {
+    const VADRMPRIMESurfaceDescriptor *external = NULL;
+    bool prime = false;
+
     for (unsigned i = 0; i < count; i++) {
         const VASurfaceAttrib *a = &list[i];
 
@@ -82,13 +97,12 @@ static VAStatus read_attributes(const VASurfaceAttrib *list, unsigned count, uin
             *fourcc = (uint32_t)a->value.value.i;
             break;
         case VASurfaceAttribMemoryType:
-            if (a->value.value.i != VA_SURFACE_ATTRIB_MEM_TYPE_VA)
+            prime = a->value.value.i == VA_SURFACE_ATTRIB_MEM_TYPE_DRM_PRIME_2;
+            if (!prime && a->value.value.i != VA_SURFACE_ATTRIB_MEM_TYPE_VA)
                 return VA_STATUS_ERROR_UNSUPPORTED_MEMORY_TYPE;
             break;
         case VASurfaceAttribExternalBufferDescriptor:
-            /* Goes with a memory type that is refused above; alone it describes nothing. */
-            if (a->value.value.p)
-                return VA_STATUS_ERROR_UNSUPPORTED_MEMORY_TYPE;
+            external = a->value.value.p;
             break;
         case VASurfaceAttribMinWidth:
         case VASurfaceAttribMaxWidth:
@@ -101,6 +115,12 @@ static VAStatus read_attributes(const VASurfaceAttrib *list, unsigned count, uin
             return VA_STATUS_ERROR_ATTR_NOT_SUPPORTED;
         }
     }
+    if (prime && !external)
+        return VA_STATUS_ERROR_INVALID_PARAMETER;
+    /* Without a memory type that needs it a descriptor describes nothing. */
+    *ret_external = prime ? external : NULL;
+    if (*ret_external)
+        *fourcc = external->fourcc;
     return VA_STATUS_SUCCESS;
 }
 
@@ -125,6 +145,7 @@ VAStatus driver_CreateSurfaces2(VADriverContextP ctx, unsigned rt_format, unsign
 {
     const struct format_info *format;
     struct format_layout layout;
+    const VADRMPRIMESurfaceDescriptor *external = NULL;
     struct driver *driver;
     struct host *host;
     uint32_t fourcc = default_fourcc(rt_format);
@@ -139,7 +160,7 @@ VAStatus driver_CreateSurfaces2(VADriverContextP ctx, unsigned rt_format, unsign
     else if (!rt_format_served(driver, rt_format))
         status = VA_STATUS_ERROR_UNSUPPORTED_RT_FORMAT;
     if (!status)
-        status = read_attributes(list, list_count, &fourcc);
+        status = read_attributes(list, list_count, &fourcc, &external);
     if (status)
         goto out;
     format = format_find(fourcc);
@@ -169,6 +190,13 @@ VAStatus driver_CreateSurfaces2(VADriverContextP ctx, unsigned rt_format, unsign
         surface->height = height;
         surface->rt_format = rt_format;
         ids[made] = surface->object.id;
+        if (external)
+            status = import_create(&external[made], format, width, height, &surface->import);
+        if (status) {
+            err = VD_ERR_PARAMETER;
+            made++;
+            break;
+        }
     }
     while (!err && told < count) {
         struct vd_id tail[VD_MAX_CREATE];
@@ -183,13 +211,19 @@ VAStatus driver_CreateSurfaces2(VADriverContextP ctx, unsigned rt_format, unsign
             bind(object_find(&driver->surfaces, ids[told + i]), host);
         told += n;
     }
+    for (unsigned i = 0; i < count && external && !err; i++) {
+        struct surface *surface = object_find(&driver->surfaces, ids[i]);
+
+        err = import_register(host, ids[i], format, surface->import);
+    }
     while (err && made > 0) {
         struct surface *surface = object_find(&driver->surfaces, ids[--made]);
 
         object_remove(&driver->surfaces, surface);
         ids[made] = VA_INVALID_SURFACE;
     }
-    status = driver_status(err);
+    if (!status)
+        status = driver_status(err);
 out:
     driver_leave(driver);
     return status;
@@ -312,7 +346,8 @@ VAStatus driver_SyncSurface(VADriverContextP ctx, VASurfaceID id)
     return driver_SyncSurface2(ctx, id, VA_TIMEOUT_INFINITE);
 }
 
-VAStatus driver_QuerySurfaceStatus(VADriverContextP ctx, VASurfaceID id, VASurfaceStatus *ret_status)
+VAStatus driver_QuerySurfaceStatus(VADriverContextP ctx, VASurfaceID id,
+                                   VASurfaceStatus *ret_status)
 {
     struct driver *driver;
     struct surface *surface;
@@ -324,10 +359,8 @@ VAStatus driver_QuerySurfaceStatus(VADriverContextP ctx, VASurfaceID id, VASurfa
     if (!surface) {
         status = VA_STATUS_ERROR_INVALID_SURFACE;
     } else if (!surface->host || !surface->sequence ||
-               fence_passed(
-                   fence_load(
-                       &surface->host->arena.status->surfaces[VD_SLOT(id)].done),
-                   surface->sequence)) {
+               fence_passed(fence_load(&surface->host->arena.status->surfaces[VD_SLOT(id)].done),
+                            surface->sequence)) {
         *ret_status = VASurfaceReady;
     } else if (!host_alive(surface->host)) {
         status = VA_STATUS_ERROR_HW_BUSY;
@@ -376,8 +409,7 @@ out:
     return status;
 }
 
-int surface_pin(struct driver *driver, struct surface *surface, struct host **ret_host,
-                uint32_t *ret_backing, uint64_t *ret_offset)
+int surface_view(struct driver *driver, struct surface *surface, struct surface_view *ret_view)
 {
     struct vd_surface_back_req req = {.surface = surface->object.id};
     struct vd_surface_back_rep rep;
@@ -387,6 +419,11 @@ int surface_pin(struct driver *driver, struct surface *surface, struct host **re
     uint32_t backing;
     int err;
 
+    if (surface->import) {
+        *ret_view = (struct surface_view){.bytes = surface->import->bytes,
+                                          .layout = &surface->import->layout};
+        return 0;
+    }
     /* A surface that has never been used in this session may still belong to an older one. */
     if (!surface->host || (surface->host->dead && !surface->sequence)) {
         err = surface_register(driver, surface);
@@ -412,13 +449,20 @@ int surface_pin(struct driver *driver, struct surface *surface, struct host **re
         surface->layout.size > end - offset)
         return VD_ERR_PROTOCOL;
     __atomic_add_fetch(&status->backings[backing].pins, 1, __ATOMIC_SEQ_CST);
-    *ret_host = host_ref(host);
-    *ret_backing = backing;
-    *ret_offset = offset;
+    *ret_view = (struct surface_view){
+        .bytes = host->arena.base + offset,
+        .layout = &surface->layout,
+        .host = host_ref(host),
+        .backing = backing,
+        .offset = offset,
+    };
     return 0;
 }
 
-void surface_unpin(struct host *host, uint32_t backing)
+void surface_view_end(struct surface_view *view)
 {
-    __atomic_sub_fetch(&host->arena.status->backings[backing].pins, 1, __ATOMIC_SEQ_CST);
+    if (view->host)
+        unpin(view->host, view->backing);
+    host_unref(&view->host);
+    *view = (struct surface_view){0};
 }

@@ -31,7 +31,7 @@ static uint32_t class_of(uint64_t size)
     uint32_t class = 0;
 
     while (class < UPLOAD_CLASSES && class_size(class) < size)
-        class++;
+        class ++;
     return class;
 }
 

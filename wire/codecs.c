@@ -12,7 +12,7 @@ static const struct {
 #include <viaduct/profiles.def>
 };
 
-#define VD_PROFILE(profile, codec, number, name)                                                   \
+#define VD_PROFILE(profile, codec, number, name) \
     _Static_assert((int)(profile) == (number), #profile);
 #include <viaduct/profiles.def>
 

@@ -14,9 +14,9 @@
  */
 
 /* No struct has padding, which the assertions behind prove: the fields' sizes add up to sizeof. */
-#define VD_STRUCT(n)           static const struct dispatch_field dispatch_fields_##n[] = {
-#define VD_END(n)                                                                                  \
-    }                                                                                              \
+#define VD_STRUCT(n) static const struct dispatch_field dispatch_fields_##n[] = {
+#define VD_END(n) \
+    }             \
     ;
 #define VD_U32(n, doc)         {#n, doc, DISPATCH_U32, 4, 1},
 #define VD_U64(n, doc)         {#n, doc, DISPATCH_U64, 8, 1},
@@ -37,8 +37,8 @@
 #include <viaduct/structs.def>
 
 static const struct dispatch_struct dispatch_structs[] = {
-#define VD_STRUCT(n)                                                                               \
-    {#n, sizeof(struct vd_##n), dispatch_fields_##n,                                               \
+#define VD_STRUCT(n)                                 \
+    {#n, sizeof(struct vd_##n), dispatch_fields_##n, \
      sizeof(dispatch_fields_##n) / sizeof(dispatch_fields_##n[0])},
 #define VD_END(n)
 #define VD_U32(n, doc)
@@ -64,24 +64,24 @@ enum dispatch_struct_index {
     DISPATCH_INDEX_vd_none = -1,
 };
 
-#define DISPATCH_STRUCT(n)                                                                         \
-    (DISPATCH_INDEX_##n < 0 ? NULL : &dispatch_structs[DISPATCH_INDEX_##n < 0 ? 0                  \
-                                                                              : DISPATCH_INDEX_##n])
+#define DISPATCH_STRUCT(n)         \
+    (DISPATCH_INDEX_##n < 0 ? NULL \
+                            : &dispatch_structs[DISPATCH_INDEX_##n < 0 ? 0 : DISPATCH_INDEX_##n])
 #define DISPATCH_REP_CALL(name)   (&dispatch_structs[DISPATCH_INDEX_vd_##name##_rep])
 #define DISPATCH_REP_ONEWAY(name) NULL
 
 static const struct dispatch_call dispatch_calls[] = {
-#define VD_CALL(number, name, since, kind, states, rt, rn, pt, pn)                                 \
-    {(number),                                                                                     \
-     #name,                                                                                        \
-     (since),                                                                                      \
-     DISPATCH_##kind,                                                                              \
-     (states),                                                                                     \
-     &dispatch_structs[DISPATCH_INDEX_vd_##name##_req],                                            \
-     DISPATCH_REP_##kind(name),                                                                    \
-     DISPATCH_STRUCT(rt),                                                                          \
-     DISPATCH_STRUCT(pt),                                                                          \
-     (rn),                                                                                         \
+#define VD_CALL(number, name, since, kind, states, rt, rn, pt, pn) \
+    {(number),                                                     \
+     #name,                                                        \
+     (since),                                                      \
+     DISPATCH_##kind,                                              \
+     (states),                                                     \
+     &dispatch_structs[DISPATCH_INDEX_vd_##name##_req],            \
+     DISPATCH_REP_##kind(name),                                    \
+     DISPATCH_STRUCT(rt),                                          \
+     DISPATCH_STRUCT(pt),                                          \
+     (rn),                                                         \
      (pn)},
 #include <viaduct/calls.def>
 };
@@ -199,8 +199,8 @@ int dispatch_run(const struct dispatch_handlers *handlers, void *self,
                  const struct dispatch_message *message, struct dispatch_reply *reply)
 {
     switch (message->call->number) {
-#define VD_CALL(number, name, since, kind, states, rt, rn, pt, pn)                                 \
-    case (number):                                                                                 \
+#define VD_CALL(number, name, since, kind, states, rt, rn, pt, pn) \
+    case (number):                                                 \
         return handlers->name(self, message->fixed, message->tail, message->tail_count, reply);
 #include <viaduct/calls.def>
     default:

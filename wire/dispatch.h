@@ -60,14 +60,16 @@ struct dispatch_message {
 
 /*
  * What a handler of a CALL answers. `fixed` is the zeroed reply struct, `tail` has room for the
- * table's most elements; the handler sets tail_count and may add descriptors, which are closed
- * by the dispatcher's caller after the reply was sent (-1: none).
+ * table's most elements; the handler sets tail_count and may name a descriptor to send (-1:
+ * none; it stays the handler's). `request_fd` is what came with the request (-1: nothing); who
+ * keeps it sets -1, else it is closed.
  */
 struct dispatch_reply {
     void *fixed;
     void *tail;
     uint32_t tail_count;
     int fd;
+    int request_fd;
 };
 
 /*
@@ -76,8 +78,8 @@ struct dispatch_reply {
  * the API are data in the reply instead.
  */
 struct dispatch_handlers {
-#define VD_CALL(number, name, since, kind, states, rt, rn, pt, pn)                                 \
-    int (*name)(void *self, const struct vd_##name##_req *req, const struct rt *tail,              \
+#define VD_CALL(number, name, since, kind, states, rt, rn, pt, pn)                    \
+    int (*name)(void *self, const struct vd_##name##_req *req, const struct rt *tail, \
                 uint32_t tail_count, struct dispatch_reply *reply);
 #include <viaduct/calls.def>
 };

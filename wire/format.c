@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "format.h"
 
+#include <string.h>
 #include <va/va.h>
 #include <viaduct/errors.h>
 #include <viaduct/limits.h>
@@ -10,9 +11,15 @@
 #define FORMAT_PITCH_ALIGN 64u
 
 static const struct format_info format_table[] = {
-#define VD_FORMAT(name, rt, bytes, bpp, planes, s0, w0, h0, s1, w1, h1, s2, w2, h2, swap)          \
-    {VA_FOURCC_##name, VA_RT_FORMAT_##rt, (bytes), (bpp), (planes), (swap),                        \
-     {{s0, w0, h0}, {s1, w1, h1}, {s2, w2, h2}}, #name},
+#define VD_FORMAT(name, rt, bytes, bpp, planes, s0, w0, h0, s1, w1, h1, s2, w2, h2, swap) \
+    {VA_FOURCC_##name,                                                                    \
+     VA_RT_FORMAT_##rt,                                                                   \
+     (bytes),                                                                             \
+     (bpp),                                                                               \
+     (planes),                                                                            \
+     (swap),                                                                              \
+     {{s0, w0, h0}, {s1, w1, h1}, {s2, w2, h2}},                                          \
+     #name},
 #include <viaduct/formats.def>
 };
 
@@ -75,4 +82,39 @@ int format_layout(const struct format_info *format, uint32_t width, uint32_t hei
     layout.size = (offset + FORMAT_PAGE - 1) / FORMAT_PAGE * FORMAT_PAGE;
     *ret_layout = layout;
     return 0;
+}
+
+int format_layout_given(const struct format_info *format, uint32_t width, uint32_t height,
+                        const uint32_t *pitch, const uint32_t *offset, uint64_t size,
+                        struct format_layout *ret_layout)
+{
+    struct format_layout layout = {.size = size};
+
+    for (int i = 0; i < format->planes; i++) {
+        uint32_t bytes = format_row_bytes(format, i, width);
+        uint64_t rows = format_rows(format, i, height);
+
+        if (pitch[i] < bytes || offset[i] > size ||
+            (rows - 1) * pitch[i] + bytes > size - offset[i])
+            return VD_ERR_PARAMETER;
+        layout.pitch[i] = pitch[i];
+        layout.offset[i] = offset[i];
+        layout.rows[i] = (uint32_t)rows;
+    }
+    *ret_layout = layout;
+    return 0;
+}
+
+void format_copy(const struct format_info *format, uint32_t width, uint32_t height, uint8_t *to,
+                 const struct format_layout *to_layout, const uint8_t *from,
+                 const struct format_layout *from_layout)
+{
+    for (int i = 0; i < format->planes; i++) {
+        uint32_t bytes = format_row_bytes(format, i, width);
+        uint32_t rows = format_rows(format, i, height);
+
+        for (uint32_t y = 0; y < rows; y++)
+            memcpy(to + to_layout->offset[i] + (size_t)y * to_layout->pitch[i],
+                   from + from_layout->offset[i] + (size_t)y * from_layout->pitch[i], bytes);
+    }
 }

@@ -48,6 +48,17 @@ const struct format_info *format_at(size_t index);
 /* Layout of a frame. 0, or -VD_ERR_RESOLUTION for sizes outside 1..VD_MAX_SURFACE_SIZE. */
 int format_layout(const struct format_info *format, uint32_t width, uint32_t height,
                   struct format_layout *ret_layout);
+/*
+ * Layout of memory that somebody else shaped. 0, or -VD_ERR_PARAMETER unless every plane has room
+ * for its rows inside `size` bytes.
+ */
+int format_layout_given(const struct format_info *format, uint32_t width, uint32_t height,
+                        const uint32_t *pitch, const uint32_t *offset, uint64_t size,
+                        struct format_layout *ret_layout);
+/* Copies the visible rows of all planes between two layouts of one format. */
+void format_copy(const struct format_info *format, uint32_t width, uint32_t height, uint8_t *to,
+                 const struct format_layout *to_layout, const uint8_t *from,
+                 const struct format_layout *from_layout);
 /* Bytes of one row, and rows, of a plane of a picture of this size, without padding. */
 uint32_t format_row_bytes(const struct format_info *format, int plane, uint32_t width);
 uint32_t format_rows(const struct format_info *format, int plane, uint32_t height);

@@ -16,8 +16,7 @@ enum log_level {
     LOG_LEVEL_DEBUG,
 };
 
-void log_print(enum log_level level, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+void log_print(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Not zero if messages of this level are printed: ask before costly preparations. */
 int log_enabled(enum log_level level);
 /* Overrides VIADUCT_LOG. */

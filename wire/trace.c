@@ -100,8 +100,7 @@ static void put_struct(struct text *text, const struct dispatch_struct *s, const
     }
 }
 
-size_t trace_format(const char *direction, const void *bytes, size_t size, char *text,
-                    size_t room)
+size_t trace_format(const char *direction, const void *bytes, size_t size, char *text, size_t room)
 {
     struct text out = {text, room, 0};
     const struct dispatch_call *call;

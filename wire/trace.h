@@ -18,7 +18,6 @@ void trace_open(void);
  */
 void trace_message(const char *direction, const void *bytes, size_t size);
 /* The same into `text` (always terminated); returns the length it would have had. */
-size_t trace_format(const char *direction, const void *bytes, size_t size, char *text,
-                    size_t room);
+size_t trace_format(const char *direction, const void *bytes, size_t size, char *text, size_t room);
 
 #endif

@@ -157,12 +157,12 @@ static int avcodec_context_create(const struct backend_context_info *info, void 
     self->decoder->thread_type = FF_THREAD_FRAME;
 #if LIBAVCODEC_VERSION_MAJOR < 60
     /* Older versions route get_buffer2 through the sending thread otherwise. */
-    _Pragma("GCC diagnostic push")
-    _Pragma("GCC diagnostic ignored \"-Wdeprecated-declarations\"")
-    self->decoder->thread_safe_callbacks = 1;
+    _Pragma("GCC diagnostic push") _Pragma("GCC diagnostic ignored \"-Wdeprecated-declarations\"")
+        self->decoder->thread_safe_callbacks = 1;
     _Pragma("GCC diagnostic pop")
 #endif
-    if (avcodec_open2(self->decoder, NULL, NULL) < 0) {
+        if (avcodec_open2(self->decoder, NULL, NULL) < 0)
+    {
         err = VD_ERR_UNSUPPORTED;
         goto fail;
     }

@@ -192,6 +192,6 @@ bool avcodec_frame_damaged(const struct backend_job *job)
 {
     const AVFrame *frame = job->frame;
 
-    return frame && job->backing && frame->buf[0] &&
-           frame->buf[0]->data == job->backing->bytes && frame->decode_error_flags;
+    return frame && job->backing && frame->buf[0] && frame->buf[0]->data == job->backing->bytes &&
+           frame->decode_error_flags;
 }

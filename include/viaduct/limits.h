@@ -18,6 +18,8 @@
 #define VD_MAX_SLICES        16384      /* slice parameter elements of one picture */
 #define VD_MAX_PICTURE_BYTES (64u << 20) /* slice data of one picture */
 #define VD_MAX_IN_FLIGHT     64         /* pictures of one context submitted and not complete */
+#define VD_MAX_PLANES        4          /* of a surface */
+#define VD_MAX_IMPORT_BYTES  (1ull << 30) /* of one imported memory */
 #define VD_MAX_CAPS          64         /* profile and entry point pairs in HELLO */
 #define VD_MAX_CAP_FORMATS   8          /* surface formats of one profile and entry point */
 #define VD_MAX_WIDTH         8192 /* of a decoded picture */

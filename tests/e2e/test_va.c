@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -47,9 +48,9 @@ static void va_open(struct va *va)
     va->display = vaGetDisplayDRM(va->fd);
     assert_non_null(va->display);
     assert_int_equal(vaInitialize(va->display, &major, &minor), VA_STATUS_SUCCESS);
-    assert_int_equal(vaCreateConfig(va->display, VAProfileH264High, VAEntrypointVLD, NULL, 0,
-                                    &va->config),
-                     VA_STATUS_SUCCESS);
+    assert_int_equal(
+        vaCreateConfig(va->display, VAProfileH264High, VAEntrypointVLD, NULL, 0, &va->config),
+        VA_STATUS_SUCCESS);
 }
 
 static void va_close(struct va *va)
@@ -222,9 +223,9 @@ static void test_picture_states(void **state)
         assert_int_equal(vaRenderPicture(d, context, b, 3), VA_STATUS_SUCCESS);
         assert_int_equal(vaEndPicture(d, context), VA_STATUS_SUCCESS);
         assert_int_equal(vaSyncSurface(d, surface), VA_STATUS_ERROR_DECODING_ERROR);
-        assert_int_equal(vaQuerySurfaceError(d, surface, VA_STATUS_ERROR_DECODING_ERROR,
-                                             (void **)&errors),
-                         VA_STATUS_SUCCESS);
+        assert_int_equal(
+            vaQuerySurfaceError(d, surface, VA_STATUS_ERROR_DECODING_ERROR, (void **)&errors),
+            VA_STATUS_SUCCESS);
         assert_int_equal(errors[0].status, 1);
         assert_int_equal(errors[1].status, -1);
         for (int i = 0; i < 3; i++)
@@ -259,7 +260,7 @@ static void paint(VADisplay d, const VAImage *image, int salt)
 
     for (uint32_t i = 0; i < image->num_planes; i++) {
         uint32_t rows = i ? (image->height + 1) / 2 : image->height;
-        uint32_t bytes = i == 0                       ? image->width
+        uint32_t bytes = i == 0                   ? image->width
                          : image->num_planes == 2 ? (image->width + 1) / 2 * 2
                                                   : (image->width + 1) / 2;
 
@@ -317,15 +318,13 @@ static void test_images(void **state)
                 assert_int_equal(vaCreateImage(d, &from, 98, 51, &a), VA_STATUS_SUCCESS);
                 assert_int_equal(vaCreateImage(d, &to, 98, 51, &b), VA_STATUS_SUCCESS);
                 paint(d, &a, s * 9 + f * 3 + g);
-                assert_int_equal(
-                    vaPutImage(d, surface, a.image_id, 0, 0, 98, 51, 0, 0, 98, 51),
-                    VA_STATUS_SUCCESS);
+                assert_int_equal(vaPutImage(d, surface, a.image_id, 0, 0, 98, 51, 0, 0, 98, 51),
+                                 VA_STATUS_SUCCESS);
                 assert_int_equal(vaGetImage(d, surface, 0, 0, 98, 51, b.image_id),
                                  VA_STATUS_SUCCESS);
                 assert_same(d, &a, &b);
-                assert_int_equal(
-                    vaPutImage(d, surface, a.image_id, 0, 0, 98, 51, 0, 0, 49, 51),
-                    VA_STATUS_ERROR_UNIMPLEMENTED);
+                assert_int_equal(vaPutImage(d, surface, a.image_id, 0, 0, 98, 51, 0, 0, 49, 51),
+                                 VA_STATUS_ERROR_UNIMPLEMENTED);
                 vaDestroyImage(d, a.image_id);
                 vaDestroyImage(d, b.image_id);
                 vaDestroySurfaces(d, &surface, 1);
@@ -398,6 +397,93 @@ static void test_export(void **state)
     assert_int_equal(vaExportSurfaceHandle(va->display, surface, 0x80000000, 0, &descriptor),
                      VA_STATUS_ERROR_UNSUPPORTED_MEMORY_TYPE);
     vaDestroySurfaces(va->display, &surface, 1);
+}
+
+/* Memory of the app's own: pictures and images end up in it; unsealed memory is refused. */
+static void test_import(void **state)
+{
+    const uint32_t size = 128 * 64 + 128 * 32 + 4096;
+    struct va *va = *state;
+    VADisplay d = va->display;
+    VADRMPRIMESurfaceDescriptor descriptor = {.fourcc = VA_FOURCC_NV12,
+                                              .width = 100,
+                                              .height = 62,
+                                              .num_objects = 1,
+                                              .objects = {{.size = size}},
+                                              .num_layers = 2};
+    VASurfaceAttrib a[2] = {
+        {.type = VASurfaceAttribMemoryType,
+         .flags = VA_SURFACE_ATTRIB_SETTABLE,
+         .value = {VAGenericValueTypeInteger, {.i = VA_SURFACE_ATTRIB_MEM_TYPE_DRM_PRIME_2}}},
+        {.type = VASurfaceAttribExternalBufferDescriptor,
+         .flags = VA_SURFACE_ATTRIB_SETTABLE,
+         .value = {VAGenericValueTypePointer, {.p = &descriptor}}},
+    };
+    VAImageFormat format = {.fourcc = VA_FOURCC_NV12};
+    VADRMPRIMESurfaceDescriptor out;
+    VAImage image, derived, got;
+    VASurfaceID surface;
+    VAContextID context;
+    uint8_t *memory, *painted;
+    int fd = memfd_create("import", MFD_ALLOW_SEALING);
+
+    assert_true(fd >= 0 && ftruncate(fd, size) == 0);
+    descriptor.objects[0].fd = fd;
+    for (uint32_t i = 0; i < 2; i++) {
+        descriptor.layers[i].num_planes = 1;
+        descriptor.layers[i].pitch[0] = 128;
+        descriptor.layers[i].offset[0] = i ? 128 * 64 + 4096 : 0;
+    }
+    assert_int_equal(vaCreateSurfaces(d, VA_RT_FORMAT_YUV420, 100, 62, &surface, 1, a, 2),
+                     VA_STATUS_ERROR_INVALID_PARAMETER);
+    assert_int_equal(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK), 0);
+    descriptor.layers[1].offset[0] = size; /* rows outside */
+    assert_int_equal(vaCreateSurfaces(d, VA_RT_FORMAT_YUV420, 100, 62, &surface, 1, a, 2),
+                     VA_STATUS_ERROR_INVALID_PARAMETER);
+    descriptor.layers[1].offset[0] = 128 * 64 + 4096;
+    assert_int_equal(vaCreateSurfaces(d, VA_RT_FORMAT_YUV420, 100, 62, &surface, 1, a, 2),
+                     VA_STATUS_SUCCESS);
+    memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    assert_ptr_not_equal(memory, MAP_FAILED);
+    close(fd);
+    vaCreateImage(d, &format, 100, 62, &image);
+    vaCreateImage(d, &format, 100, 62, &got);
+    paint(d, &image, 5);
+    assert_int_equal(vaPutImage(d, surface, image.image_id, 0, 0, 100, 62, 0, 0, 100, 62),
+                     VA_STATUS_SUCCESS);
+    painted = map_image(d, &image);
+    for (int y = 0; y < 62; y++)
+        assert_memory_equal(memory + y * 128, painted + image.offsets[0] + y * image.pitches[0],
+                            100);
+    for (int y = 0; y < 31; y++)
+        assert_memory_equal(memory + 128 * 64 + 4096 + y * 128,
+                            painted + image.offsets[1] + y * image.pitches[1], 100);
+    vaUnmapBuffer(d, image.buf);
+    assert_int_equal(vaGetImage(d, surface, 0, 0, 100, 62, got.image_id), VA_STATUS_SUCCESS);
+    assert_same(d, &got, &image);
+    assert_int_equal(vaDeriveImage(d, surface, &derived), VA_STATUS_SUCCESS);
+    assert_int_equal(derived.pitches[0], 128);
+    assert_same(d, &derived, &image);
+    vaDestroyImage(d, derived.image_id);
+    /* The host writes into it, too. */
+    memset(memory, 0xaa, size);
+    assert_int_equal(vaCreateContext(d, va->config, 100, 62, 0, &surface, 1, &context),
+                     VA_STATUS_SUCCESS);
+    assert_int_equal(picture(d, context, surface), VA_STATUS_SUCCESS);
+    assert_int_equal(vaSyncSurface(d, surface), VA_STATUS_SUCCESS);
+    assert_int_not_equal(memory[0], 0xaa);
+    assert_int_equal(memory[127], 0xaa); /* but not between the rows */
+    assert_int_equal(vaExportSurfaceHandle(
+                         d, surface, VA_SURFACE_ATTRIB_MEM_TYPE_DRM_PRIME_2,
+                         VA_EXPORT_SURFACE_READ_ONLY | VA_EXPORT_SURFACE_COMPOSED_LAYERS, &out),
+                     VA_STATUS_SUCCESS);
+    assert_int_equal(out.layers[0].offset[1], 128 * 64 + 4096);
+    close(out.objects[0].fd);
+    vaDestroyContext(d, context);
+    vaDestroyImage(d, image.image_id);
+    vaDestroyImage(d, got.image_id);
+    vaDestroySurfaces(d, &surface, 1);
+    munmap(memory, size);
 }
 
 struct job {
@@ -572,6 +658,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_images, setup, teardown),
         cmocka_unit_test_setup_teardown(test_image_is_a_copy, setup, teardown),
         cmocka_unit_test_setup_teardown(test_export, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_import, setup, teardown),
         cmocka_unit_test_setup_teardown(test_threads, setup, teardown),
         cmocka_unit_test_setup_teardown(test_fork, setup, teardown),
         cmocka_unit_test_setup_teardown(test_worker_dies, setup, teardown),
