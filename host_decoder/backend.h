@@ -53,6 +53,11 @@ struct backend_context_info {
 struct backend {
     const char *name;
     /*
+     * submit and flush only pass work on and take microseconds: they run on the session's thread,
+     * which saves a wake-up a picture. Otherwise each context has a thread of its own.
+     */
+    bool immediate;
+    /*
      * Before the sandbox closes, in the process that later forks the workers: load libraries,
      * open devices. 0 if the back end can serve here. Optional.
      */

@@ -105,7 +105,8 @@ int context_create(const struct context_setup *setup, struct context **ret_conte
         goto fail;
     pthread_mutex_init(&context->lock, NULL);
     pthread_cond_init(&context->wake, NULL);
-    if (pthread_create(&context->thread, NULL, context_run, context)) {
+    if (!setup->backend->immediate &&
+        pthread_create(&context->thread, NULL, context_run, context)) {
         err = VD_ERR_MEMORY;
         goto fail_thread;
     }
@@ -129,7 +130,8 @@ void context_destroy(struct context *context)
     context->quit = true;
     pthread_cond_signal(&context->wake);
     pthread_mutex_unlock(&context->lock);
-    pthread_join(context->thread, NULL);
+    if (!context->setup.backend->immediate)
+        pthread_join(context->thread, NULL);
     context->setup.backend->context_destroy(context->decoder);
     for (uint64_t n = context->complete + 1; n <= context->queued; n++) {
         struct backend_job *job = job_at(context, n);
@@ -187,6 +189,12 @@ int context_submit(struct context *context, struct surface *surface, uint32_t se
         .packet = packet,
     };
     context->queued++;
+    if (context->setup.backend->immediate) {
+        context->taken++;
+        pthread_mutex_unlock(&context->lock);
+        context->setup.backend->submit(context->decoder, job);
+        return 0;
+    }
     pthread_cond_signal(&context->wake);
     pthread_mutex_unlock(&context->lock);
     return 0;
@@ -203,6 +211,11 @@ void context_kick(struct context *context, uint32_t picture)
     number = context->queued;
     if (ahead < 0 && (uint64_t) - (int64_t)ahead < number)
         number -= (uint64_t) - (int64_t)ahead;
+    if (context->setup.backend->immediate) {
+        pthread_mutex_unlock(&context->lock);
+        context->setup.backend->flush(context->decoder, number);
+        return;
+    }
     if (number > context->kicked)
         context->kicked = number;
     pthread_cond_signal(&context->wake);

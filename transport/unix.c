@@ -11,7 +11,10 @@
 
 #include "channel.h"
 
-/* Unix stream sockets. Never blocks in send or recv but only in poll, so every wait is bounded. */
+/*
+ * Unix stream sockets. Waits with a limit happen in poll, never in send or recv, so that every one
+ * of them is bounded.
+ */
 
 struct unix_channel {
     struct channel base;
@@ -131,7 +134,9 @@ static int unix_recv(struct channel *channel, void *bytes, size_t room, size_t *
                              .msg_iovlen = 1,
                              .msg_control = control.bytes,
                              .msg_controllen = sizeof(control.bytes)};
-        ssize_t n = recvmsg(self->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+        /* Without a limit the kernel may do the waiting: one call instead of three. */
+        ssize_t n = recvmsg(self->fd, &msg,
+                            (timeout_ms < 0 ? 0 : MSG_DONTWAIT) | MSG_CMSG_CLOEXEC);
 
         if (n < 0 && errno == EINTR)
             continue;

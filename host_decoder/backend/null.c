@@ -84,6 +84,7 @@ static void null_context_destroy(void *context)
 
 const struct backend backend_null = {
     .name = "null",
+    .immediate = true,
     .caps = null_caps,
     .context_create = null_context_create,
     .submit = null_submit,
