@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <drm_fourcc.h>
 #include <string.h>
 #include <transport/fence.h>
 #include <viaduct/errors.h>
@@ -79,6 +80,16 @@ int surface_register(struct driver *driver, struct surface *surface)
     return err;
 }
 
+/* Frame memory is linear: an app that cannot take that gets no surface. */
+static bool offers_linear(const VADRMFormatModifierList *list)
+{
+    bool found = false;
+
+    for (uint32_t i = 0; list && i < list->num_modifiers; i++)
+        found = found || list->modifiers[i] == DRM_FORMAT_MOD_LINEAR;
+    return found;
+}
+
 /* What the attributes of vaCreateSurfaces ask for. */
 static VAStatus read_attributes(const VASurfaceAttrib *list, unsigned count, uint32_t *fourcc,
                                 const VADRMPRIMESurfaceDescriptor **ret_external)
@@ -103,6 +114,10 @@ static VAStatus read_attributes(const VASurfaceAttrib *list, unsigned count, uin
             break;
         case VASurfaceAttribExternalBufferDescriptor:
             external = a->value.value.p;
+            break;
+        case VASurfaceAttribDRMFormatModifiers:
+            if (!offers_linear(a->value.value.p))
+                return VA_STATUS_ERROR_ATTR_NOT_SUPPORTED;
             break;
         case VASurfaceAttribMinWidth:
         case VASurfaceAttribMaxWidth:

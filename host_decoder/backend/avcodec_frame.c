@@ -150,19 +150,43 @@ int avcodec_frame_get(AVCodecContext *decoder, AVFrame *frame, int flags)
     return 0;
 }
 
-/* U and V rows into one row of pairs; plain C that the compiler turns into vector code. */
-__attribute__((optimize("O3")))
-#if defined(__x86_64__) && defined(__gnu_linux__) && !defined(__clang__)
-__attribute__((target_clones("avx2", "default")))
-#endif
-static void
-interleave(uint8_t *restrict to, const uint8_t *restrict u, const uint8_t *restrict v, size_t n)
+/* U and V rows into one row of pairs: plain C that the compiler turns into vector code. */
+static inline __attribute__((always_inline)) void
+interleave_row(uint8_t *restrict to, const uint8_t *restrict u, const uint8_t *restrict v, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         to[2 * i] = u[i];
         to[2 * i + 1] = v[i];
     }
 }
+
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC push_options
+#pragma GCC optimize("O3")
+#endif
+
+#if defined(__x86_64__)
+__attribute__((target("avx2"))) static void interleave_avx2(uint8_t *to, const uint8_t *u,
+                                                            const uint8_t *v, size_t n)
+{
+    interleave_row(to, u, v, n);
+}
+#endif
+
+static void interleave(uint8_t *to, const uint8_t *u, const uint8_t *v, size_t n)
+{
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx2")) {
+        interleave_avx2(to, u, v, n);
+        return;
+    }
+#endif
+    interleave_row(to, u, v, n);
+}
+
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC pop_options
+#endif
 
 void avcodec_frame_finish(struct backend_job *job)
 {
