@@ -37,7 +37,8 @@ struct nursery {
 static int worker_ready(void *arg)
 {
     const struct nursery *n = arg;
-    uint64_t arena = sizeof(struct vd_status_page) + VD_UPLOAD_BYTES + n->limits.bytes;
+    uint64_t arena =
+        sizeof(struct vd_status_page) + VD_UPLOAD_BYTES + session_frame_zone(&n->limits);
 
     trace_open();
     return sandbox_enter(arena + NURSERY_WORKER_MEMORY);

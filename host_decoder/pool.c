@@ -205,6 +205,11 @@ static int backing_make(struct pool *pool, uint64_t size, struct backing **ret_b
     }
     b = pool->backings[i];
     err = range_take(pool, size, &b->offset);
+    if (err) {
+        /* What is free may lie in pieces. */
+        trim_locked(pool);
+        err = range_take(pool, size, &b->offset);
+    }
     if (err)
         return err;
     b->pool = pool;

@@ -367,7 +367,8 @@ int service_run(const struct service_options *options)
     sigprocmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
     s.signal_fd = signalfd(-1, &set, SFD_CLOEXEC);
-    if (s.signal_fd < 0 || start_nursery(&s) || open_sockets(&s))
+    /* Sockets first: systemd's are close-on-exec from then on. Early clients wait in the queue. */
+    if (s.signal_fd < 0 || open_sockets(&s) || start_nursery(&s))
         goto out;
     log_info("serving on %s, back end %s", options->socket, s.clients.totals.backend);
 #if HAVE_SYSTEMD

@@ -24,6 +24,8 @@
 
 /* A guest that does not read its replies for this long is given up. */
 #define SESSION_SEND_MS 10000
+/* Who connects and says nothing does not keep a worker from others. */
+#define SESSION_HELLO_MS 10000
 
 struct session {
     struct channel *channel;
@@ -330,6 +332,11 @@ static int session_handle(struct session *s, const struct dispatch_message *mess
                         call->rep_tail ? call->rep_tail->size : 0, reply.fd, SESSION_SEND_MS);
 }
 
+uint64_t session_frame_zone(const struct session_limits *limits)
+{
+    return limits->bytes + limits->bytes / 2;
+}
+
 static int session_loop(struct session *s, void *room)
 {
     struct message_reader reader;
@@ -342,7 +349,8 @@ static int session_loop(struct session *s, void *room)
         size_t size;
         int fd = -1;
 
-        err = message_read(&reader, -1, &bytes, &size, &fd);
+        err = message_read(&reader, s->state == VD_STATE_NEW ? SESSION_HELLO_MS : -1, &bytes, &size,
+                           &fd);
         if (err)
             break;
         if (trace_enabled())
@@ -384,7 +392,7 @@ int session_serve(struct channel *channel, const struct backend *backend,
     s->blocks = block_pool_create();
     if (!room || !s->blocks)
         goto out;
-    err = arena_create(&s->arena, limits->bytes);
+    err = arena_create(&s->arena, session_frame_zone(limits));
     if (!err)
         err = pool_create(&s->arena, limits->bytes, &s->pool);
     if (err)

@@ -13,6 +13,9 @@ struct session_limits {
     uint64_t bytes; /* frame memory */
 };
 
+/* Address space of the frame zone: more than the limit, since huge pages leave gaps. */
+uint64_t session_frame_zone(const struct session_limits *limits);
+
 /*
  * Serves one client on the calling thread until it leaves or breaks the protocol. Returns 0 when
  * the client left, else the reason. The channel stays the caller's. `ready` (may be NULL) is

@@ -108,8 +108,9 @@ int message_send(struct channel *channel, uint32_t op, uint32_t serial, const vo
                  size_t fixed_size, const void *tail, uint32_t tail_count, size_t tail_element,
                  int fd, int timeout_ms)
 {
+    uint64_t size = sizeof(struct vd_header) + fixed_size + (uint64_t)tail_count * tail_element;
     struct vd_header header = {
-        .size = (uint32_t)(sizeof(header) + fixed_size + tail_count * tail_element),
+        .size = (uint32_t)size,
         .op = op,
         .serial = serial,
         .tail = tail_count,
@@ -120,7 +121,7 @@ int message_send(struct channel *channel, uint32_t op, uint32_t serial, const vo
         {(void *)(uintptr_t)tail, tail_count * tail_element},
     };
 
-    if (header.size > VD_MAX_MESSAGE)
+    if (size > VD_MAX_MESSAGE)
         return VD_ERR_LIMIT;
     if (trace_enabled()) {
         uint8_t *whole = malloc(header.size);

@@ -85,7 +85,7 @@ VAStatus driver_CreateContext(VADriverContextP ctx, VAConfigID config_id, int wi
     req.height = (uint32_t)height;
     err = host_call(host, VD_OP_context_create, &req, NULL, 0, &rep, NULL, NULL);
     if (!err)
-        err = -(int)(rep.status & 0x7fffffff);
+        err = errors_from_wire(rep.status);
     if (err) {
         log_warn("the host refuses a context: %s", errors_text(err));
         object_remove(&driver->contexts, context);

@@ -165,7 +165,7 @@ static int host_hello(struct host *host)
     if (err)
         return err;
     if (rep.status)
-        return -(int)(rep.status & 0x7fffffff);
+        return errors_from_wire(rep.status);
     if (rep.major != VD_MAJOR || rep.minor > VD_MINOR || rep.features != VD_FEATURES)
         return VD_ERR_VERSION;
     memcpy(host->caps, tail, count * sizeof(host->caps[0]));

@@ -101,5 +101,5 @@ int import_register(struct host *host, uint32_t surface, const struct format_inf
         req.offset[i] = import->layout.offset[i];
     }
     err = host_call_fd(host, VD_OP_surface_import, &req, &rep, import->fd);
-    return err ? err : -(int)(rep.status & 0x7fffffff);
+    return err ? err : errors_from_wire(rep.status);
 }

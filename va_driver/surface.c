@@ -46,7 +46,7 @@ static int register_many(struct host *host, const struct surface *like, const st
     struct vd_surface_create_rep rep;
     int err = host_call(host, VD_OP_surface_create, &req, ids, count, &rep, NULL, NULL);
 
-    return err ? err : -(int)rep.status;
+    return err ? err : errors_from_wire(rep.status);
 }
 
 static void bind(struct surface *surface, struct host *host)
@@ -324,7 +324,7 @@ VAStatus surface_wait(struct driver *driver, struct surface *surface, uint64_t t
         host_ref(host);
     }
     if (!err)
-        err = -(int)(slot->status & 0x7fffffff);
+        err = errors_from_wire(slot->status);
     else if (err == VD_ERR_GONE)
         host_lost(host);
     else if (err == VD_ERR_TIMEOUT && bounded)
@@ -451,7 +451,7 @@ int surface_view(struct driver *driver, struct surface *surface, struct surface_
     if (backing == VD_NO_BACKING) {
         err = host_call(host, VD_OP_surface_back, &req, NULL, 0, &rep, NULL, NULL);
         if (!err && rep.status)
-            err = -(int)(rep.status & 0x7fffffff);
+            err = errors_from_wire(rep.status);
         if (err)
             return err;
         backing = rep.backing;
