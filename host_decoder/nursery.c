@@ -172,6 +172,8 @@ int main(int argc, char **argv)
     sigaddset(&set, SIGINT);
     sigprocmask(SIG_BLOCK, &set, NULL);
     signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (!sandbox_has_filter())
+        log_warn("this build's workers run without a system call filter");
     n.backend = backend_find(argv[1][0] ? argv[1] : NULL, &n.options);
     if (!n.backend || signals < 0) {
         event.kind = IPC_FAILED;

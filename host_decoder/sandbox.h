@@ -11,7 +11,7 @@
  * way back. The process must be single-threaded.
  *
  * 0, or -VD_ERR_IO with a log line that says what failed. Built without libseccomp the rest still
- * happens and a warning is logged once.
+ * happens; sandbox_has_filter tells.
  */
 int sandbox_enter(uint64_t max_memory);
 /* Whether a seccomp filter is part of this build. */
