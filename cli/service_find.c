@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT */
+#include "service_find.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <viaduct/errors.h>
+#include <wire/log.h>
+
+static void add(struct service_places *places, const char *uri, const char *source, bool chosen)
+{
+    struct service_place *place = &places->place[places->count++];
+
+    *place = (struct service_place){.source = source, .chosen = chosen, .err = SERVICE_NOT_TRIED};
+    snprintf(place->uri, sizeof(place->uri), "%s", uri);
+}
+
+void service_find_places(struct service_places *ret_places)
+{
+    const char *named = getenv("VIADUCT_HOST");
+    const char *run = getenv("XDG_RUNTIME_DIR");
+    char uri[sizeof(ret_places->place[0].uri)];
+
+    ret_places->count = 0;
+    if (named && *named) {
+        add(ret_places, named, "VIADUCT_HOST", true);
+        return;
+    }
+    if (host_setting("host", uri, sizeof(uri))) {
+        add(ret_places, uri, "/etc/viaduct.conf", true);
+        return;
+    }
+    if (run && *run) {
+        snprintf(uri, sizeof(uri), "unix:%s/viaduct.sock", run);
+        add(ret_places, uri, "the user's service", false);
+    }
+    add(ret_places, "unix:/run/viaduct/viaduct.sock", "the system's service", false);
+}
+
+int service_find_open_uri(const char *uri, struct host **ret_host)
+{
+    struct channel *channel;
+    int err = channel_connect(uri, &channel);
+
+    return err ? err : host_open_channel(channel, uri, 1, ret_host);
+}
+
+int service_find_open(struct service_places *places, struct host **ret_host,
+                      const struct service_place **ret_place)
+{
+    int err = VD_ERR_GONE;
+
+    log_set_level(LOG_LEVEL_NONE);
+    for (int i = 0; i < places->count; i++) {
+        struct service_place *place = &places->place[i];
+
+        err = place->err = service_find_open_uri(place->uri, ret_host);
+        if (!err) {
+            *ret_place = place;
+            return 0;
+        }
+        if (err != VD_ERR_GONE && err != VD_ERR_DENIED)
+            break;
+    }
+    return err;
+}
+
+void service_find_print(const struct service_places *places)
+{
+    for (int i = 0; i < places->count; i++) {
+        const struct service_place *place = &places->place[i];
+
+        if (place->err != SERVICE_NOT_TRIED)
+            fprintf(stderr, "  %s (%s): %s\n", place->uri, place->source, errors_text(place->err));
+    }
+}
