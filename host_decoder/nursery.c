@@ -28,6 +28,7 @@ struct nursery {
     const struct backend *backend;
     struct backend_options options;
     struct session_limits limits;
+    int signals;
     pid_t pids[VD_MAX_STATS_CLIENTS]; /* by the listener's slot */
 };
 
@@ -74,6 +75,7 @@ static void nursery_client(struct nursery *n, const struct ipc_client *request, 
 
     if (!pid) {
         close(IPC_FD);
+        close(n->signals);
         worker_run(n, client, stats_fd);
     }
     if (pid < 0) {
@@ -108,17 +110,18 @@ static void nursery_reap(struct nursery *n)
 }
 
 /* Until the listener goes away. */
-static void nursery_loop(struct nursery *n, int signals)
+static void nursery_loop(struct nursery *n)
 {
     for (;;) {
-        struct pollfd p[2] = {{.fd = IPC_FD, .events = POLLIN}, {.fd = signals, .events = POLLIN}};
+        struct pollfd p[2] = {{.fd = IPC_FD, .events = POLLIN},
+                              {.fd = n->signals, .events = POLLIN}};
 
         if (poll(p, 2, -1) < 0 && errno != EINTR)
             return;
         if (p[1].revents) {
             struct signalfd_siginfo info;
 
-            if (read(signals, &info, sizeof(info)) == sizeof(info) && info.ssi_signo != SIGCHLD)
+            if (read(n->signals, &info, sizeof(info)) == sizeof(info) && info.ssi_signo != SIGCHLD)
                 return;
             nursery_reap(n);
         }
@@ -154,7 +157,6 @@ int main(int argc, char **argv)
     static struct nursery n;
     struct ipc_event event = {.kind = IPC_READY};
     sigset_t set;
-    int signals;
 
     log_set_name("viaductd");
     if (argc != 6) {
@@ -171,11 +173,11 @@ int main(int argc, char **argv)
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
     sigprocmask(SIG_BLOCK, &set, NULL);
-    signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    n.signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     if (!sandbox_has_filter())
         log_warn("this build's workers run without a system call filter");
     n.backend = backend_find(argv[1][0] ? argv[1] : NULL, &n.options);
-    if (!n.backend || signals < 0) {
+    if (!n.backend || n.signals < 0) {
         event.kind = IPC_FAILED;
         snprintf(event.text, sizeof(event.text), "back end %s cannot serve on this machine",
                  argv[1][0] ? argv[1] : "(any)");
@@ -184,7 +186,7 @@ int main(int argc, char **argv)
     }
     if (ipc_send(IPC_FD, &event, sizeof(event), NULL, 0) || event.kind == IPC_FAILED)
         return 1;
-    nursery_loop(&n, signals);
+    nursery_loop(&n);
     nursery_stop(&n);
     return 0;
 }

@@ -22,6 +22,7 @@
 
 #define SANDBOX_NOBODY 65534
 
+#if CONFINE
 static int set_limit(int what, const char *name, rlim_t most)
 {
     struct rlimit limit;
@@ -38,6 +39,8 @@ static int set_limit(int what, const char *name, rlim_t most)
     }
     return 0;
 }
+
+#endif
 
 static int drop_root(void)
 {

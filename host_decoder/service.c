@@ -96,6 +96,9 @@ static int open_sockets(struct service *s)
         s->stats_fd = SD_LISTEN_FDS_START + 1;
 #endif
     s->own_socket = n <= 0;
+    if (s->own_socket &&
+        !strncmp(s->options->socket, SERVICE_RUN_DIR "/", strlen(SERVICE_RUN_DIR) + 1))
+        mkdir(SERVICE_RUN_DIR, 0755);
     if (s->listen_fd < 0)
         s->listen_fd = listen_on(s->options->socket, mode);
     if (s->listen_fd < 0)
@@ -370,7 +373,8 @@ int service_run(const struct service_options *options)
     /* Sockets first: systemd's are close-on-exec from then on. Early clients wait in the queue. */
     if (s.signal_fd < 0 || open_sockets(&s) || start_nursery(&s))
         goto out;
-    log_info("serving on %s, back end %s", options->socket, s.clients.totals.backend);
+    log_info("serving on %s, back end %s", s.own_socket ? options->socket : "systemd's socket",
+             s.clients.totals.backend);
 #if HAVE_SYSTEMD
     sd_notifyf(0, "READY=1\nSTATUS=back end %s", s.clients.totals.backend);
 #endif

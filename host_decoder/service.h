@@ -11,6 +11,8 @@
 /* The listener: accepts clients by policy and hands them to the nursery. Holds no codec. */
 
 #define SERVICE_MAX_ALLOWED 32
+/* Made if missing: where the system's service listens. */
+#define SERVICE_RUN_DIR "/run/viaduct"
 
 struct service_options {
     const char *socket;  /* path */

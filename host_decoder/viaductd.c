@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include <wire/log.h>
 
@@ -101,8 +100,7 @@ static void default_socket(char *path, size_t room)
     const char *run = getenv("XDG_RUNTIME_DIR");
 
     if (geteuid() == 0 || !run || !*run) {
-        mkdir("/run/viaduct", 0755);
-        snprintf(path, room, "/run/viaduct/viaduct.sock");
+        snprintf(path, room, SERVICE_RUN_DIR "/viaduct.sock");
     } else {
         snprintf(path, room, "%s/viaduct.sock", run);
     }

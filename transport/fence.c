@@ -3,13 +3,22 @@
 
 #include <limits.h>
 #include <linux/futex.h>
+#include <sched.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 #include <viaduct/errors.h>
 
-/* About a microsecond: longer only burns a core that the decoder could use. */
-#define FENCE_SPINS 64
+/*
+ * How long a waiter looks before it sleeps: about a microsecond, since longer only burns a core
+ * that the decoder could use; but where sleep and wake-up turned out to cost more than the wait
+ * itself, as long as those cost. Learned by all threads of the process together.
+ */
+#define FENCE_SPIN_LEAST_NS 1000
+#define FENCE_SPIN_MOST_NS  50000
+#define FENCE_QUICK_NS      100000
+
+static uint32_t fence_spin_ns = FENCE_SPIN_LEAST_NS;
 
 static uint64_t now_ns(void)
 {
@@ -39,17 +48,24 @@ void fence_signal(uint32_t *word, uint32_t *waiters, uint32_t value)
 int fence_wait(uint32_t *word, uint32_t *waiters, uint32_t target, uint64_t timeout_ns,
                bool (*alive)(void *arg), void *arg)
 {
-    uint64_t start, waited = 0;
+    uint64_t start, waited = 0, spin;
     int err = 0;
 
-    for (int i = 0; i < FENCE_SPINS; i++) {
-        if (fence_passed(fence_load(word), target))
-            return 0;
-        relax();
+    if (fence_passed(fence_load(word), target))
+        return 0;
+    start = now_ns();
+    spin = timeout_ns ? __atomic_load_n(&fence_spin_ns, __ATOMIC_RELAXED) : 0;
+    while (now_ns() - start < spin) {
+        for (int i = 0; i < 16; i++) {
+            if (fence_passed(fence_load(word), target))
+                return 0;
+            relax();
+        }
+        /* The producer may be waiting for this very core. */
+        sched_yield();
     }
     if (!timeout_ns)
         return alive(arg) ? VD_ERR_TIMEOUT : VD_ERR_GONE;
-    start = now_ns();
     __atomic_add_fetch(waiters, 1, __ATOMIC_SEQ_CST);
     for (;;) {
         uint32_t value = __atomic_load_n(word, __ATOMIC_SEQ_CST);
@@ -76,5 +92,7 @@ int fence_wait(uint32_t *word, uint32_t *waiters, uint32_t target, uint64_t time
         }
     }
     __atomic_sub_fetch(waiters, 1, __ATOMIC_SEQ_CST);
+    spin = waited < FENCE_QUICK_NS ? FENCE_SPIN_MOST_NS : FENCE_SPIN_LEAST_NS;
+    __atomic_store_n(&fence_spin_ns, (uint32_t)spin, __ATOMIC_RELAXED);
     return err;
 }
