@@ -35,7 +35,7 @@ def arguments():
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--every", type=int, default=1, help="only every N-th stream")
     parser.add_argument("--threads", default="", help="decoder threads of the service")
-    parser.add_argument("--format", default="", help="surface format, for instance nv12")
+    parser.add_argument("--pix-fmt", help="compare in this format, where surfaces have another")
     parser.add_argument("files", nargs="*")
     return parser.parse_args()
 
@@ -98,15 +98,13 @@ def check(stream, args):
         if args.threads:
             prefix += ["--threads", args.threads]
         accel = ["-hwaccel", "vaapi", "-hwaccel_flags", "allow_profile_mismatch"]
-        if args.format:
-            accel += ["-hwaccel_output_format", args.format]
-        full_range = []
+        filters = compare = ["-pix_fmt", args.pix_fmt] if args.pix_fmt else []
         if pix_fmt.startswith("yuvj"):
             # Downloaded frames are yuv420p there: ffmpeg would convert the range on its own.
             accel += ["-hwaccel_output_format", "vaapi"]
-            full_range = ["-vf", "hwdownload,format=yuv420p"]
+            filters, compare = ["-vf", "hwdownload,format=yuv420p"], []
         try:
-            result = decode(path, capped, prefix + ["--"], accel, full_range, bridge)
+            result = decode(path, capped, prefix + ["--"], accel, filters, bridge)
         except subprocess.TimeoutExpired:
             return "FAIL", f"no end after {TIMEOUT} s"
         said = result.stdout.decode(errors="replace").strip().splitlines()
@@ -120,7 +118,7 @@ def check(stream, args):
             return "FAIL", f"ffmpeg ended with {result.returncode}: {tail}"
         if status != "clean":
             return "ok", ""
-        decode(path, capped, [], ["-threads", "1"], [], native)
+        decode(path, capped, [], ["-threads", "1"], compare, native)
         want = hashes(native) if os.path.exists(native) else []
         have = hashes(bridge) if os.path.exists(bridge) else []
         done = int(count.get("decoded", 0)) + int(count.get("concealed", 0))
@@ -129,8 +127,8 @@ def check(stream, args):
         if have != want and status == "clean":
             # hwdownload cannot crop at the left or top: compare whole coded frames.
             whole = ["-apply_cropping", "0"]
-            decode(path, capped, prefix + ["--"], accel + whole, full_range, bridge)
-            decode(path, capped, [], ["-threads", "1"] + whole, [], native)
+            decode(path, capped, prefix + ["--"], accel + whole, filters, bridge)
+            decode(path, capped, [], ["-threads", "1"] + whole, compare, native)
             if hashes(native) and hashes(native) == hashes(bridge):
                 return "ok", f"{len(want)} frames, uncropped"
         if have != want:
