@@ -340,8 +340,12 @@ int surface_import(struct surface *surface, int fd, const struct vd_surface_impo
     if (surface->external || req->planes != surface->format->planes || !req->size ||
         req->size > VD_MAX_IMPORT_BYTES || end < 0 || (uint64_t)end < req->size)
         return VD_ERR_PARAMETER;
-    /* Of shared memory the guest could take the pages away under our feet; a dma-buf's stay. */
-    if (seals >= 0 && !(seals & F_SEAL_SHRINK))
+    /*
+     * Of shared memory or a file the guest could take the pages away under our feet; a dma-buf's
+     * stay. The sandbox leaves one way to tell a dma-buf: it refuses to seek anywhere but to its
+     * ends (dma_buf_llseek).
+     */
+    if (seals >= 0 ? !(seals & F_SEAL_SHRINK) : lseek(fd, 1, SEEK_SET) >= 0)
         return VD_ERR_PARAMETER;
     err = format_layout_given(surface->format, surface->width, surface->height, req->pitch,
                               req->offset, req->size, &surface->external_layout);
