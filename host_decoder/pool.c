@@ -337,8 +337,9 @@ int surface_import(struct surface *surface, int fd, const struct vd_surface_impo
     void *bytes;
     int err;
 
-    if (surface->external || req->planes != surface->format->planes || !req->size ||
-        req->size > VD_MAX_IMPORT_BYTES || end < 0 || (uint64_t)end < req->size)
+    /* From the first picture on the context's thread reads what is set here. */
+    if (surface->external || surface->submitted || req->planes != surface->format->planes ||
+        !req->size || req->size > VD_MAX_IMPORT_BYTES || end < 0 || (uint64_t)end < req->size)
         return VD_ERR_PARAMETER;
     /*
      * Of shared memory or a file the guest could take the pages away under our feet; a dma-buf's

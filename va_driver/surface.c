@@ -458,7 +458,7 @@ int surface_view(struct driver *driver, struct surface *surface, struct surface_
     }
     if (backing >= VD_MAX_BACKINGS)
         return VD_ERR_PROTOCOL;
-    offset = status->backings[backing].offset;
+    offset = __atomic_load_n(&status->backings[backing].offset, __ATOMIC_RELAXED);
     end = host->arena.frame_offset + host->arena.frame_size;
     if (offset < host->arena.frame_offset || offset % 4096 || offset > end ||
         surface->layout.size > end - offset)

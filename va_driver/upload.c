@@ -61,6 +61,17 @@ void upload_finish(struct upload *upload)
     memset(upload, 0, sizeof(*upload));
 }
 
+/* Nobody reads it any more. */
+static void make_free(struct upload *upload, struct upload_piece *piece)
+{
+    uint64_t size = class_size(piece->class);
+
+    if (size >= UPLOAD_LARGE)
+        madvise(upload->arena->base + piece->offset, size, MADV_REMOVE);
+    piece->next = upload->free[piece->class];
+    upload->free[piece->class] = piece;
+}
+
 static void reclaim(struct upload *upload)
 {
     uint32_t consumed;
@@ -74,8 +85,7 @@ static void reclaim(struct upload *upload)
         upload->busy_first = piece->next;
         if (!upload->busy_first)
             upload->busy_last = NULL;
-        piece->next = upload->free[piece->class];
-        upload->free[piece->class] = piece;
+        make_free(upload, piece);
     }
 }
 
@@ -126,8 +136,5 @@ void upload_give(struct upload *upload, uint64_t offset, uint64_t size, int busy
         upload->busy_last = piece;
         return;
     }
-    if (class_size(piece->class) >= UPLOAD_LARGE)
-        madvise(upload->arena->base + offset, class_size(piece->class), MADV_REMOVE);
-    piece->next = upload->free[piece->class];
-    upload->free[piece->class] = piece;
+    make_free(upload, piece);
 }

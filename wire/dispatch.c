@@ -108,6 +108,18 @@ const struct dispatch_struct *dispatch_struct_at(size_t index)
     return index < DISPATCH_INDEX_COUNT ? &dispatch_structs[index] : NULL;
 }
 
+/* A terminated text with nothing behind its end. */
+static bool text_ok(const uint8_t *text, uint32_t size)
+{
+    const uint8_t *end = memchr(text, 0, size);
+
+    for (; end && end < text + size; end++) {
+        if (*end)
+            return false;
+    }
+    return end != NULL;
+}
+
 /* Reserved fields zero, flags known, texts terminated. */
 static bool fields_ok(const struct dispatch_struct *s, const uint8_t *bytes)
 {
@@ -123,7 +135,7 @@ static bool fields_ok(const struct dispatch_struct *s, const uint8_t *bytes)
             return false;
         if (f->kind == DISPATCH_FLAGS && (value & ~f->count))
             return false;
-        if (f->kind == DISPATCH_TEXT && !memchr(bytes + at, 0, f->count))
+        if (f->kind == DISPATCH_TEXT && !text_ok(bytes + at, f->count))
             return false;
         at += f->size;
     }
