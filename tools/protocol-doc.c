@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <va/va.h>
+#include <viaduct/errors.h>
+#include <viaduct/protocol.h>
+#include <wire/dispatch.h>
+
+/*
+ * Prints one table of docs/PROTOCOL.md in Markdown, from the .def files that the programs are
+ * compiled from. tools/update-protocol-doc puts the tables into the document.
+ */
+
+/* What the tables of the protocol do not say about a call. */
+static const struct {
+    const char *name;
+    const char *purpose;
+    const char *errors;
+} doc_calls[] = {
+    {"hello",
+     "Opens the session. The reply carries what the guest needs to answer every query by itself, "
+     "and the arena's descriptor.",
+     "`VERSION` (other major version, or no feature in common), `DENIED` (the host's policy), "
+     "`BUSY` (clients at the limit). The session stays closed then. A wrong `magic` ends it."},
+    {"context_create", "Opens a decoder.",
+     "`UNSUPPORTED` (profile, entry point or format), `RESOLUTION`, `LIMIT`, `MEMORY`. "
+     "A slot that is taken ends the session."},
+    {"context_destroy",
+     "Closes a decoder. Pictures that are not complete are given up, so the guest waits for them "
+     "before.",
+     "None. An unknown id ends the session."},
+    {"surface_create",
+     "Makes surfaces known, all or none. They get memory when they are first used.",
+     "`UNSUPPORTED` (format), `RESOLUTION`, `LIMIT`, `MEMORY`. A slot that is taken ends the "
+     "session."},
+    {"surface_destroy",
+     "Forgets surfaces. One that a picture in flight needs goes when that picture is complete.",
+     "None. An unknown id ends the session."},
+    {"surface_back",
+     "Gives a surface memory before its first picture, for a guest that writes to it.",
+     "`LIMIT`, `MEMORY`. An unknown id ends the session."},
+    {"submit", "One picture: all buffers that the app rendered, by reference into the upload zone.",
+     "In the surface's slot, with the picture's completion: `DECODE`, `PARAMETER`, `LIMIT`, "
+     "`RESOLUTION`, `UNSUPPORTED`, `MEMORY`. An unknown id, a reference outside the upload zone, "
+     "a wrong `submission` or too many pictures in flight end the session."},
+    {"kick",
+     "Somebody waits for a picture: finish it and all before it without waiting for more input.",
+     "None. An unknown context ends the session."},
+    {"surface_import",
+     "Memory of the app's own for a surface; its descriptor comes with the message. Each picture "
+     "is copied into it when it is complete.",
+     "`PARAMETER` (the planes do not fit into the memory, the memory could shrink, or the surface "
+     "has some already), `MEMORY`. An unknown id or a missing descriptor ends the session."},
+};
+
+#define DOC_COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+/* A cell of a table: a bar would end it. */
+static void print_text(const char *text)
+{
+    for (; *text; text++)
+        printf("%s%c", *text == '|' ? "\\" : "", *text);
+}
+
+static void print_type(const struct dispatch_field *f)
+{
+    switch (f->kind) {
+    case DISPATCH_U64:
+        printf("u64");
+        break;
+    case DISPATCH_U32N:
+        printf("u32[%u]", f->count);
+        break;
+    case DISPATCH_TEXT:
+        printf("text[%u]", f->count);
+        break;
+    case DISPATCH_FLAGS:
+        printf("flags");
+        break;
+    default:
+        printf("u32");
+        break;
+    }
+}
+
+static void print_struct(const struct dispatch_struct *s)
+{
+    uint32_t at = 0;
+
+    printf("| offset | type | field | meaning |\n|---:|---|---|---|\n");
+    for (uint32_t i = 0; i < s->field_count; i++) {
+        const struct dispatch_field *f = &s->fields[i];
+
+        printf("| %u | ", at);
+        print_type(f);
+        printf(" | `%s` | ", f->name);
+        print_text(f->kind == DISPATCH_ZERO ? "must be zero" : f->doc);
+        if (f->kind == DISPATCH_FLAGS)
+            printf("; known bits: %#x", f->count);
+        printf(" |\n");
+        at += f->size;
+    }
+    printf("\n%u bytes.\n", s->size);
+}
+
+static void print_states(uint32_t states)
+{
+    const char *comma = "";
+
+    if (states & VD_STATE_NEW)
+        printf("NEW"), comma = ", ";
+    if (states & VD_STATE_READY)
+        printf("%sREADY", comma);
+}
+
+static void print_tail(const struct dispatch_struct *tail, uint32_t most)
+{
+    if (tail)
+        printf("`%s`, at most %u", tail->name, most);
+    else
+        printf("none");
+}
+
+static void print_calls(void)
+{
+    const struct dispatch_call *c;
+
+    printf("| number | call | since | kind | legal in | request tail | reply tail |\n"
+           "|---:|---|---|---|---|---|---|\n");
+    for (size_t i = 0; (c = dispatch_at(i)); i++) {
+        printf("| %u | [`%s`](#%s) | %u.%u | %s | ", c->number, c->name, c->name, VD_MAJOR,
+               c->since, c->kind == DISPATCH_CALL ? "call" : "one-way");
+        print_states(c->states);
+        printf(" | ");
+        print_tail(c->req_tail, c->req_tail_max);
+        printf(" | ");
+        if (c->rep)
+            print_tail(c->rep_tail, c->rep_tail_max);
+        else
+            printf("no reply");
+        printf(" |\n");
+    }
+}
+
+static void print_call(const struct dispatch_call *c)
+{
+    size_t i = 0;
+
+    while (i < DOC_COUNT(doc_calls) && strcmp(doc_calls[i].name, c->name))
+        i++;
+    if (i == DOC_COUNT(doc_calls)) {
+        fprintf(stderr, "protocol-doc: say in tools/protocol-doc.c what %s is for\n", c->name);
+        exit(1);
+    }
+    printf("### %s\n\n%s\n\n", c->name, doc_calls[i].purpose);
+    printf("Request:\n\n");
+    print_struct(c->req);
+    if (c->req_tail) {
+        printf("\nRequest tail: ");
+        print_tail(c->req_tail, c->req_tail_max);
+        printf(".\n");
+    }
+    if (c->rep) {
+        printf("\nReply:\n\n");
+        print_struct(c->rep);
+    }
+    if (c->rep && c->rep_tail) {
+        printf("\nReply tail: ");
+        print_tail(c->rep_tail, c->rep_tail_max);
+        printf(".\n");
+    }
+    printf("\nErrors: %s\n", doc_calls[i].errors);
+}
+
+static void print_call_details(void)
+{
+    const struct dispatch_call *c;
+
+    for (size_t i = 0; (c = dispatch_at(i)); i++) {
+        if (i)
+            printf("\n");
+        print_call(c);
+    }
+}
+
+static void print_header(void)
+{
+    print_struct(dispatch_struct_at(0));
+}
+
+/* Structs that are tail elements, each once. */
+static void print_tails(void)
+{
+    const struct dispatch_struct *s;
+    const char *gap = "";
+
+    for (size_t i = 0; (s = dispatch_struct_at(i)); i++) {
+        const struct dispatch_call *c;
+        int used = 0;
+
+        for (size_t j = 0; (c = dispatch_at(j)); j++)
+            used |= c->req_tail == s || c->rep_tail == s;
+        if (!used)
+            continue;
+        printf("%s`%s`:\n\n", gap, s->name);
+        print_struct(s);
+        gap = "\n";
+    }
+}
+
+static void print_va_structs(void)
+{
+    printf(
+        "| codec | buffer type | how many | struct of libva | bytes |\n|---|---|---|---|---:|\n");
+#define VD_VA_STRUCT(codec, type, kind, name, size, slot)                              \
+    printf("| " #codec " | `" #type "` (%d) | %s | `" #name "` | %d |\n", (int)(type), \
+           strcmp(#kind, "PARAM") ? "one a slice" : "at most one", (size));
+#include <viaduct/va_structs.def>
+}
+
+static void print_va_fields(void)
+{
+    printf("| struct | field | rule |\n|---|---|---|\n");
+#define VD_VA_MAX(s, field, most) \
+    printf("| `" #s "` | `" #field "` | at most %llu |\n", (unsigned long long)(most));
+#define VD_VA_ID(s, field, count, stride)                                                     \
+    printf("| `" #s "` | `" #field "`%s | %d surface id%s |\n", (count) > 1 ? " and on" : "", \
+           (int)(count), (count) > 1 ? "s" : "");
+#include <viaduct/va_fields.def>
+}
+
+static void print_profiles(void)
+{
+    printf("| VAProfile | number | codec | name |\n|---|---:|---|---|\n");
+#define VD_PROFILE(profile, codec, number, name) \
+    printf("| `" #profile "` | %d | " #codec " | %s |\n", (number), (name));
+#include <viaduct/profiles.def>
+}
+
+static void print_formats(void)
+{
+    printf("| fourcc | render target format | bytes a sample | planes | layout |\n"
+           "|---|---|---:|---:|---|\n");
+#define VD_FORMAT(name, rt, bytes, bpp, planes, s0, w0, h0, s1, w1, h1, s2, w2, h2, swap) \
+    printf("| `" #name "` | `VA_RT_FORMAT_" #rt                                           \
+           "` | %d | %d | luma; chroma 1/%d wide, 1/%d high, "                            \
+           "%s |\n",                                                                      \
+           (bytes), (planes), 1 << (w1), 1 << (h1),                                       \
+           (planes) == 2 ? ((swap) ? "V and U interleaved" : "U and V interleaved")       \
+                         : ((swap) ? "V, then U" : "U, then V"));
+#include <viaduct/formats.def>
+}
+
+static void print_errors(void)
+{
+    printf("| code | name | meaning |\n|---:|---|---|\n");
+#define VD_ERROR(name, value, text) printf("| %d | `" #name "` | %s |\n", (value), (text));
+#include <viaduct/errors.def>
+}
+
+static const struct {
+    const char *name;
+    void (*print)(void);
+} doc_tables[] = {
+    {"header", print_header},
+    {"calls", print_calls},
+    {"call-details", print_call_details},
+    {"tails", print_tails},
+    {"va-structs", print_va_structs},
+    {"va-fields", print_va_fields},
+    {"profiles", print_profiles},
+    {"formats", print_formats},
+    {"errors", print_errors},
+};
+
+int main(int argc, char **argv)
+{
+    for (size_t i = 0; argc == 2 && i < DOC_COUNT(doc_tables); i++) {
+        if (!strcmp(argv[1], doc_tables[i].name)) {
+            doc_tables[i].print();
+            return fflush(stdout) ? 1 : 0;
+        }
+    }
+    fprintf(stderr, "usage: protocol-doc TABLE\ntables:");
+    for (size_t i = 0; i < DOC_COUNT(doc_tables); i++)
+        fprintf(stderr, " %s", doc_tables[i].name);
+    fprintf(stderr, "\n");
+    return 2;
+}
