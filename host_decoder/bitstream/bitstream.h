@@ -57,8 +57,8 @@ struct va_picture {
 };
 
 enum bitstream_flags {
-    BITSTREAM_KEY = 1 << 0,          /* decoding can start here */
-    BITSTREAM_TOP_FIELD = 1 << 1,    /* a single field: a second one may follow */
+    BITSTREAM_KEY = 1 << 0,       /* decoding can start here */
+    BITSTREAM_TOP_FIELD = 1 << 1, /* a single field: a second one may follow */
     BITSTREAM_BOTTOM_FIELD = 1 << 2,
 };
 
@@ -66,8 +66,8 @@ enum bitstream_flags {
 struct bitstream_packet {
     uint8_t *data;
     size_t size;
-    uint32_t flags;        /* enum bitstream_flags */
-    uint32_t coded_width;  /* pixels the decoder will ask memory for */
+    uint32_t flags;       /* enum bitstream_flags */
+    uint32_t coded_width; /* pixels the decoder will ask memory for */
     uint32_t coded_height;
 };
 
@@ -81,7 +81,8 @@ struct bitstream_builder {
      * Writes the headers of one picture. 0, or a negative VD_ERR_* and no packet: the picture is
      * lost and the app is told, the context goes on.
      */
-    int (*build)(void *state, const struct va_picture *picture, struct bitstream_packet *ret_packet);
+    int (*build)(void *state, const struct va_picture *picture,
+                 struct bitstream_packet *ret_packet);
     /* The next picture does not continue the stream (seek): forget what was learned. Optional. */
     void (*reset)(void *state);
 };

@@ -16,17 +16,17 @@
 #define VD_MAX_CREATE        1024       /* surfaces created or destroyed by one message */
 #define VD_MAX_BUFFERS       40000      /* VA buffers of one picture (8k slices make 16k buffers) */
 #define VD_MAX_SLICES        16384      /* slice parameter elements of one picture */
-#define VD_MAX_PICTURE_BYTES (64u << 20) /* slice data of one picture */
-#define VD_MAX_IN_FLIGHT     64         /* pictures of one context submitted and not complete */
-#define VD_MAX_PLANES        4          /* of a surface */
+#define VD_MAX_PICTURE_BYTES (64u << 20)  /* slice data of one picture */
+#define VD_MAX_IN_FLIGHT     64           /* pictures of one context submitted and not complete */
+#define VD_MAX_PLANES        4            /* of a surface */
 #define VD_MAX_IMPORT_BYTES  (1ull << 30) /* of one imported memory */
-#define VD_MAX_CAPS          64         /* profile and entry point pairs in HELLO */
-#define VD_MAX_CAP_FORMATS   8          /* surface formats of one profile and entry point */
-#define VD_MAX_WIDTH         8192 /* of a decoded picture */
+#define VD_MAX_CAPS          64           /* profile and entry point pairs in HELLO */
+#define VD_MAX_CAP_FORMATS   8            /* surface formats of one profile and entry point */
+#define VD_MAX_WIDTH         8192         /* of a decoded picture */
 #define VD_MAX_HEIGHT        8192
 #define VD_MAX_SURFACE_SIZE  16384 /* width or height of a surface */
-#define VD_MAX_STATS_CLIENTS 1024 /* rows of one STATS reply */
-#define VD_NAME_BYTES        32   /* back end and client names, NUL-terminated */
+#define VD_MAX_STATS_CLIENTS 1024  /* rows of one STATS reply */
+#define VD_NAME_BYTES        32    /* back end and client names, NUL-terminated */
 
 #define VD_UPLOAD_BYTES (512ull << 20) /* arena zone the guest puts buffers into (sparse) */
 

@@ -37,7 +37,7 @@
 #define VD_STATE_CLOSED (1u << 2)
 
 /* context_create_rep.flags */
-#define VD_CONTEXT_KICK (1u << 0) /* a waiting guest must send KICK: pictures may be held back */
+#define VD_CONTEXT_KICK  (1u << 0) /* a waiting guest must send KICK: pictures may be held back */
 #define VD_CONTEXT_FLAGS VD_CONTEXT_KICK
 
 /* submit_req.flags */
@@ -51,13 +51,15 @@ struct vd_none {
     uint32_t unused;
 };
 
-#define VD_STRUCT(n)          struct vd_##n {
-#define VD_END(n)             };
-#define VD_U32(n, doc)        uint32_t n;
-#define VD_U64(n, doc)        uint64_t n;
+#define VD_STRUCT(n) struct vd_##n {
+#define VD_END(n) \
+    }             \
+    ;
+#define VD_U32(n, doc)         uint32_t n;
+#define VD_U64(n, doc)         uint64_t n;
 #define VD_U32N(n, count, doc) uint32_t n[count];
 #define VD_TEXT(n, bytes, doc) char n[bytes];
-#define VD_ZERO(n, doc)       uint32_t n;
+#define VD_ZERO(n, doc)        uint32_t n;
 #define VD_FLAGS(n, mask, doc) uint32_t n;
 #include <viaduct/structs.def>
 
