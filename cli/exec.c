@@ -33,6 +33,7 @@ static const char usage_text[] =
     "  --private            start a private service even if a host service answers\n"
     "  --backend NAME       the same, with this back end\n"
     "  --threads N          the same, with N decoder threads a context\n"
+    "  --surface-format F   the same, offering surfaces of this format only (NV12, I420)\n"
     "  --stats FILE         afterwards write what the service counted meanwhile (- for stderr)\n"
     "  --help\n"
     "\n"
@@ -40,7 +41,7 @@ static const char usage_text[] =
     "command could not be run.\n";
 
 struct exec {
-    const char *backend, *threads;
+    struct private_options service_options;
     bool private;
     FILE *stats;
     bool counting; /* `before` is known, else why not */
@@ -56,9 +57,13 @@ struct exec {
 static int parse(int argc, char **argv, struct exec *exec)
 {
     static const struct option options[] = {
-        {"private", no_argument, NULL, 'p'},       {"backend", required_argument, NULL, 'b'},
-        {"threads", required_argument, NULL, 't'}, {"stats", required_argument, NULL, 's'},
-        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0},
+        {"private", no_argument, NULL, 'p'},
+        {"backend", required_argument, NULL, 'b'},
+        {"threads", required_argument, NULL, 't'},
+        {"stats", required_argument, NULL, 's'},
+        {"surface-format", required_argument, NULL, 'f'},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
     };
     int c;
 
@@ -69,11 +74,15 @@ static int parse(int argc, char **argv, struct exec *exec)
             exec->private = true;
             break;
         case 'b':
-            exec->backend = optarg;
+            exec->service_options.backend = optarg;
             exec->private = true;
             break;
         case 't':
-            exec->threads = optarg;
+            exec->service_options.threads = optarg;
+            exec->private = true;
+            break;
+        case 'f':
+            exec->service_options.surface_format = optarg;
             exec->private = true;
             break;
         case 's':
@@ -123,7 +132,7 @@ static int find_service(struct exec *exec)
                         place->uri, place->source, errors_text(place->err));
         }
     }
-    err = private_start(exec->backend, exec->threads, &exec->signals, &exec->service);
+    err = private_start(&exec->service_options, &exec->signals, &exec->service);
     if (!err)
         snprintf(exec->uri, sizeof(exec->uri), "%s", exec->service.uri);
     return err;
@@ -138,7 +147,9 @@ static void set_preload(const char *shim)
 
     first = first ? first : "";
     present = present ? present : "";
-    if (asprintf(&value, "%s%s%s%s%s", first, *first ? ":" : "", shim, *present ? ":" : "",
+    if (!*first && !*shim)
+        return;
+    if (asprintf(&value, "%s%s%s%s%s", first, *first && *shim ? ":" : "", shim, *present ? ":" : "",
                  present) < 0)
         return;
     setenv("LD_PRELOAD", value, 1);
@@ -159,8 +170,10 @@ static int set_environment(const struct exec *exec)
     setenv("VIADUCT_HOST", exec->uri, 1);
     /* gstreamer-vaapi has a list of vendors it likes. */
     setenv("GST_VAAPI_ALL_DRIVERS", "1", 1);
-    if (places_have_render_node())
+    if (places_have_render_node()) {
+        set_preload("");
         return 0;
+    }
     if (!places_find(PLACE_DISPLAY, path, sizeof(path))) {
         fprintf(stderr,
                 "viaduct exec: this machine has no /dev/dri/renderD* and the stand-in "

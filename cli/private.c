@@ -43,21 +43,25 @@ static int make_directory(struct private_service *service)
 }
 
 static void run_service(const char *program, const struct private_service *service,
-                        const char *backend, const char *threads, int lifeline)
+                        const struct private_options *options, int lifeline)
 {
     char fd[16];
-    const char *argv[12] = {"viaductd", "--socket", service->uri + 5, "--lifeline", fd};
+    const char *argv[16] = {"viaductd", "--socket", service->uri + 5, "--lifeline", fd};
     int argc = 5, null = open("/dev/null", O_RDWR);
     sigset_t none;
 
     snprintf(fd, sizeof(fd), "%d", lifeline);
-    if (backend) {
+    if (options->backend) {
         argv[argc++] = "--backend";
-        argv[argc++] = backend;
+        argv[argc++] = options->backend;
     }
-    if (threads) {
+    if (options->threads) {
         argv[argc++] = "--threads";
-        argv[argc++] = threads;
+        argv[argc++] = options->threads;
+    }
+    if (options->surface_format) {
+        argv[argc++] = "--surface-format";
+        argv[argc++] = options->surface_format;
     }
     /* The terminal's ^C is for the command; the service ends after it. */
     setpgid(0, 0);
@@ -111,7 +115,7 @@ static int wait_until_ready(const struct private_service *service, const sigset_
     return VD_ERR_TIMEOUT;
 }
 
-int private_start(const char *backend, const char *threads, const sigset_t *signals,
+int private_start(const struct private_options *options, const sigset_t *signals,
                   struct private_service *ret_service)
 {
     struct private_service service = {.lifeline = -1};
@@ -136,7 +140,7 @@ int private_start(const char *backend, const char *threads, const sigset_t *sign
     service.pid = fork();
     if (!service.pid) {
         fcntl(ends[0], F_SETFD, 0);
-        run_service(program, &service, backend, threads, ends[0]);
+        run_service(program, &service, options, ends[0]);
     }
     close(ends[0]);
     service.lifeline = ends[1];

@@ -18,6 +18,7 @@
 
 struct backend_options {
     int threads; /* decoder threads a context, 0: as many as the machine has (16 at most) */
+    uint32_t surface_format; /* VA_FOURCC_* to offer alone, 0: all */
 };
 
 /*

@@ -43,7 +43,7 @@ static void job_done(void *arg, struct backend_job *job)
         stats_add(&context->setup.stats->concealed, 1);
     else
         stats_add(&context->setup.stats->failed, 1);
-    context->setup.stats->frame_bytes = pool_bytes(job->surface->pool);
+    stats_set(&context->setup.stats->frame_bytes, pool_bytes(job->surface->pool));
     pool_unref(&job->backing);
     surface_unref(&job->surface);
     block_unref(&job->block);

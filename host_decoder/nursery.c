@@ -159,7 +159,7 @@ int main(int argc, char **argv)
     sigset_t set;
 
     log_set_name("viaductd");
-    if (argc != 6) {
+    if (argc != 7) {
         fprintf(stderr, "viaduct-worker is started by viaductd, not by hand\n");
         return 2;
     }
@@ -167,6 +167,7 @@ int main(int argc, char **argv)
     n.limits.contexts = (uint32_t)strtoul(argv[3], NULL, 10);
     n.limits.surfaces = (uint32_t)strtoul(argv[4], NULL, 10);
     n.limits.bytes = strtoull(argv[5], NULL, 10);
+    n.options.surface_format = (uint32_t)strtoul(argv[6], NULL, 10);
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     sigemptyset(&set);
     sigaddset(&set, SIGCHLD);

@@ -142,11 +142,11 @@ static int enter_filter(void)
                                SCMP_A2(SCMP_CMP_MASKED_EQ, SANDBOX_PROT_EXEC, 0));
     if (!err)
         err = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1,
-                               SCMP_A0(SCMP_CMP_EQ, PR_SET_NAME));
+                               SCMP_A0(SCMP_CMP_EQ, PR_SET_NAME, 0));
     /* Imported memory is asked for its seals. */
     if (!err)
         err = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1,
-                               SCMP_A1(SCMP_CMP_EQ, F_GET_SEALS));
+                               SCMP_A1(SCMP_CMP_EQ, F_GET_SEALS, 0));
     if (!err)
         err = seccomp_load(filter);
     if (filter)

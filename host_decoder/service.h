@@ -15,9 +15,10 @@
 #define SERVICE_RUN_DIR "/run/viaduct"
 
 struct service_options {
-    const char *socket;  /* path */
-    const char *backend; /* "" for the best */
-    int threads;         /* a context, 0: as the machine has */
+    const char *socket;      /* path */
+    const char *backend;     /* "" for the best */
+    uint32_t surface_format; /* VA_FOURCC_* to offer alone, 0: all */
+    int threads;             /* a context, 0: as the machine has */
     uint32_t max_clients, max_contexts, max_surfaces;
     uint64_t max_bytes;
     bool once;    /* end after the last client has left */

@@ -168,7 +168,7 @@ static int session_context_destroy(void *self, const struct vd_context_destroy_r
     s->stats->contexts = --s->context_count;
     context_destroy(context);
     pool_trim(s->pool);
-    s->stats->frame_bytes = pool_bytes(s->pool);
+    stats_set(&s->stats->frame_bytes, pool_bytes(s->pool));
     return 0;
 }
 
@@ -223,7 +223,7 @@ static int session_surface_destroy(void *self, const struct vd_surface_destroy_r
         forget_surface(s, VD_SLOT(tail[i].id));
     }
     pool_trim(s->pool);
-    s->stats->frame_bytes = pool_bytes(s->pool);
+    stats_set(&s->stats->frame_bytes, pool_bytes(s->pool));
     return 0;
 }
 
@@ -240,7 +240,7 @@ static int session_surface_back(void *self, const struct vd_surface_back_req *re
         return VD_ERR_PROTOCOL;
     rep->backing = VD_NO_BACKING;
     rep->status = (uint32_t)-surface_back(surface, &rep->backing);
-    s->stats->frame_bytes = pool_bytes(s->pool);
+    stats_set(&s->stats->frame_bytes, pool_bytes(s->pool));
     return 0;
 }
 
@@ -367,6 +367,26 @@ static int session_loop(struct session *s, void *room)
     return err;
 }
 
+/* Takes all other surface formats, and what is left without one, out of the offer. */
+static void keep_format(struct session *s, uint32_t fourcc)
+{
+    uint32_t kept = 0;
+
+    for (uint32_t i = 0; i < s->cap_count; i++) {
+        struct vd_cap cap = s->caps[i];
+        bool has = false;
+
+        for (uint32_t j = 0; j < cap.format_count; j++)
+            has = has || cap.formats[j] == fourcc;
+        memset(cap.formats, 0, sizeof(cap.formats));
+        cap.formats[0] = fourcc;
+        cap.format_count = 1;
+        if (has)
+            s->caps[kept++] = cap;
+    }
+    s->cap_count = kept;
+}
+
 int session_serve(struct channel *channel, const struct backend *backend,
                   const struct backend_options *options, const struct session_limits *limits,
                   struct stats_counters *stats, int (*ready)(void *arg), void *arg)
@@ -400,6 +420,8 @@ int session_serve(struct channel *channel, const struct backend *backend,
         goto out;
     strncpy(stats->backend, backend->name, sizeof(stats->backend) - 1);
     s->cap_count = backend->caps(s->caps, VD_MAX_CAPS);
+    if (options->surface_format)
+        keep_format(s, options->surface_format);
     if (ready)
         err = ready(arg);
     if (!err)

@@ -45,6 +45,12 @@ struct stats_row {
     struct stats_counters counters;
 };
 
+/* The listener may look at any time. */
+static inline void stats_set(uint64_t *value, uint64_t now)
+{
+    __atomic_store_n(value, now, __ATOMIC_RELAXED);
+}
+
 static inline void stats_add(uint64_t *counter, uint64_t n)
 {
     __atomic_fetch_add(counter, n, __ATOMIC_RELAXED);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <wire/format.h>
 #include <wire/log.h>
 
 #include "config.h"
@@ -19,6 +20,7 @@ static const char usage_text[] =
     "                       else $XDG_RUNTIME_DIR/viaduct.sock)\n"
     "  --backend NAME       avcodec or null (default: the best that works here)\n"
     "  --threads N          decoder threads a context (default: one a processor, 16 at most)\n"
+    "  --surface-format F   offer surfaces of this format only: NV12, I420 (default: all)\n"
     "  --allow-uid USER     serve this user, too (repeatable; own user and root always are)\n"
     "  --allow-gid GROUP    serve members of this group, too (repeatable)\n"
     "  --allow-any          serve everybody who can reach the socket\n"
@@ -34,6 +36,7 @@ enum option_id {
     OPT_SOCKET = 256,
     OPT_BACKEND,
     OPT_THREADS,
+    OPT_SURFACE_FORMAT,
     OPT_ALLOW_UID,
     OPT_ALLOW_GID,
     OPT_ALLOW_ANY,
@@ -51,6 +54,7 @@ static const struct option long_options[] = {
     {"socket", required_argument, NULL, OPT_SOCKET},
     {"backend", required_argument, NULL, OPT_BACKEND},
     {"threads", required_argument, NULL, OPT_THREADS},
+    {"surface-format", required_argument, NULL, OPT_SURFACE_FORMAT},
     {"allow-uid", required_argument, NULL, OPT_ALLOW_UID},
     {"allow-gid", required_argument, NULL, OPT_ALLOW_GID},
     {"allow-any", no_argument, NULL, OPT_ALLOW_ANY},
@@ -79,6 +83,16 @@ static uint64_t parse_number(const char *option, const char *text, uint64_t leas
         exit(2);
     }
     return n << shift;
+}
+
+static uint32_t parse_format(const char *text)
+{
+    for (size_t i = 0; format_at(i); i++) {
+        if (!strcmp(format_at(i)->name, text))
+            return format_at(i)->fourcc;
+    }
+    fprintf(stderr, "viaductd: --surface-format %s: there is no such format\n", text);
+    exit(2);
 }
 
 static uid_t parse_user(const char *text)
@@ -120,6 +134,9 @@ static void parse(int argc, char **argv, struct service_options *o)
             break;
         case OPT_THREADS:
             o->threads = (int)parse_number("threads", optarg, 1, 16);
+            break;
+        case OPT_SURFACE_FORMAT:
+            o->surface_format = parse_format(optarg);
             break;
         case OPT_ALLOW_UID:
             if (o->allow_uids < SERVICE_MAX_ALLOWED)

@@ -35,6 +35,7 @@ def arguments():
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--every", type=int, default=1, help="only every N-th stream")
     parser.add_argument("--threads", default="", help="decoder threads of the service")
+    parser.add_argument("--surface-format", help="surfaces of this format only, for instance NV12")
     parser.add_argument("--pix-fmt", help="compare in this format, where surfaces have another")
     parser.add_argument("files", nargs="*")
     return parser.parse_args()
@@ -97,6 +98,8 @@ def check(stream, args):
         prefix = [args.viaduct, "exec", "--private", "--stats", stats]
         if args.threads:
             prefix += ["--threads", args.threads]
+        if args.surface_format:
+            prefix += ["--surface-format", args.surface_format]
         accel = ["-hwaccel", "vaapi", "-hwaccel_flags", "allow_profile_mismatch"]
         filters = compare = ["-pix_fmt", args.pix_fmt] if args.pix_fmt else []
         if pix_fmt.startswith("yuvj"):

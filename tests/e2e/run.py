@@ -153,6 +153,15 @@ def test_ways_out(bench):
     return "hwdownload, hwmap direct, hwmap, NV12 images"
 
 
+def test_nv12_surfaces(bench):
+    """What clients that know no planar surfaces get."""
+    only = ["--surface-format", "NV12"]
+    for name in ("high_b_pyramid", "mbaff", "four_slices"):
+        clip = bench.clip(name, options=STREAMS[name])
+        bench.same(clip, extra=only, after=["-pix_fmt", "yuv420p"])
+    return "decoded into NV12, seen as yuv420p"
+
+
 def test_seek(bench):
     clip = bench.clip("open_gop", options=STREAMS["open_gop"])
     for start in ("0.3", "0.77", "1.5"):
@@ -303,7 +312,7 @@ def test_limits(bench):
     service = Service(bench, "--max-clients", "1")
     idle = socket.socket(socket.AF_UNIX)
     idle.connect(service.socket)
-    time.sleep(0.3)
+    time.sleep(1)
     clip = bench.clip("parallel", "testsrc2=s=640x360:r=25:d=2")
     inner = ["env", f"VIADUCT_HOST=unix:{service.socket}"] + ffmpeg(clip, ["-hwaccel", "vaapi"])
     text, _ = bench.bridge(inner, stats=False, expect=None)
