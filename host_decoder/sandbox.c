@@ -104,31 +104,44 @@ static const int sandbox_allowed[] = {
     SCMP_SYS(writev),
 };
 
-/* Libraries probe these and can live without. */
-static const int sandbox_refused[] = {
-    SCMP_SYS(access),        SCMP_SYS(clone3), /* its flags cannot be seen by a filter: libc falls
-                                                  back to clone */
-    SCMP_SYS(getcwd),        SCMP_SYS(ioctl),      SCMP_SYS(newfstatat),
-    SCMP_SYS(open),          SCMP_SYS(openat),     SCMP_SYS(prlimit64),
-    SCMP_SYS(readlink),      SCMP_SYS(readlinkat), SCMP_SYS(sched_setaffinity),
-    SCMP_SYS(set_mempolicy), SCMP_SYS(socket),     SCMP_SYS(statx),
-    SCMP_SYS(sysinfo),       SCMP_SYS(uname),
+/*
+ * What no library of ours ever wants: who calls these has taken the process over. All other calls
+ * fail with EPERM, which libraries that probe their machine can live with.
+ */
+static const int sandbox_fatal[] = {
+    SCMP_SYS(bpf),
+    SCMP_SYS(connect),
+    SCMP_SYS(execve),
+    SCMP_SYS(execveat),
+    SCMP_SYS(fork),
+    SCMP_SYS(init_module),
+    SCMP_SYS(kexec_load),
+    SCMP_SYS(keyctl),
+    SCMP_SYS(mount),
+    SCMP_SYS(pivot_root),
+    SCMP_SYS(process_vm_readv),
+    SCMP_SYS(process_vm_writev),
+    SCMP_SYS(ptrace),
+    SCMP_SYS(setns),
+    SCMP_SYS(unshare),
+    SCMP_SYS(userfaultfd),
+    SCMP_SYS(vfork),
 };
 
 #define SANDBOX_PROT_EXEC 4
 
 static int enter_filter(void)
 {
-    scmp_filter_ctx filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
+    scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
     int err = filter ? 0 : -ENOMEM;
 
     for (size_t i = 0; i < sizeof(sandbox_allowed) / sizeof(sandbox_allowed[0]) && !err; i++)
         err = seccomp_rule_add(filter, SCMP_ACT_ALLOW, sandbox_allowed[i], 0);
-    for (size_t i = 0; i < sizeof(sandbox_refused) / sizeof(sandbox_refused[0]) && !err; i++) {
-        int code = sandbox_refused[i] == SCMP_SYS(clone3) ? ENOSYS : EPERM;
-
-        err = seccomp_rule_add(filter, SCMP_ACT_ERRNO((uint32_t)code), sandbox_refused[i], 0);
-    }
+    for (size_t i = 0; i < sizeof(sandbox_fatal) / sizeof(sandbox_fatal[0]) && !err; i++)
+        err = seccomp_rule_add(filter, SCMP_ACT_KILL_PROCESS, sandbox_fatal[i], 0);
+    /* Its flags cannot be seen by a filter; libc then falls back to clone. */
+    if (!err)
+        err = seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
     /* Threads, not processes. */
     if (!err)
         err = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,

@@ -282,7 +282,7 @@ class Service:
             raise Skip("needs --viaductd")
         self.socket = bench.path("service.sock")
         self.process = subprocess.Popen([bench.args.viaductd, "--socket", self.socket, *options],
-                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+                                        env=dict(os.environ, VIADUCT_LOG="warn"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         for _ in range(200):
             if os.path.exists(self.socket + ".stats"):
                 break
@@ -306,6 +306,44 @@ def test_stop(bench):
     if idle.recv(1) != b"":
         raise AssertionError("the client's worker lives on")
     return "SIGTERM: sockets and workers gone, exit code 0"
+
+
+def test_confinement(bench):
+    """A worker runs without rights before it reads a byte of its client."""
+    service = Service(bench)
+    idle = socket.socket(socket.AF_UNIX)
+    idle.connect(service.socket)
+    time.sleep(0.5)
+    found = {}
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/status", encoding="utf-8") as text:
+                status = dict(line.partition(":\t")[::2] for line in text)
+                status = {key: value.strip() for key, value in status.items()}
+        except OSError:
+            continue
+        # The worker of this service: child of the nursery, grandchild of the listener.
+        if status.get("Name") == "viaduct-client" and parent(parent(pid)) == service.process.pid:
+            found = status
+    idle.close()
+    _, said = service.stop()
+    if "without a system call filter" in said:
+        raise Skip("this build has no filter (sanitizer, profiler or no libseccomp)")
+    if found.get("Seccomp") != "2" or found.get("NoNewPrivs") != "1":
+        raise AssertionError(f"Seccomp {found.get('Seccomp')}, NoNewPrivs {found.get('NoNewPrivs')}")
+    if os.geteuid() == 0 and found["Uid"].split()[0] != "65534":
+        raise AssertionError(f"runs as {found['Uid']}")
+    if int(found["CapEff"], 16):
+        raise AssertionError(f"has capabilities {found['CapEff']}")
+    return "filter, no new privileges, no capabilities"
+
+
+def parent(pid):
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as stat:
+            return int(stat.read().rsplit(")", 1)[1].split()[1])
+    except OSError:
+        return 0
 
 
 def test_limits(bench):
