@@ -127,6 +127,18 @@ static int wait_pictures(struct driver *driver, struct context *context, uint32_
     return err;
 }
 
+/* Until one more picture may be in flight; another thread may take the room meanwhile. */
+static int wait_room(struct driver *driver, struct context *context)
+{
+    const uint32_t *done = &context->host->arena.status->contexts[VD_SLOT(context->object.id)].done;
+    int err;
+
+    do {
+        err = wait_pictures(driver, context, VD_MAX_IN_FLIGHT - 1);
+    } while (!err && !fence_passed(fence_load(done), context->submitted - (VD_MAX_IN_FLIGHT - 1)));
+    return err;
+}
+
 VAStatus driver_DestroyContext(VADriverContextP ctx, VAContextID id)
 {
     struct driver *driver;
@@ -292,7 +304,7 @@ VAStatus driver_EndPicture(VADriverContextP ctx, VAContextID id)
         status = VA_STATUS_ERROR_HW_BUSY;
     } else {
         object_ref(context);
-        err = wait_pictures(driver, context, VD_MAX_IN_FLIGHT - 1);
+        err = wait_room(driver, context);
         if (!err && context->target)
             err = submit(driver, context);
         status = err == VD_ERR_TIMEOUT ? VA_STATUS_ERROR_TIMEDOUT : driver_status(err);
