@@ -262,11 +262,24 @@ static void send_job(struct avcodec_context *self, struct backend_job *job)
     send_packet(self, job, packet);
 }
 
-static void push_out(struct avcodec_context *self)
+/*
+ * Sends packets without a picture until job `number` and those before it are complete. Not one
+ * more: what was sent after them goes on in the decoder's threads.
+ */
+static void push_out(struct avcodec_context *self, uint64_t number)
 {
     const struct avcodec_codec *codec = find_codec(self->info.codec);
-    uint64_t target = self->sent;
+    uint64_t target = self->finished;
 
+    for (uint64_t n = self->finished + 1; n <= self->sent; n++) {
+        const struct backend_job *job = *flight_at(self, n);
+
+        /* Two fields in one packet: it is waited for if the first is. */
+        if (job && job->pair)
+            job = job->pair;
+        if (job && job->number <= number)
+            target = n;
+    }
     while (self->finished < target) {
         AVPacket *packet = self->packet;
 
@@ -317,14 +330,14 @@ static void avcodec_submit(void *context, struct backend_job *job)
         return;
     send_held(self);
     if (job->refused) {
-        push_out(self);
+        push_out(self, job->number);
         job->status = job->refused;
         self->info.done(self->info.done_arg, job);
         return;
     }
     if (job->flags & VD_SUBMIT_FIXED) {
         /* Its memory is seen elsewhere and cannot be renamed: wait for those who read it. */
-        push_out(self);
+        push_out(self, job->number);
     }
     if (job->packet.flags & (BITSTREAM_TOP_FIELD | BITSTREAM_BOTTOM_FIELD)) {
         self->held = job;
@@ -339,7 +352,7 @@ static void avcodec_flush(void *context, uint64_t number)
 
     if (self->held && self->held->number <= number)
         send_held(self);
-    push_out(self);
+    push_out(self, number);
 }
 
 const struct backend backend_avcodec = {
