@@ -73,7 +73,7 @@ static void note_host(struct doctor *doctor, const struct host *host)
 {
     doctor->served = true;
     doctor->null_backend = !strcmp(host->backend, "null");
-    doctor->frame_bytes = host->arena.frame_size;
+    doctor->frame_bytes = host->max_bytes;
     doctor->arena_bytes = host->arena.size;
     doctor_say(doctor, DOCTOR_OK, NULL, "protocol %u.%u, %u profiles", VD_MAJOR, VD_MINOR,
                host->cap_count);

@@ -25,7 +25,7 @@ static void print_host(const struct host *host, const struct service_place *plac
     printf("back end      %s\n", backend);
     printf("contexts      at most %u\n", host->max_contexts);
     printf("surfaces      at most %u\n", host->max_surfaces);
-    printf("frame memory  at most %llu MiB\n", (unsigned long long)host->arena.frame_size >> 20);
+    printf("frame memory  at most %llu MiB\n", (unsigned long long)host->max_bytes >> 20);
     printf("upload memory at most %llu MiB\n", (unsigned long long)host->arena.upload_size >> 20);
 }
 

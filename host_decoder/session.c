@@ -94,6 +94,7 @@ static int session_hello(void *self, const struct vd_hello_req *req, const struc
     rep->upload_size = s->arena.upload_size;
     rep->frame_offset = s->arena.frame_offset;
     rep->frame_size = s->arena.frame_size;
+    rep->max_bytes = s->limits->bytes;
     rep->max_contexts = s->limits->contexts;
     rep->max_surfaces = s->limits->surfaces;
     memcpy(rep->backend, s->stats->backend, sizeof(rep->backend));

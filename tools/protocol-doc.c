@@ -215,7 +215,7 @@ static void print_va_structs(void)
         "| codec | buffer type | how many | struct of libva | bytes |\n|---|---|---|---|---:|\n");
 #define VD_VA_STRUCT(codec, type, kind, name, size, slot)                              \
     printf("| " #codec " | `" #type "` (%d) | %s | `" #name "` | %d |\n", (int)(type), \
-           strcmp(#kind, "PARAM") ? "one a slice" : "at most one", (size));
+           strcmp(#kind, "PARAM") ? "one a slice" : "the last one", (size));
 #include <viaduct/va_structs.def>
 }
 

@@ -176,6 +176,7 @@ static int host_hello(struct host *host)
     }
     host->max_contexts = rep.max_contexts < VD_MAX_CONTEXTS ? rep.max_contexts : VD_MAX_CONTEXTS;
     host->max_surfaces = rep.max_surfaces < VD_MAX_SURFACES ? rep.max_surfaces : VD_MAX_SURFACES;
+    host->max_bytes = rep.max_bytes;
     memcpy(host->backend, rep.backend, sizeof(host->backend));
     return 0;
 }

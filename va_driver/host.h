@@ -32,6 +32,7 @@ struct host {
     uint32_t serial;
     uint32_t submission; /* pictures submitted */
     uint32_t max_contexts, max_surfaces;
+    uint64_t max_bytes; /* of frame memory */
     char backend[VD_NAME_BYTES];
     char uri[128];
     struct vd_cap caps[VD_MAX_CAPS];
