@@ -51,6 +51,11 @@ struct backend_context_info {
     void *done_arg;
 };
 
+struct backend_context_traits {
+    uint32_t flags; /* VD_CONTEXT_* */
+    uint32_t depth; /* pictures in flight that keep it busy, 1 to VD_MAX_IN_FLIGHT */
+};
+
 struct backend {
     const char *name;
     /*
@@ -67,12 +72,10 @@ struct backend {
     uint32_t (*caps)(struct vd_cap *ret_caps, uint32_t room);
     /* The builder a codec's pictures go through; NULL: submit gets no packet. Optional. */
     const struct bitstream_builder *(*builder)(enum vd_codec codec);
-    /*
-     * All below are called on one thread a context.
-     * ret_flags: VD_CONTEXT_*.
-     */
+    /* Opens a decoder and fills in what the guest must know of it. */
     int (*context_create)(const struct backend_context_info *info, void **ret_context,
-                          uint32_t *ret_flags);
+                          struct backend_context_traits *ret_traits);
+    /* All below are called by one thread at a time. */
     /* Takes the job; completes it and maybe earlier ones, now or in later calls. */
     void (*submit)(void *context, struct backend_job *job);
     /*

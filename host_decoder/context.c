@@ -83,7 +83,7 @@ static void *context_run(void *arg)
 }
 
 int context_create(const struct context_setup *setup, struct context **ret_context,
-                   uint32_t *ret_flags)
+                   struct backend_context_traits *ret_traits)
 {
     struct context *context = calloc(1, sizeof(*context));
     int err = VD_ERR_MEMORY;
@@ -101,7 +101,7 @@ int context_create(const struct context_setup *setup, struct context **ret_conte
             goto fail;
     }
     setup->arena->status->contexts[VD_SLOT(setup->id)].done = 0;
-    err = setup->backend->context_create(&context->setup.info, &context->decoder, ret_flags);
+    err = setup->backend->context_create(&context->setup.info, &context->decoder, ret_traits);
     if (err)
         goto fail;
     pthread_mutex_init(&context->lock, NULL);

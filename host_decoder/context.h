@@ -24,7 +24,7 @@ struct context_setup {
 
 /* Opens the decoder and starts the thread. */
 int context_create(const struct context_setup *setup, struct context **ret_context,
-                   uint32_t *ret_flags);
+                   struct backend_context_traits *ret_traits);
 /* Stops the thread after the picture it is at; pictures not complete are given up. */
 void context_destroy(struct context *context);
 uint32_t context_id(const struct context *context);

@@ -121,6 +121,7 @@ static int session_context_create(void *self, const struct vd_context_create_req
 {
     struct session *s = self;
     struct vd_context_create_rep *rep = reply->fixed;
+    struct backend_context_traits traits = {0};
     const struct vd_cap *cap = find_cap(s, req->profile, req->entrypoint);
     struct context_setup setup = {
         .id = req->context,
@@ -148,9 +149,12 @@ static int session_context_create(void *self, const struct vd_context_create_req
     else if (s->context_count >= s->limits->contexts)
         err = VD_ERR_LIMIT;
     if (!err)
-        err = context_create(&setup, &s->contexts[VD_SLOT(req->context)], &rep->flags);
-    if (!err)
+        err = context_create(&setup, &s->contexts[VD_SLOT(req->context)], &traits);
+    if (!err) {
         s->stats->contexts = ++s->context_count;
+        rep->flags = traits.flags;
+        rep->depth = traits.depth;
+    }
     rep->status = (uint32_t)-err;
     return 0;
 }

@@ -98,14 +98,20 @@ VAStatus driver_CreateContext(VADriverContextP ctx, VAConfigID config_id, int wi
     context->width = req.width;
     context->height = req.height;
     context->flags = rep.flags;
+    context->depth = rep.depth < 1 ? 1 : rep.depth;
+    if (context->depth > VD_MAX_IN_FLIGHT)
+        context->depth = VD_MAX_IN_FLIGHT;
     *id = context->object.id;
 out:
     driver_leave(driver);
     return status;
 }
 
-/* Waits until all but `left` pictures are complete, with the lock released inside. */
-static int wait_pictures(struct driver *driver, struct context *context, uint32_t left)
+/*
+ * Waits until all but `left` pictures are complete, with the lock released inside. `kick`: pictures
+ * that the host may hold back are among those.
+ */
+static int wait_pictures(struct driver *driver, struct context *context, uint32_t left, bool kick)
 {
     struct host *host = host_ref(context->host);
     struct vd_context_slot *slot = &host->arena.status->contexts[VD_SLOT(context->object.id)];
@@ -115,7 +121,7 @@ static int wait_pictures(struct driver *driver, struct context *context, uint32_
     if (!fence_passed(fence_load(&slot->done), target)) {
         struct vd_kick_req req = {.context = context->object.id, .picture = target};
 
-        if (context->flags & VD_CONTEXT_KICK)
+        if (kick && context->flags & VD_CONTEXT_KICK)
             host_send(host, VD_OP_kick, &req, NULL, 0);
         driver_leave(driver);
         err = fence_wait(&slot->done, &slot->waiters, target, HOST_PICTURE_NS, host_alive, host);
@@ -134,8 +140,8 @@ static int wait_room(struct driver *driver, struct context *context)
     int err;
 
     do {
-        err = wait_pictures(driver, context, VD_MAX_IN_FLIGHT - 1);
-    } while (!err && !fence_passed(fence_load(done), context->submitted - (VD_MAX_IN_FLIGHT - 1)));
+        err = wait_pictures(driver, context, context->depth - 1, false);
+    } while (!err && !fence_passed(fence_load(done), context->submitted - (context->depth - 1)));
     return err;
 }
 
@@ -154,7 +160,7 @@ VAStatus driver_DestroyContext(VADriverContextP ctx, VAContextID id)
     }
     /* Surfaces of pictures on their way must still get them: apps sync after this call. */
     object_ref(context);
-    wait_pictures(driver, context, 0);
+    wait_pictures(driver, context, 0, true);
     if (object_find(&driver->contexts, id) == context)
         object_remove(&driver->contexts, context);
     object_unref(&driver->contexts, context);

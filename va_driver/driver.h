@@ -58,6 +58,7 @@ struct context {
     VAEntrypoint entrypoint;
     uint32_t width, height;
     uint32_t flags;          /* VD_CONTEXT_* */
+    uint32_t depth;          /* pictures in flight at most */
     uint32_t submitted;      /* pictures, as the context slot of the status page counts */
     struct surface *target;  /* between vaBeginPicture and vaEndPicture, a reference */
     struct buffer **pending; /* buffers rendered since, references */

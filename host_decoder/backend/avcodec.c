@@ -19,6 +19,8 @@
  */
 
 #define AVCODEC_MAX_THREADS 16
+/* Pictures that wait for a thread. */
+#define AVCODEC_QUEUE 6
 
 struct avcodec_codec {
     enum vd_codec codec;
@@ -133,7 +135,7 @@ static void avcodec_context_destroy(void *context)
 }
 
 static int avcodec_context_create(const struct backend_context_info *info, void **ret_context,
-                                  uint32_t *ret_flags)
+                                  struct backend_context_traits *ret_traits)
 {
     const struct avcodec_codec *codec = find_codec(info->codec);
     struct avcodec_context *self;
@@ -168,7 +170,14 @@ static int avcodec_context_create(const struct backend_context_info *info, void 
     }
     if (self->decoder->active_thread_type & FF_THREAD_FRAME)
         self->delay = self->decoder->thread_count - 1;
-    *ret_flags = VD_CONTEXT_KICK;
+    /*
+     * A queue that bridges the guest's pauses, behind what the threads hold. Each picture in flight
+     * has memory of its own: a deeper queue leaves the caches.
+     */
+    *ret_traits = (struct backend_context_traits){
+        .flags = VD_CONTEXT_KICK,
+        .depth = (uint32_t)self->delay + AVCODEC_QUEUE,
+    };
     *ret_context = self;
     return 0;
 fail:

@@ -44,7 +44,7 @@ static uint32_t null_caps(struct vd_cap *ret_caps, uint32_t room)
 }
 
 static int null_context_create(const struct backend_context_info *info, void **ret_context,
-                               uint32_t *ret_flags)
+                               struct backend_context_traits *ret_traits)
 {
     struct null_context *self = calloc(1, sizeof(*self));
 
@@ -52,7 +52,7 @@ static int null_context_create(const struct backend_context_info *info, void **r
         return VD_ERR_MEMORY;
     self->info = *info;
     *ret_context = self;
-    *ret_flags = 0;
+    *ret_traits = (struct backend_context_traits){.depth = VD_MAX_IN_FLIGHT};
     return 0;
 }
 

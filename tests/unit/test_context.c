@@ -28,13 +28,13 @@ static uint32_t holder_caps(struct vd_cap *ret_caps, uint32_t room)
 }
 
 static int holder_create(const struct backend_context_info *info, void **ret_context,
-                         uint32_t *ret_flags)
+                         struct backend_context_traits *ret_traits)
 {
     if (holder.status == VD_ERR_UNSUPPORTED)
         return VD_ERR_UNSUPPORTED;
     holder.info = *info;
     *ret_context = &holder;
-    *ret_flags = VD_CONTEXT_KICK;
+    *ret_traits = (struct backend_context_traits){VD_CONTEXT_KICK, 7};
     return 0;
 }
 
@@ -99,7 +99,7 @@ static struct fixture {
     struct stats_counters stats;
     struct surface *surface;
     struct context *context;
-    uint32_t flags;
+    struct backend_context_traits traits;
 } f;
 
 static int setup(void **state)
@@ -120,7 +120,7 @@ static int setup(void **state)
         surface_create(f.pool, SURFACE, format_find(VA_FOURCC_I420), 16, 16, &f.surface))
         return 1;
     f.arena.status->contexts[VD_SLOT(CONTEXT)].done = 99;
-    return context_create(&setup, &f.context, &f.flags);
+    return context_create(&setup, &f.context, &f.traits);
 }
 
 static int teardown(void **state)
@@ -191,7 +191,8 @@ static void test_create(void **state)
     (void)state;
     assert_int_equal(context_id(f.context), CONTEXT);
     assert_int_equal(context_codec(f.context), VD_CODEC_H264);
-    assert_int_equal(f.flags, VD_CONTEXT_KICK);
+    assert_int_equal(f.traits.flags, VD_CONTEXT_KICK);
+    assert_int_equal(f.traits.depth, 7);
     assert_int_equal(f.arena.status->contexts[VD_SLOT(CONTEXT)].done, 0);
     context_destroy(NULL);
 }
