@@ -74,8 +74,11 @@ static int call_with(struct host *host, uint32_t op, const void *req, const void
         host->serial = 1;
     err = message_send(host->channel, op, host->serial, req, call->req->size, tail, tail_count,
                        call->req_tail ? call->req_tail->size : 0, send_fd, HOST_CALL_MS);
+    /* Who refuses a client answers and closes, maybe before the question was asked. */
     if (!err)
         err = message_read(&host->reader, HOST_CALL_MS, &bytes, &size, &fd);
+    else if (err == VD_ERR_GONE)
+        err = message_read(&host->reader, 0, &bytes, &size, &fd);
     if (!err && trace_enabled())
         trace_message("<-", bytes, size);
     if (!err)

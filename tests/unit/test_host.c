@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <unistd.h>
 #include <viaduct/errors.h>
 
@@ -249,18 +250,38 @@ static void test_call(void **state)
     host_unref(&host);
 }
 
+/* Who refuses a client answers and closes before the client has asked: it still hears why. */
+static void test_refused_early(void **state)
+{
+    struct vd_hello_rep rep = {.status = (uint32_t)-VD_ERR_BUSY, .major = VD_MAJOR};
+    struct channel *refusing, *asking;
+    struct host *host = NULL;
+    int pair[2];
+
+    (void)state;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    assert_int_equal(unix_create(pair[0], &refusing), 0);
+    assert_int_equal(unix_create(pair[1], &asking), 0);
+    assert_int_equal(
+        message_send(refusing, VD_OP_hello | VD_REPLY, 1, &rep, sizeof(rep), NULL, 0, 0, -1, 1000),
+        0);
+    channel_destroy(&refusing);
+    assert_int_equal(host_open_channel(asking, "unix:test", 1, &host), VD_ERR_BUSY);
+    assert_null(host);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(test_##name, setup, teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(good),           TEST(limits),        TEST(serial),     TEST(operation),
-        TEST(request),        TEST(tail),          TEST(tail_count), TEST(size),
-        TEST(size_huge),      TEST(short_fixed),   TEST(cut_header), TEST(cut_body),
-        TEST(backend_text),   TEST(status),        TEST(major),      TEST(minor),
-        TEST(features),       TEST(features_more), TEST(formats),    TEST(no_arena),
-        TEST(arena_size),     TEST(upload_zone),   TEST(frame_zone), TEST(status_high),
-        TEST(unsealed_arena), TEST(call),
+        TEST(good),           TEST(limits),        TEST(serial),        TEST(operation),
+        TEST(request),        TEST(tail),          TEST(tail_count),    TEST(size),
+        TEST(size_huge),      TEST(short_fixed),   TEST(cut_header),    TEST(cut_body),
+        TEST(backend_text),   TEST(status),        TEST(major),         TEST(minor),
+        TEST(features),       TEST(features_more), TEST(formats),       TEST(no_arena),
+        TEST(arena_size),     TEST(upload_zone),   TEST(frame_zone),    TEST(status_high),
+        TEST(unsealed_arena), TEST(call),          TEST(refused_early),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
