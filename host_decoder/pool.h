@@ -44,7 +44,6 @@ struct surface {
     int refs;                /* under the lock */
     bool destroyed;          /* the guest is done with it; its slot may be another surface's */
     struct backing *current; /* of the last complete picture, NULL before */
-    uint32_t sequence;       /* last submitted */
     bool submitted;          /* had a picture: nothing can be imported any more */
     uint8_t *external;       /* the app's own memory, NULL if none */
     struct format_layout external_layout;

@@ -287,7 +287,6 @@ static int session_submit(void *self, const struct vd_submit_req *req,
         stats_add(&s->stats->bytes_in, s->collect.picture.slices[i].size);
     if (refused)
         log_debug("picture refused: %s", errors_text(refused));
-    surface->sequence = req->sequence;
     surface->submitted = true;
     err = context_submit(context, surface_ref(surface), req->sequence, req->flags, block,
                          &s->collect.picture, refused);

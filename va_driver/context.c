@@ -255,7 +255,7 @@ static int submit(struct driver *driver, struct context *context)
     struct host *host = context->host;
     struct surface *surface = context->target;
     struct vd_submit_req req;
-    int err = surface_register(driver, surface);
+    int err = surface->host == host ? 0 : surface_register(driver, surface);
 
     if (err)
         return err;
@@ -306,7 +306,7 @@ VAStatus driver_EndPicture(VADriverContextP ctx, VAContextID id)
     }
     if (!context->target || !context->pending_count) {
         status = VA_STATUS_ERROR_OPERATION_FAILED; /* nothing was begun or nothing rendered */
-    } else if (context->host->dead || context->host != driver_host(driver, false)) {
+    } else if (context->host->dead || context->host != driver->host) {
         status = VA_STATUS_ERROR_HW_BUSY;
     } else {
         object_ref(context);

@@ -251,6 +251,15 @@ static void send_packet(struct avcodec_context *self, struct backend_job *job, A
         finish_oldest(self, result);
 }
 
+/* A packet without a picture. libavcodec copies packets that own no memory. */
+static void set_no_op(struct avcodec_context *self)
+{
+    const struct avcodec_codec *codec = find_codec(self->info.codec);
+
+    self->packet->data = (uint8_t *)(uintptr_t)codec->no_op;
+    self->packet->size = (int)codec->no_op_size;
+}
+
 static void send_job(struct avcodec_context *self, struct backend_job *job)
 {
     AVPacket *packet = self->packet;
@@ -262,6 +271,8 @@ static void send_job(struct avcodec_context *self, struct backend_job *job)
 
         block_unref(&extra);
         job->status = VD_ERR_MEMORY;
+        /* An empty packet would end the stream. */
+        set_no_op(self);
     } else {
         packet->data = job->packet.data;
         packet->size = (int)job->packet.size;
@@ -277,7 +288,6 @@ static void send_job(struct avcodec_context *self, struct backend_job *job)
  */
 static void push_out(struct avcodec_context *self, uint64_t number)
 {
-    const struct avcodec_codec *codec = find_codec(self->info.codec);
     uint64_t target = self->finished;
 
     for (uint64_t n = self->finished + 1; n <= self->sent; n++) {
@@ -290,12 +300,8 @@ static void push_out(struct avcodec_context *self, uint64_t number)
             target = n;
     }
     while (self->finished < target) {
-        AVPacket *packet = self->packet;
-
-        /* libavcodec copies packets that own no memory. */
-        packet->data = (uint8_t *)(uintptr_t)codec->no_op;
-        packet->size = (int)codec->no_op_size;
-        send_packet(self, NULL, packet);
+        set_no_op(self);
+        send_packet(self, NULL, self->packet);
     }
 }
 

@@ -83,8 +83,6 @@ struct bitstream_builder {
      */
     int (*build)(void *state, const struct va_picture *picture,
                  struct bitstream_packet *ret_packet);
-    /* The next picture does not continue the stream (seek): forget what was learned. Optional. */
-    void (*reset)(void *state);
 };
 
 extern const struct bitstream_builder bitstream_h264;

@@ -343,14 +343,8 @@ static int build(void *opaque, const struct va_picture *picture,
     return 0;
 }
 
-static void reset(void *opaque)
-{
-    memset(opaque, 0, sizeof(struct state));
-}
-
 const struct bitstream_builder bitstream_h264 = {
     .name = "h264",
     .state_size = sizeof(struct state),
     .build = build,
-    .reset = reset,
 };

@@ -118,7 +118,7 @@ static void run_picture(struct input *input, void *state)
     if (!slices || !block)
         abort();
     if (flags & RESET)
-        bitstream_h264.reset(state);
+        memset(state, 0, bitstream_h264.state_size);
     picture.width = take_byte(input) * 32u;
     picture.height = take_byte(input) * 32u;
     take_picture(input, flags, &param);
