@@ -90,8 +90,23 @@ static bool offers_linear(const VADRMFormatModifierList *list)
     return found;
 }
 
+/* A surface format that some profile of the host decodes into; images may have others. */
+static bool format_offered(const struct driver *driver, uint32_t fourcc)
+{
+    for (uint32_t i = 0; i < driver->cap_count; i++) {
+        for (uint32_t j = 0; j < driver->caps[i].format_count; j++) {
+            const struct format_info *format = format_find(driver->caps[i].formats[j]);
+
+            if (format && format == format_find(fourcc))
+                return true;
+        }
+    }
+    return false;
+}
+
 /* What the attributes of vaCreateSurfaces ask for. */
-static VAStatus read_attributes(const VASurfaceAttrib *list, unsigned count, uint32_t *fourcc,
+static VAStatus read_attributes(const struct driver *driver, const VASurfaceAttrib *list,
+                                unsigned count, uint32_t *fourcc,
                                 const VADRMPRIMESurfaceDescriptor **ret_external)
 {
     const VADRMPRIMESurfaceDescriptor *external = NULL;
@@ -103,9 +118,9 @@ static VAStatus read_attributes(const VASurfaceAttrib *list, unsigned count, uin
         switch (a->type) {
         case VASurfaceAttribPixelFormat:
             /* ffmpeg leaves the value's type unset. */
-            if (!format_find((uint32_t)a->value.value.i))
-                return VA_STATUS_ERROR_INVALID_IMAGE_FORMAT;
             *fourcc = (uint32_t)a->value.value.i;
+            if (!format_offered(driver, *fourcc))
+                return VA_STATUS_ERROR_INVALID_IMAGE_FORMAT;
             break;
         case VASurfaceAttribMemoryType:
             prime = a->value.value.i == VA_SURFACE_ATTRIB_MEM_TYPE_DRM_PRIME_2;
@@ -134,8 +149,11 @@ static VAStatus read_attributes(const VASurfaceAttrib *list, unsigned count, uin
         return VA_STATUS_ERROR_INVALID_PARAMETER;
     /* Without a memory type that needs it a descriptor describes nothing. */
     *ret_external = prime ? external : NULL;
-    if (*ret_external)
+    if (*ret_external) {
         *fourcc = external->fourcc;
+        if (!format_offered(driver, *fourcc))
+            return VA_STATUS_ERROR_INVALID_IMAGE_FORMAT;
+    }
     return VA_STATUS_SUCCESS;
 }
 
@@ -148,10 +166,16 @@ static bool rt_format_served(const struct driver *driver, uint32_t rt_format)
     return false;
 }
 
-/* NV12 is what apps that name no pixel format expect from any driver. */
-static uint32_t default_fourcc(uint32_t rt_format)
+/* NV12 is what apps that name no pixel format expect from any driver, if the host has it. */
+static uint32_t default_fourcc(const struct driver *driver, uint32_t rt_format)
 {
-    return rt_format & VA_RT_FORMAT_YUV420 ? VA_FOURCC_NV12 : 0;
+    if (rt_format & VA_RT_FORMAT_YUV420 && format_offered(driver, VA_FOURCC_NV12))
+        return VA_FOURCC_NV12;
+    for (size_t i = 0; format_at(i); i++) {
+        if (format_at(i)->rt_format & rt_format && format_offered(driver, format_at(i)->fourcc))
+            return format_at(i)->fourcc;
+    }
+    return 0;
 }
 
 VAStatus driver_CreateSurfaces2(VADriverContextP ctx, unsigned rt_format, unsigned width,
@@ -163,7 +187,7 @@ VAStatus driver_CreateSurfaces2(VADriverContextP ctx, unsigned rt_format, unsign
     const VADRMPRIMESurfaceDescriptor *external = NULL;
     struct driver *driver;
     struct host *host;
-    uint32_t fourcc = default_fourcc(rt_format);
+    uint32_t fourcc = 0;
     unsigned made = 0, told = 0;
     VAStatus status = driver_enter(ctx, &driver);
     int err = 0;
@@ -175,10 +199,10 @@ VAStatus driver_CreateSurfaces2(VADriverContextP ctx, unsigned rt_format, unsign
     else if (!rt_format_served(driver, rt_format))
         status = VA_STATUS_ERROR_UNSUPPORTED_RT_FORMAT;
     if (!status)
-        status = read_attributes(list, list_count, &fourcc, &external);
+        status = read_attributes(driver, list, list_count, &fourcc, &external);
     if (status)
         goto out;
-    format = format_find(fourcc);
+    format = format_find(fourcc ? fourcc : default_fourcc(driver, rt_format));
     if (!format || !(format->rt_format & rt_format)) {
         status = VA_STATUS_ERROR_UNSUPPORTED_RT_FORMAT;
         goto out;

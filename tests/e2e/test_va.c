@@ -118,6 +118,9 @@ static void test_wrong_ids(void **state)
     struct va *va = *state;
     VADisplay d = va->display;
     VAImageFormat nv12 = {.fourcc = VA_FOURCC_NV12};
+    VASurfaceAttrib yv12 = {.type = VASurfaceAttribPixelFormat,
+                            .flags = VA_SURFACE_ATTRIB_SETTABLE,
+                            .value = {.type = VAGenericValueTypeInteger}};
     VASurfaceStatus surface_status;
     VAContextID context;
     VASurfaceID surface = BAD;
@@ -168,6 +171,9 @@ static void test_wrong_ids(void **state)
     /* What no surface format of the driver is. */
     assert_int_equal(vaCreateSurfaces(d, VA_RT_FORMAT_YUV444, 64, 64, &surface, 1, NULL, 0),
                      VA_STATUS_ERROR_UNSUPPORTED_RT_FORMAT);
+    yv12.value.value.i = VA_FOURCC_YV12; /* an image format, but nothing decodes into it */
+    assert_int_equal(vaCreateSurfaces(d, VA_RT_FORMAT_YUV420, 64, 64, &surface, 1, &yv12, 1),
+                     VA_STATUS_ERROR_INVALID_IMAGE_FORMAT);
     assert_int_equal(vaCreateSurfaces(d, VA_RT_FORMAT_YUV420, 0, 64, &surface, 1, NULL, 0),
                      VA_STATUS_ERROR_INVALID_PARAMETER);
     assert_int_equal(vaCreateContext(d, va->config, 8193, 64, 0, NULL, 0, &context),
