@@ -87,12 +87,24 @@ struct backend {
     void (*context_destroy)(void *context);
 };
 
-/* backend/list.c: by name, or the first that can serve if name is NULL. NULL if none. */
-const struct backend *backend_find(const char *name, const struct backend_options *options);
-/* The i-th back end of the list, NULL behind the last. */
-const struct backend *backend_at(size_t index);
+#define BACKEND_SET_MAX 8
+
+/* The back ends of a service, best first: each profile is served by the first that has it. */
+struct backend_set {
+    const struct backend *at[BACKEND_SET_MAX];
+    uint32_t count;
+    char name[VD_NAME_BYTES]; /* "avcodec+dav1d" */
+};
+
+/*
+ * backend/list.c: by name, or all that can serve (but null) if name is NULL or empty.
+ * -VD_ERR_UNSUPPORTED if none.
+ */
+int backend_select(const char *name, const struct backend_options *options,
+                   struct backend_set *ret_set);
 
 extern const struct backend backend_avcodec;
+extern const struct backend backend_dav1d;
 extern const struct backend backend_null;
 
 #endif

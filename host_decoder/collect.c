@@ -7,7 +7,10 @@
 #include <va/va.h>
 #include <viaduct/errors.h>
 
-enum collect_kind { COLLECT_PARAM, COLLECT_SLICE };
+enum collect_kind { COLLECT_PARAM, COLLECT_SLICE, COLLECT_BYTES };
+
+/* Structs are copied to such addresses. */
+#define COLLECT_ALIGN 8u
 
 struct collect_struct {
     enum vd_codec codec;
@@ -107,6 +110,22 @@ static int grow(void **array, size_t element, size_t want, size_t have)
     return 0;
 }
 
+/* Copies that one reference makes, and bytes from one to the next. */
+static uint32_t copy_count(const struct collect_struct *s, const struct vd_buffer_ref *ref)
+{
+    return s->kind == COLLECT_BYTES ? 1 : ref->count;
+}
+
+static uint64_t copy_bytes(const struct collect_struct *s, const struct vd_buffer_ref *ref)
+{
+    return s->kind == COLLECT_BYTES ? (uint64_t)ref->size * ref->count : s->size;
+}
+
+static uint64_t copy_size(const struct collect_struct *s, const struct vd_buffer_ref *ref)
+{
+    return (copy_bytes(s, ref) + COLLECT_ALIGN - 1) / COLLECT_ALIGN * COLLECT_ALIGN;
+}
+
 /* First pass: every reference inside the zone, types known, room for the copies. */
 static int measure(struct collect *collect, const struct arena *arena,
                    const struct vd_buffer_ref *refs, uint32_t count, enum vd_codec codec,
@@ -129,13 +148,13 @@ static int measure(struct collect *collect, const struct arena *arena,
             err = VD_ERR_PARAMETER;
             continue;
         }
-        params += (uint64_t)s->size * refs[i].count;
+        params += copy_size(s, &refs[i]) * copy_count(s, &refs[i]);
         if (s->kind == COLLECT_SLICE)
             slices += refs[i].count;
     }
     if (err)
         return err;
-    if (slices > VD_MAX_SLICES)
+    if (slices > VD_MAX_SLICES || params > VD_MAX_PICTURE_BYTES)
         return VD_ERR_LIMIT;
     if (!slices || !data)
         return VD_ERR_PARAMETER;
@@ -211,14 +230,18 @@ static int copy_params(struct collect *collect, const struct arena *arena,
 
         if (refs[i].type == VASliceDataBufferType)
             continue;
-        for (uint32_t j = 0; j < refs[i].count; j++, at += s->size) {
-            memcpy(at, arena->base + refs[i].offset + (uint64_t)j * refs[i].size, s->size);
+        for (uint32_t j = 0; j < copy_count(s, &refs[i]); j++, at += copy_size(s, &refs[i])) {
+            uint64_t bytes = copy_bytes(s, &refs[i]);
+
+            memcpy(at, arena->base + refs[i].offset + (uint64_t)j * refs[i].size, bytes);
             if (check_fields(s, at, known, known_arg))
                 return VD_ERR_PARAMETER;
-            if (s->kind == COLLECT_SLICE)
+            if (s->kind == COLLECT_SLICE) {
                 collect->slices[slices++].param = at;
-            else
+            } else {
                 collect->picture.param[s->slot] = at;
+                collect->picture.param_size[s->slot] = (uint32_t)bytes;
+            }
         }
     }
     return 0;
@@ -226,7 +249,7 @@ static int copy_params(struct collect *collect, const struct arena *arena,
 
 int collect_picture(struct collect *collect, const struct arena *arena,
                     const struct vd_buffer_ref *refs, uint32_t count, enum vd_codec codec,
-                    struct block_pool *blocks, collect_surface_known known, void *known_arg,
+                    size_t gap, struct block_pool *blocks, collect_surface_known known, void *known_arg,
                     struct block **ret_block)
 {
     uint64_t total = BITSTREAM_HEAD_ROOM + BITSTREAM_TAIL_ROOM;
@@ -250,7 +273,7 @@ int collect_picture(struct collect *collect, const struct arena *arena,
         if (base.slice_data_offset > data->size ||
             base.slice_data_size > data->size - base.slice_data_offset)
             return VD_ERR_PARAMETER;
-        total += BITSTREAM_SLICE_GAP + (uint64_t)base.slice_data_size;
+        total += gap + (uint64_t)base.slice_data_size;
     }
     if (total > VD_MAX_PICTURE_BYTES)
         return VD_ERR_LIMIT;
@@ -262,7 +285,7 @@ int collect_picture(struct collect *collect, const struct arena *arena,
         VASliceParameterBufferBase base = slice_base(&collect->slices[i]);
         const struct collect_data *data = &collect->data[collect->slices[i].size];
 
-        at += BITSTREAM_SLICE_GAP;
+        at += gap;
         memcpy(at, data->bytes + base.slice_data_offset, base.slice_data_size);
         collect->slices[i].data = at;
         collect->slices[i].size = base.slice_data_size;

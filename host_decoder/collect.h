@@ -32,13 +32,13 @@ typedef bool (*collect_surface_known)(void *arg, uint32_t id);
 
 /*
  * Fills collect->picture (head, slices, params) in memory of `collect` and of `*ret_block`
- * (one reference, the caller's).
+ * (one reference, the caller's), with `gap` bytes free in front of every slice.
  * -VD_ERR_PROTOCOL: a reference lies outside the upload zone, end the session.
  * -VD_ERR_PARAMETER, -VD_ERR_LIMIT: what the app sent makes no picture; this one is lost.
  */
 int collect_picture(struct collect *collect, const struct arena *arena,
                     const struct vd_buffer_ref *refs, uint32_t count, enum vd_codec codec,
-                    struct block_pool *blocks, collect_surface_known known, void *known_arg,
+                    size_t gap, struct block_pool *blocks, collect_surface_known known, void *known_arg,
                     struct block **ret_block);
 void collect_finish(struct collect *collect);
 

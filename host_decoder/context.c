@@ -157,6 +157,11 @@ enum vd_codec context_codec(const struct context *context)
     return context->setup.info.codec;
 }
 
+size_t context_gap(const struct context *context)
+{
+    return context->builder ? context->builder->gap : BITSTREAM_SLICE_GAP;
+}
+
 int context_submit(struct context *context, struct surface *surface, uint32_t sequence,
                    uint32_t flags, struct block *block, const struct va_picture *picture,
                    int refused)

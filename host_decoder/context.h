@@ -29,6 +29,8 @@ int context_create(const struct context_setup *setup, struct context **ret_conte
 void context_destroy(struct context *context);
 uint32_t context_id(const struct context *context);
 enum vd_codec context_codec(const struct context *context);
+/* Bytes that its builder wants in front of every slice. */
+size_t context_gap(const struct context *context);
 /*
  * Queues a picture. References of surface and block are taken over. `refused`: an error the
  * dispatcher found; the picture only passes through to keep the order. -VD_ERR_PROTOCOL if the

@@ -25,7 +25,7 @@
  */
 
 struct nursery {
-    const struct backend *backend;
+    struct backend_set backends;
     struct backend_options options;
     struct session_limits limits;
     int signals;
@@ -62,7 +62,7 @@ static void worker_run(struct nursery *n, int client, int stats_fd)
     close(stats_fd);
     if (stats == MAP_FAILED || unix_create(client, &channel))
         _exit(1);
-    err = session_serve(channel, n->backend, &n->options, &n->limits, stats, worker_ready, n);
+    err = session_serve(channel, &n->backends, &n->options, &n->limits, stats, worker_ready, n);
     channel_destroy(&channel);
     _exit(err ? 2 : 0);
 }
@@ -177,13 +177,12 @@ int main(int argc, char **argv)
     n.signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     if (!sandbox_has_filter())
         log_warn("this build's workers run without a system call filter");
-    n.backend = backend_find(argv[1][0] ? argv[1] : NULL, &n.options);
-    if (!n.backend || n.signals < 0) {
+    if (backend_select(argv[1], &n.options, &n.backends) || n.signals < 0) {
         event.kind = IPC_FAILED;
         snprintf(event.text, sizeof(event.text), "back end %s cannot serve on this machine",
                  argv[1][0] ? argv[1] : "(any)");
     } else {
-        snprintf(event.text, sizeof(event.text), "%s", n.backend->name);
+        snprintf(event.text, sizeof(event.text), "%s", n.backends.name);
     }
     if (ipc_send(IPC_FD, &event, sizeof(event), NULL, 0) || event.kind == IPC_FAILED)
         return 1;

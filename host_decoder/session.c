@@ -29,7 +29,7 @@
 
 struct session {
     struct channel *channel;
-    const struct backend *backend;
+    const struct backend_set *set;
     const struct backend_options *options;
     const struct session_limits *limits;
     struct stats_counters *stats;
@@ -39,6 +39,7 @@ struct session {
     struct block_pool *blocks;
     struct collect collect;
     struct vd_cap caps[VD_MAX_CAPS];
+    const struct backend *cap_backend[VD_MAX_CAPS];
     uint32_t cap_count;
     uint32_t context_count, surface_count;
     struct context *contexts[VD_MAX_CONTEXTS];
@@ -126,7 +127,6 @@ static int session_context_create(void *self, const struct vd_context_create_req
     struct context_setup setup = {
         .id = req->context,
         .arena = &s->arena,
-        .backend = s->backend,
         .info = {.profile = req->profile,
                  .entrypoint = req->entrypoint,
                  .rt_format = req->rt_format,
@@ -148,8 +148,10 @@ static int session_context_create(void *self, const struct vd_context_create_req
         err = VD_ERR_RESOLUTION;
     else if (s->context_count >= s->limits->contexts)
         err = VD_ERR_LIMIT;
-    if (!err)
+    if (!err) {
+        setup.backend = s->cap_backend[cap - s->caps];
         err = context_create(&setup, &s->contexts[VD_SLOT(req->context)], &traits);
+    }
     if (!err) {
         s->stats->contexts = ++s->context_count;
         rep->flags = traits.flags;
@@ -279,7 +281,7 @@ static int session_submit(void *self, const struct vd_submit_req *req,
     if (!context || !surface || req->submission != s->consumed + 1)
         return VD_ERR_PROTOCOL;
     refused = collect_picture(&s->collect, &s->arena, tail, tail_count, context_codec(context),
-                              s->blocks, surface_known, s, &block);
+                              context_gap(context), s->blocks, surface_known, s, &block);
     if (refused == VD_ERR_PROTOCOL)
         return refused;
     fence_signal(&status->consumed, &status->consumed_waiters, ++s->consumed);
@@ -385,13 +387,32 @@ static void keep_format(struct session *s, uint32_t fourcc)
         memset(cap.formats, 0, sizeof(cap.formats));
         cap.formats[0] = fourcc;
         cap.format_count = 1;
-        if (has)
-            s->caps[kept++] = cap;
+        if (!has)
+            continue;
+        s->cap_backend[kept] = s->cap_backend[i];
+        s->caps[kept++] = cap;
     }
     s->cap_count = kept;
 }
 
-int session_serve(struct channel *channel, const struct backend *backend,
+/* What the back ends offer together: for each profile and entry point the first one that has it. */
+static void offer(struct session *s)
+{
+    struct vd_cap caps[VD_MAX_CAPS];
+
+    for (uint32_t i = 0; i < s->set->count; i++) {
+        uint32_t count = s->set->at[i]->caps(caps, VD_MAX_CAPS);
+
+        for (uint32_t j = 0; j < count && s->cap_count < VD_MAX_CAPS; j++) {
+            if (find_cap(s, caps[j].profile, caps[j].entrypoint))
+                continue;
+            s->cap_backend[s->cap_count] = s->set->at[i];
+            s->caps[s->cap_count++] = caps[j];
+        }
+    }
+}
+
+int session_serve(struct channel *channel, const struct backend_set *set,
                   const struct backend_options *options, const struct session_limits *limits,
                   struct stats_counters *stats, int (*ready)(void *arg), void *arg)
 {
@@ -403,7 +424,7 @@ int session_serve(struct channel *channel, const struct backend *backend,
     if (!s)
         return VD_ERR_MEMORY;
     s->channel = channel;
-    s->backend = backend;
+    s->set = set;
     s->options = options;
     s->limits = limits;
     s->stats = stats;
@@ -422,8 +443,8 @@ int session_serve(struct channel *channel, const struct backend *backend,
         err = pool_create(&s->arena, limits->bytes, &s->pool);
     if (err)
         goto out;
-    strncpy(stats->backend, backend->name, sizeof(stats->backend) - 1);
-    s->cap_count = backend->caps(s->caps, VD_MAX_CAPS);
+    memcpy(stats->backend, set->name, sizeof(stats->backend));
+    offer(s);
     if (options->surface_format)
         keep_format(s, options->surface_format);
     if (ready)

@@ -22,7 +22,7 @@ uint64_t session_frame_zone(const struct session_limits *limits);
  * called once everything that needs the system is set up, before the first message is read: the
  * place to close the sandbox; a failure ends the session.
  */
-int session_serve(struct channel *channel, const struct backend *backend,
+int session_serve(struct channel *channel, const struct backend_set *set,
                   const struct backend_options *options, const struct session_limits *limits,
                   struct stats_counters *stats, int (*ready)(void *arg), void *arg);
 

@@ -22,46 +22,6 @@
 /* Pictures that wait for a thread. */
 #define AVCODEC_QUEUE 6
 
-struct avcodec_codec {
-    enum vd_codec codec;
-    enum AVCodecID id;
-    const struct bitstream_builder *builder;
-    const uint8_t *no_op;
-    size_t no_op_size;
-};
-
-static const uint8_t no_op_h264[] = {0, 0, 0, 1, 0x0a};
-
-static const struct avcodec_codec avcodec_codecs[] = {
-    {VD_CODEC_H264, AV_CODEC_ID_H264, &bitstream_h264, no_op_h264, sizeof(no_op_h264)},
-};
-
-struct avcodec_profile {
-    uint32_t profile;
-    enum vd_codec codec;
-    uint32_t rt_format;
-    uint32_t formats[VD_MAX_CAP_FORMATS];
-};
-
-/* I420 is what the decoders write: no copy. NV12 for clients that know nothing else. */
-static const struct avcodec_profile avcodec_profiles[] = {
-    {VAProfileH264ConstrainedBaseline,
-     VD_CODEC_H264,
-     VA_RT_FORMAT_YUV420,
-     {VA_FOURCC_I420, VA_FOURCC_NV12}},
-    {VAProfileH264Main, VD_CODEC_H264, VA_RT_FORMAT_YUV420, {VA_FOURCC_I420, VA_FOURCC_NV12}},
-    {VAProfileH264High, VD_CODEC_H264, VA_RT_FORMAT_YUV420, {VA_FOURCC_I420, VA_FOURCC_NV12}},
-};
-
-static const struct avcodec_codec *find_codec(enum vd_codec codec)
-{
-    for (size_t i = 0; i < sizeof(avcodec_codecs) / sizeof(avcodec_codecs[0]); i++) {
-        if (avcodec_codecs[i].codec == codec && avcodec_find_decoder(avcodec_codecs[i].id))
-            return &avcodec_codecs[i];
-    }
-    return NULL;
-}
-
 /* libavcodec's own messages are about guests' streams: details for who looks for them. */
 static void avcodec_log(void *avcl, int level, const char *format, va_list args)
 {
@@ -77,40 +37,16 @@ static void avcodec_log(void *avcl, int level, const char *format, va_list args)
 
 static int avcodec_probe(const struct backend_options *options)
 {
+    struct vd_cap cap;
+
     (void)options;
     av_log_set_callback(avcodec_log);
-    /* Tables that libavcodec builds on first use are then shared by all workers. */
-    return find_codec(VD_CODEC_H264) ? 0 : VD_ERR_UNSUPPORTED;
-}
-
-static uint32_t avcodec_caps(struct vd_cap *ret_caps, uint32_t room)
-{
-    uint32_t n = 0;
-
-    for (size_t i = 0; i < sizeof(avcodec_profiles) / sizeof(avcodec_profiles[0]); i++) {
-        const struct avcodec_profile *p = &avcodec_profiles[i];
-
-        if (n == room || !find_codec(p->codec))
-            continue;
-        ret_caps[n] = (struct vd_cap){
-            .profile = p->profile,
-            .entrypoint = VAEntrypointVLD,
-            .rt_formats = p->rt_format,
-            .min_width = 16,
-            .min_height = 16,
-            .max_width = VD_MAX_WIDTH,
-            .max_height = VD_MAX_HEIGHT,
-        };
-        for (uint32_t j = 0; j < VD_MAX_CAP_FORMATS && p->formats[j]; j++)
-            ret_caps[n].formats[ret_caps[n].format_count++] = p->formats[j];
-        n++;
-    }
-    return n;
+    return avcodec_codecs_caps(&cap, 1) ? 0 : VD_ERR_UNSUPPORTED;
 }
 
 static const struct bitstream_builder *avcodec_builder(enum vd_codec codec)
 {
-    const struct avcodec_codec *c = find_codec(codec);
+    const struct avcodec_codec *c = avcodec_codecs_find(codec);
 
     return c ? c->builder : NULL;
 }
@@ -134,10 +70,52 @@ static void avcodec_context_destroy(void *context)
     free(self);
 }
 
+/* A decoder that has seen nothing, with the headers of `extradata` if there are some. */
+static int open_decoder(struct avcodec_context *self, const uint8_t *extradata, size_t size)
+{
+    AVCodecContext *decoder = avcodec_alloc_context3(avcodec_find_decoder(self->codec->id));
+
+    if (!decoder)
+        return VD_ERR_MEMORY;
+    decoder->opaque = self;
+    decoder->get_buffer2 = avcodec_frame_get;
+    decoder->apply_cropping = 0;
+    decoder->thread_count = thread_count(self->info.options);
+    decoder->thread_type = self->codec->threads;
+    decoder->width = (int)self->info.width;
+    decoder->height = (int)self->info.height;
+#if LIBAVCODEC_VERSION_MAJOR < 60
+    /* Older versions route get_buffer2 through the sending thread otherwise. */
+    // clang-format off
+    _Pragma("GCC diagnostic push")
+    _Pragma("GCC diagnostic ignored \"-Wdeprecated-declarations\"")
+    decoder->thread_safe_callbacks = 1;
+    _Pragma("GCC diagnostic pop")
+    // clang-format on
+#endif
+    if (size > 0) {
+        decoder->extradata = av_mallocz(size + AV_INPUT_BUFFER_PADDING_SIZE);
+        if (!decoder->extradata)
+            goto fail;
+        memcpy(decoder->extradata, extradata, size);
+        decoder->extradata_size = (int)size;
+    }
+    if (avcodec_open2(decoder, NULL, NULL) < 0)
+        goto fail;
+    avcodec_free_context(&self->decoder);
+    self->decoder = decoder;
+    self->delay =
+        decoder->active_thread_type & FF_THREAD_FRAME ? decoder->thread_count - 1 : 0;
+    return 0;
+fail:
+    avcodec_free_context(&decoder);
+    return VD_ERR_UNSUPPORTED;
+}
+
 static int avcodec_context_create(const struct backend_context_info *info, void **ret_context,
                                   struct backend_context_traits *ret_traits)
 {
-    const struct avcodec_codec *codec = find_codec(info->codec);
+    const struct avcodec_codec *codec = avcodec_codecs_find(info->codec);
     struct avcodec_context *self;
     int err = VD_ERR_MEMORY;
 
@@ -147,29 +125,15 @@ static int avcodec_context_create(const struct backend_context_info *info, void 
     if (!self)
         return VD_ERR_MEMORY;
     self->info = *info;
+    self->codec = codec;
     self->packet = av_packet_alloc();
     self->frame = av_frame_alloc();
-    self->decoder = avcodec_alloc_context3(avcodec_find_decoder(codec->id));
-    if (!self->packet || !self->frame || !self->decoder)
+    if (!self->packet || !self->frame)
         goto fail;
-    self->decoder->opaque = self;
-    self->decoder->get_buffer2 = avcodec_frame_get;
-    self->decoder->apply_cropping = 0;
-    self->decoder->thread_count = thread_count(info->options);
-    self->decoder->thread_type = FF_THREAD_FRAME;
-#if LIBAVCODEC_VERSION_MAJOR < 60
-    /* Older versions route get_buffer2 through the sending thread otherwise. */
-    _Pragma("GCC diagnostic push") _Pragma("GCC diagnostic ignored \"-Wdeprecated-declarations\"")
-        self->decoder->thread_safe_callbacks = 1;
-    _Pragma("GCC diagnostic pop")
-#endif
-        if (avcodec_open2(self->decoder, NULL, NULL) < 0)
-    {
-        err = VD_ERR_UNSUPPORTED;
+    /* The others' headers come with the first picture. */
+    err = codec->extradata ? 0 : open_decoder(self, NULL, 0);
+    if (err)
         goto fail;
-    }
-    if (self->decoder->active_thread_type & FF_THREAD_FRAME)
-        self->delay = self->decoder->thread_count - 1;
     /*
      * A queue that bridges the guest's pauses, behind what the threads hold. Each picture in flight
      * has memory of its own: a deeper queue leaves the caches.
@@ -251,35 +215,12 @@ static void send_packet(struct avcodec_context *self, struct backend_job *job, A
         finish_oldest(self, result);
 }
 
-/* A packet without a picture. libavcodec copies packets that own no memory. */
-static void set_no_op(struct avcodec_context *self)
+/* Ends the pipeline: what it holds is lost. For decoders that nothing pushes out. */
+static void drop_all(struct avcodec_context *self)
 {
-    const struct avcodec_codec *codec = find_codec(self->info.codec);
-
-    self->packet->data = (uint8_t *)(uintptr_t)codec->no_op;
-    self->packet->size = (int)codec->no_op_size;
-}
-
-static void send_job(struct avcodec_context *self, struct backend_job *job)
-{
-    AVPacket *packet = self->packet;
-
-    packet->buf = av_buffer_create(job->block->bytes, job->block->room, packet_release,
-                                   block_ref(job->block), AV_BUFFER_FLAG_READONLY);
-    if (!packet->buf) {
-        struct block *extra = job->block;
-
-        block_unref(&extra);
-        job->status = VD_ERR_MEMORY;
-        /* An empty packet would end the stream. */
-        set_no_op(self);
-    } else {
-        packet->data = job->packet.data;
-        packet->size = (int)job->packet.size;
-        if (job->packet.flags & BITSTREAM_KEY)
-            packet->flags |= AV_PKT_FLAG_KEY;
-    }
-    send_packet(self, job, packet);
+    avcodec_flush_buffers(self->decoder);
+    while (self->finished < self->sent)
+        finish_oldest(self, AVERROR_INVALIDDATA);
 }
 
 /*
@@ -300,9 +241,65 @@ static void push_out(struct avcodec_context *self, uint64_t number)
             target = n;
     }
     while (self->finished < target) {
-        set_no_op(self);
-        send_packet(self, NULL, self->packet);
+        AVPacket *packet = self->packet;
+
+        packet->size = self->codec->no_op ? (int)self->codec->no_op(self, self->no_op) : 0;
+        if (packet->size == 0) {
+            /* An empty packet would end the stream. */
+            drop_all(self);
+            return;
+        }
+        /* libavcodec copies packets that own no memory. */
+        packet->data = self->no_op;
+        send_packet(self, NULL, packet);
     }
+}
+
+/* A picture that the decoder never sees, complete behind those before it. */
+static void fail_job(struct avcodec_context *self, struct backend_job *job, int err)
+{
+    push_out(self, job->number);
+    job->status = err;
+    self->info.done(self->info.done_arg, job);
+}
+
+/* Opens the decoder anew if the picture comes with other headers than the last one. */
+static int take_extradata(struct avcodec_context *self, const struct bitstream_packet *packet)
+{
+    const AVCodecContext *decoder = self->decoder;
+
+    if (!self->codec->extradata)
+        return 0;
+    if (decoder && (size_t)decoder->extradata_size == packet->extradata_size &&
+        memcmp(decoder->extradata, packet->extradata, packet->extradata_size) == 0)
+        return 0;
+    push_out(self, UINT64_MAX);
+    return open_decoder(self, packet->extradata, packet->extradata_size);
+}
+
+static void send_job(struct avcodec_context *self, struct backend_job *job)
+{
+    AVPacket *packet = self->packet;
+    int err = take_extradata(self, &job->packet);
+
+    if (err) {
+        fail_job(self, job, err);
+        return;
+    }
+    packet->buf = av_buffer_create(job->block->bytes, job->block->room, packet_release,
+                                   block_ref(job->block), AV_BUFFER_FLAG_READONLY);
+    if (!packet->buf) {
+        struct block *extra = job->block;
+
+        block_unref(&extra);
+        fail_job(self, job, VD_ERR_MEMORY);
+        return;
+    }
+    packet->data = job->packet.data;
+    packet->size = (int)job->packet.size;
+    if (job->packet.flags & BITSTREAM_KEY)
+        packet->flags |= AV_PKT_FLAG_KEY;
+    send_packet(self, job, packet);
 }
 
 static void send_held(struct avcodec_context *self)
@@ -345,9 +342,7 @@ static void avcodec_submit(void *context, struct backend_job *job)
         return;
     send_held(self);
     if (job->refused) {
-        push_out(self, job->number);
-        job->status = job->refused;
-        self->info.done(self->info.done_arg, job);
+        fail_job(self, job, job->refused);
         return;
     }
     if (job->flags & VD_SUBMIT_FIXED) {
@@ -373,7 +368,7 @@ static void avcodec_flush(void *context, uint64_t number)
 const struct backend backend_avcodec = {
     .name = "avcodec",
     .probe = avcodec_probe,
-    .caps = avcodec_caps,
+    .caps = avcodec_codecs_caps,
     .builder = avcodec_builder,
     .context_create = avcodec_context_create,
     .submit = avcodec_submit,

@@ -111,11 +111,10 @@ int avcodec_frame_get(AVCodecContext *decoder, AVFrame *frame, int flags)
     /* Packets carry their number as pts; it is the frame's by now (ff_decode_frame_props). */
     if (frame->pts > 0)
         job = self->in_flight[(uint64_t)frame->pts % (2 * VD_MAX_IN_FLIGHT)];
+    if (job && job->frame && self->codec->extra == AVCODEC_EXTRA_AFTER)
+        return avcodec_default_get_buffer2(decoder, frame, flags);
     if (job) {
-        /*
-         * H.264 with gaps in frame_num asks for the missing frames first and for the real
-         * picture last, all under one packet: the newest memory is the picture's.
-         */
+        /* Frames that are missing were asked for first: the newest memory is the picture's. */
         if (job->backing && !(job->flags & VD_SUBMIT_FIXED))
             pool_unref(&job->backing);
         job->frame = NULL;

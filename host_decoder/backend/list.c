@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <stddef.h>
 #include <string.h>
+#include <viaduct/errors.h>
 
 #include "../backend.h"
 #include "config.h"
@@ -15,20 +16,28 @@ static const struct backend *const backend_list[] = {
 
 #define BACKEND_COUNT (sizeof(backend_list) / sizeof(backend_list[0]))
 
-const struct backend *backend_at(size_t index)
+int backend_select(const char *name, const struct backend_options *options,
+                   struct backend_set *ret_set)
 {
-    return index < BACKEND_COUNT ? backend_list[index] : NULL;
-}
+    struct backend_set set = {0};
+    size_t used = 0;
 
-const struct backend *backend_find(const char *name, const struct backend_options *options)
-{
-    for (size_t i = 0; i < BACKEND_COUNT; i++) {
+    for (size_t i = 0; i < BACKEND_COUNT && set.count < BACKEND_SET_MAX; i++) {
         const struct backend *b = backend_list[i];
+        size_t length = strlen(b->name);
 
-        if (name ? strcmp(name, b->name) : b == &backend_null)
+        if (name && name[0] ? strcmp(name, b->name) : b == &backend_null)
             continue;
-        if (!b->probe || !b->probe(options))
-            return b;
+        if (b->probe && b->probe(options))
+            continue;
+        set.at[set.count++] = b;
+        if (used + length + 2 > sizeof(set.name))
+            continue;
+        if (used > 0)
+            set.name[used++] = '+';
+        memcpy(set.name + used, b->name, length);
+        used += length;
     }
-    return NULL;
+    *ret_set = set;
+    return set.count ? 0 : VD_ERR_UNSUPPORTED;
 }

@@ -34,8 +34,8 @@ static uint32_t null_caps(struct vd_cap *ret_caps, uint32_t room)
             .rt_formats = VA_RT_FORMAT_YUV420,
             .min_width = 16,
             .min_height = 16,
-            .max_width = VD_MAX_WIDTH,
-            .max_height = VD_MAX_HEIGHT,
+            .max_width = VD_MAX_H264_SIZE,
+            .max_height = VD_MAX_H264_SIZE,
             .format_count = 2,
             .formats = {VA_FOURCC_I420, VA_FOURCC_NV12},
         };

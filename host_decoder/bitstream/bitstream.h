@@ -19,7 +19,7 @@
  * write outside what it was given.
  */
 
-/* Bytes that the dispatcher leaves free in front of every slice, for a start code. */
+/* Least bytes that the dispatcher leaves free in front of every slice, for a start code. */
 #define BITSTREAM_SLICE_GAP 4
 /* Bytes that the dispatcher leaves free in front of the first gap, for parameter sets. */
 #define BITSTREAM_HEAD_ROOM 8192
@@ -32,13 +32,15 @@ enum va_param {
     VA_PARAM_IQ_MATRIX,
     VA_PARAM_HUFFMAN,
     VA_PARAM_PROBABILITY,
+    VA_PARAM_BITPLANE,
     VA_PARAM_COUNT,
 };
 
 /*
  * One slice. `param` is the codec's VASliceParameterBuffer*, `data` its `size` bytes.
- * The slices of a picture lie in one block: slice 0 starts BITSTREAM_SLICE_GAP bytes after the
- * head room, slice i + 1 starts BITSTREAM_SLICE_GAP bytes after the end of slice i.
+ * The slices of a picture lie in one block: slice 0 starts bitstream_builder.gap bytes after the
+ * head room, slice i + 1 starts so many bytes after the end of slice i. Behind the last one are
+ * BITSTREAM_TAIL_ROOM zeros, which may be written, too.
  */
 struct va_slice {
     const void *param;
@@ -50,6 +52,7 @@ struct va_picture {
     int profile;                       /* VAProfile of the context */
     uint32_t width, height;            /* of the context, pixels */
     const void *param[VA_PARAM_COUNT]; /* the codec's struct, or NULL where the app sent none */
+    uint32_t param_size[VA_PARAM_COUNT]; /* bytes; sizeof the struct where there is one */
     struct va_slice *slices;
     uint32_t slice_count;
     /* BITSTREAM_HEAD_ROOM writable bytes; they end where the gap of slice 0 starts. */
@@ -69,6 +72,13 @@ struct bitstream_packet {
     uint32_t flags;       /* enum bitstream_flags */
     uint32_t coded_width; /* pixels the decoder will ask memory for */
     uint32_t coded_height;
+    /*
+     * Headers that the decoder wants before its first packet, for codecs that carry them beside
+     * the stream (AVCodecContext.extradata); a change starts the decoder anew. In the builder's
+     * state, valid until its next build.
+     */
+    const uint8_t *extradata;
+    size_t extradata_size;
 };
 
 /*
@@ -77,6 +87,8 @@ struct bitstream_packet {
 struct bitstream_builder {
     const char *name;
     size_t state_size;
+    /* Bytes free in front of every slice: BITSTREAM_SLICE_GAP or more, for headers that grow. */
+    size_t gap;
     /*
      * Writes the headers of one picture. 0, or a negative VD_ERR_* and no packet: the picture is
      * lost and the app is told, the context goes on.
@@ -85,6 +97,15 @@ struct bitstream_builder {
                  struct bitstream_packet *ret_packet);
 };
 
+extern const struct bitstream_builder bitstream_av1;
+extern const struct bitstream_builder bitstream_h263;
 extern const struct bitstream_builder bitstream_h264;
+extern const struct bitstream_builder bitstream_hevc;
+extern const struct bitstream_builder bitstream_jpeg;
+extern const struct bitstream_builder bitstream_mpeg2;
+extern const struct bitstream_builder bitstream_mpeg4;
+extern const struct bitstream_builder bitstream_vc1;
+extern const struct bitstream_builder bitstream_vp8;
+extern const struct bitstream_builder bitstream_vp9;
 
 #endif

@@ -346,5 +346,6 @@ static int build(void *opaque, const struct va_picture *picture,
 const struct bitstream_builder bitstream_h264 = {
     .name = "h264",
     .state_size = sizeof(struct state),
+    .gap = BITSTREAM_SLICE_GAP,
     .build = build,
 };

@@ -191,7 +191,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static const struct session_limits limits = {.contexts = 3, .surfaces = 24, .bytes = 4 << 20};
     static struct script s;
     struct backend_options options = {.threads = 1};
-    const struct backend *backend = &backend_null;
+    struct backend_set set = {.at = {&backend_null}, .count = 1, .name = "null"};
     struct stats_counters stats = {0};
     int before = fuzz_descriptors();
     uint8_t option;
@@ -204,10 +204,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (option & OPTION_THREADS)
         options.threads = 3;
     if (option & OPTION_AVCODEC)
-        backend = backend_find(NULL, &options);
-    if (!backend)
-        backend = &backend_null;
-    session_serve(&s.base, backend, &options, &limits, &stats, NULL, NULL);
+        backend_select(NULL, &options, &set);
+    if (!set.count)
+        set.at[set.count++] = &backend_null;
+    session_serve(&s.base, &set, &options, &limits, &stats, NULL, NULL);
     if (s.fd >= 0)
         close(s.fd);
     arena_finish(&s.arena);

@@ -23,7 +23,7 @@
 
 struct guest {
     struct channel *channel, *host_end;
-    const struct backend *backend;
+    struct backend_set backends;
     struct backend_options options;
     struct session_limits limits;
     struct stats_counters stats;
@@ -44,7 +44,7 @@ static void *guest_serve(void *arg)
     struct guest *g = arg;
 
     g->result =
-        session_serve(g->host_end, g->backend, &g->options, &g->limits, &g->stats, NULL, NULL);
+        session_serve(g->host_end, &g->backends, &g->options, &g->limits, &g->stats, NULL, NULL);
     channel_destroy(&g->host_end);
     return NULL;
 }
@@ -55,7 +55,8 @@ static inline int guest_start(struct guest *g, const struct backend *backend)
 
     memset(g, 0, sizeof(*g));
     g->arena.fd = -1;
-    g->backend = backend;
+    g->backends = (struct backend_set){.at = {backend}, .count = 1};
+    strncpy(g->backends.name, backend->name, sizeof(g->backends.name) - 1);
     g->options.threads = 2;
     g->limits = (struct session_limits){.contexts = 4, .surfaces = 40, .bytes = 64 << 20};
     err = mem_create_pair(&g->channel, &g->host_end);

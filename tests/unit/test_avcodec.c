@@ -173,7 +173,10 @@ int main(void)
     };
     static const struct backend_options options = {.threads = 2};
 
-    backend = backend_find("avcodec", &options);
+    struct backend_set set;
+
+    if (!backend_select("avcodec", &options, &set))
+        backend = set.at[0];
     if (!backend) {
         puts("built without libavcodec or it has no decoder: skipped");
         return 77;

@@ -21,6 +21,7 @@ static struct fixture {
     struct vd_buffer_ref refs[MAX_REFS];
     uint32_t count;
     uint64_t at; /* next free place in the upload zone */
+    enum vd_codec codec;
 } f;
 
 static bool known(void *arg, uint32_t id)
@@ -55,6 +56,7 @@ static int setup(void **state)
 {
     (void)state;
     memset(&f, 0, sizeof(f));
+    f.codec = VD_CODEC_H264;
     assert_int_equal(arena_create(&f.arena, 1 << 20), 0);
     f.blocks = block_pool_create();
     assert_non_null(f.blocks);
@@ -77,8 +79,8 @@ static int teardown(void **state)
 static int run(struct block **ret_block)
 {
     struct vd_buffer_ref *refs = check_exact(f.refs, f.count * sizeof(f.refs[0]));
-    int err = collect_picture(&f.collect, &f.arena, refs, f.count, VD_CODEC_H264, f.blocks, known,
-                              &f, ret_block);
+    int err = collect_picture(&f.collect, &f.arena, refs, f.count, f.codec,
+                              BITSTREAM_SLICE_GAP, f.blocks, known, &f, ret_block);
 
     free(refs);
     return err;
@@ -292,48 +294,80 @@ static void set_field(uint32_t ref, size_t offset, size_t bytes, uint64_t value)
     memcpy((uint8_t *)zone(ref) + offset, &value, bytes);
 }
 
-#define IN_VAPictureParameterBufferH264 0
-#define IN_VASliceParameterBufferH264   2
+/*
+ * A picture of zeros of the first codec that knows the struct, with all its parameters, one slice
+ * and its data. Returns the reference of the struct.
+ */
+static uint32_t add_zeros(const char *name)
+{
+    static const struct {
+        enum vd_codec codec;
+        uint32_t type, size;
+        const char *name;
+    } rows[] = {
+#define VD_VA_STRUCT(codec, type, kind, name, size, slot) {VD_CODEC_##codec, type, size, #name},
+#include <viaduct/va_structs.def>
+    };
+    uint32_t found = MAX_REFS;
+
+    f.at = f.arena.upload_offset;
+    f.count = 0;
+    f.codec = VD_CODEC_NONE;
+    for (size_t i = 0; i < COUNT(rows) && f.codec == VD_CODEC_NONE; i++) {
+        if (strcmp(rows[i].name, name) == 0)
+            f.codec = rows[i].codec;
+    }
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        if (rows[i].codec != f.codec)
+            continue;
+        if (strcmp(rows[i].name, name) == 0)
+            found = f.count;
+        memset(f.arena.base + f.at, 0, rows[i].size);
+        add(rows[i].type, NULL, rows[i].size, 1);
+    }
+    add(VASliceDataBufferType, "data", 4, 1);
+    assert_int_not_equal(found, MAX_REFS);
+    return found;
+}
 
 static void test_fields(void **state)
 {
     (void)state;
-#define VD_VA_MAX(s, field, most)                                                             \
-    {                                                                                         \
-        const uint64_t top = (1ull << (8 * sizeof(((s *)0)->field) - 1) << 1) - 1;            \
-        uint64_t good = 0;                                                                    \
-                                                                                              \
-        memcpy(&good, (uint8_t *)zone(IN_##s) + offsetof(s, field), sizeof(((s *)0)->field)); \
-        set_field(IN_##s, offsetof(s, field), sizeof(((s *)0)->field), (most));               \
-        assert_int_equal(run_only(), 0);                                                      \
-        assert_true((uint64_t)(most) < top);                                                  \
-        set_field(IN_##s, offsetof(s, field), sizeof(((s *)0)->field), (most) + 1);           \
-        assert_int_equal(run_only(), VD_ERR_PARAMETER);                                       \
-        set_field(IN_##s, offsetof(s, field), sizeof(((s *)0)->field), top);                  \
-        assert_int_equal(run_only(), VD_ERR_PARAMETER);                                       \
-        set_field(IN_##s, offsetof(s, field), sizeof(((s *)0)->field), good);                 \
+#define VD_VA_MAX(s, field, most)                                                   \
+    {                                                                               \
+        const uint64_t top = (1ull << (8 * sizeof(((s *)0)->field) - 1) << 1) - 1;  \
+        const uint32_t in = add_zeros(#s);                                          \
+                                                                                    \
+        set_field(in, offsetof(s, field), sizeof(((s *)0)->field), (most));         \
+        assert_int_equal(run_only(), 0);                                            \
+        assert_true((uint64_t)(most) < top);                                        \
+        set_field(in, offsetof(s, field), sizeof(((s *)0)->field), (most) + 1);     \
+        assert_int_equal(run_only(), VD_ERR_PARAMETER);                             \
+        set_field(in, offsetof(s, field), sizeof(((s *)0)->field), top);            \
+        assert_int_equal(run_only(), VD_ERR_PARAMETER);                             \
     }
-#define VD_VA_ID(s, field, count, stride)                                                         \
-    for (uint32_t i = 0; i < (count); i++) {                                                      \
-        static const uint32_t ids[] = {KNOWN, 0, KNOWN + 1, 0xfffffffeu, VA_INVALID_ID};          \
-                                                                                                  \
-        for (size_t j = 0; j < COUNT(ids); j++) {                                                 \
-            const uint32_t want = ids[j] == KNOWN ? KNOWN : VA_INVALID_ID;                        \
-            struct block *block;                                                                  \
-            uint32_t got;                                                                         \
-                                                                                                  \
-            set_field(IN_##s, offsetof(s, field) + (size_t)i * (stride), 4, ids[j]);              \
-            assert_int_equal(run(&block), 0);                                                     \
-            memcpy(&got,                                                                          \
-                   (const uint8_t *)f.collect.picture.param[VA_PARAM_PICTURE] +                   \
-                       offsetof(s, field) + (size_t)i * (stride),                                 \
-                   4);                                                                            \
-            assert_int_equal(got, want);                                                          \
-            /* The zone is the guest's: only the copy changed. */                                 \
-            memcpy(&got, (uint8_t *)zone(IN_##s) + offsetof(s, field) + (size_t)i * (stride), 4); \
-            assert_int_equal(got, ids[j]);                                                        \
-            block_unref(&block);                                                                  \
-        }                                                                                         \
+#define VD_VA_ID(s, field, count, stride)                                                      \
+    for (uint32_t i = 0; i < (count); i++) {                                                   \
+        static const uint32_t ids[] = {KNOWN, 0, KNOWN + 1, 0xfffffffeu, VA_INVALID_ID};       \
+        const uint32_t in = add_zeros(#s);                                                     \
+                                                                                               \
+        for (size_t j = 0; j < COUNT(ids); j++) {                                              \
+            const uint32_t want = ids[j] == KNOWN ? KNOWN : VA_INVALID_ID;                     \
+            struct block *block;                                                               \
+            uint32_t got;                                                                      \
+                                                                                               \
+            set_field(in, offsetof(s, field) + (size_t)i * (stride), 4, ids[j]);               \
+            assert_int_equal(run(&block), 0);                                                  \
+            memcpy(&got,                                                                       \
+                   (const uint8_t *)f.collect.picture.param[VA_PARAM_PICTURE] +                \
+                       offsetof(s, field) + (size_t)i * (stride),                              \
+                   4);                                                                         \
+            assert_int_equal(got, want);                                                       \
+            /* The zone is the guest's: only the copy changed. */                              \
+            memcpy(&got, (uint8_t *)zone(in) + offsetof(s, field) + (size_t)i * (stride), 4);  \
+            assert_int_equal(got, ids[j]);                                                     \
+            block_unref(&block);                                                               \
+        }                                                                                      \
     }
 #include <viaduct/va_fields.def>
 }
@@ -453,8 +487,8 @@ static void test_codec(void **state)
     struct block *block = NULL;
 
     (void)state;
-    assert_int_equal(collect_picture(&f.collect, &f.arena, f.refs, f.count, VD_CODEC_NONE, f.blocks,
-                                     known, &f, &block),
+    assert_int_equal(collect_picture(&f.collect, &f.arena, f.refs, f.count, VD_CODEC_NONE,
+                                     BITSTREAM_SLICE_GAP, f.blocks, known, &f, &block),
                      VD_ERR_PARAMETER);
     assert_null(block);
 }

@@ -172,7 +172,7 @@ static void test_context_refusals(void **state)
         {offsetof(struct vd_context_create_req, rt_format), VA_RT_FORMAT_YUV444,
          VD_ERR_UNSUPPORTED},
         {offsetof(struct vd_context_create_req, width), 0, VD_ERR_RESOLUTION},
-        {offsetof(struct vd_context_create_req, width), VD_MAX_WIDTH + 1, VD_ERR_RESOLUTION},
+        {offsetof(struct vd_context_create_req, width), VD_MAX_H264_SIZE + 1, VD_ERR_RESOLUTION},
         {offsetof(struct vd_context_create_req, height), 0, VD_ERR_RESOLUTION},
         {offsetof(struct vd_context_create_req, height), UINT32_MAX, VD_ERR_RESOLUTION},
     };
@@ -448,7 +448,7 @@ static void test_not_ready(void **state)
 
     (void)state;
     assert_int_equal(
-        session_serve(g.channel, &backend_null, &g.options, &g.limits, &stats, not_ready, NULL),
+        session_serve(g.channel, &g.backends, &g.options, &g.limits, &stats, not_ready, NULL),
         VD_ERR_DENIED);
 }
 
