@@ -93,7 +93,8 @@ static int open_decoder(struct avcodec_context *self, const uint8_t *extradata, 
     _Pragma("GCC diagnostic pop")
     // clang-format on
 #endif
-    if (size > 0) {
+        if (size > 0)
+    {
         decoder->extradata = av_mallocz(size + AV_INPUT_BUFFER_PADDING_SIZE);
         if (!decoder->extradata)
             goto fail;
@@ -104,8 +105,7 @@ static int open_decoder(struct avcodec_context *self, const uint8_t *extradata, 
         goto fail;
     avcodec_free_context(&self->decoder);
     self->decoder = decoder;
-    self->delay =
-        decoder->active_thread_type & FF_THREAD_FRAME ? decoder->thread_count - 1 : 0;
+    self->delay = decoder->active_thread_type & FF_THREAD_FRAME ? decoder->thread_count - 1 : 0;
     return 0;
 fail:
     avcodec_free_context(&decoder);

@@ -49,9 +49,9 @@ struct va_slice {
 };
 
 struct va_picture {
-    int profile;                       /* VAProfile of the context */
-    uint32_t width, height;            /* of the context, pixels */
-    const void *param[VA_PARAM_COUNT]; /* the codec's struct, or NULL where the app sent none */
+    int profile;                         /* VAProfile of the context */
+    uint32_t width, height;              /* of the context, pixels */
+    const void *param[VA_PARAM_COUNT];   /* the codec's struct, or NULL where the app sent none */
     uint32_t param_size[VA_PARAM_COUNT]; /* bytes; sizeof the struct where there is one */
     struct va_slice *slices;
     uint32_t slice_count;
