@@ -28,6 +28,11 @@ static const struct avcodec_codec avcodec_codecs[] = {
         .no_op = no_op_h264,
         .extra = AVCODEC_EXTRA_BEFORE,
     },
+    {
+        .codec = VD_CODEC_JPEG,
+        .id = AV_CODEC_ID_MJPEG,
+        .builder = &bitstream_jpeg,
+    },
 };
 
 struct avcodec_profile {
@@ -57,6 +62,12 @@ static const struct avcodec_profile avcodec_profiles[] = {
      VA_RT_FORMAT_YUV420,
      16,
      VD_MAX_H264_SIZE,
+     {VA_FOURCC_I420, VA_FOURCC_NV12}},
+    {VAProfileJPEGBaseline,
+     VD_CODEC_JPEG,
+     VA_RT_FORMAT_YUV420,
+     1,
+     VD_MAX_WIDTH,
      {VA_FOURCC_I420, VA_FOURCC_NV12}},
 };
 
