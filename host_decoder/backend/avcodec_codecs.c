@@ -35,6 +35,11 @@ static const struct avcodec_codec avcodec_codecs[] = {
         .threads = FF_THREAD_SLICE,
         .extra = AVCODEC_EXTRA_ALIKE,
     },
+    {
+        .codec = VD_CODEC_JPEG,
+        .id = AV_CODEC_ID_MJPEG,
+        .builder = &bitstream_jpeg,
+    },
 };
 
 struct avcodec_profile {
@@ -76,6 +81,12 @@ static const struct avcodec_profile avcodec_profiles[] = {
      VA_RT_FORMAT_YUV420,
      1,
      16383,
+     {VA_FOURCC_I420, VA_FOURCC_NV12}},
+    {VAProfileJPEGBaseline,
+     VD_CODEC_JPEG,
+     VA_RT_FORMAT_YUV420,
+     1,
+     VD_MAX_WIDTH,
      {VA_FOURCC_I420, VA_FOURCC_NV12}},
 };
 
