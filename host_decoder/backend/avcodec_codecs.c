@@ -28,6 +28,18 @@ static const struct avcodec_codec avcodec_codecs[] = {
         .no_op = no_op_h264,
         .extra = AVCODEC_EXTRA_BEFORE,
     },
+    {
+        .codec = VD_CODEC_MPEG2,
+        .id = AV_CODEC_ID_MPEG2VIDEO,
+        .builder = &bitstream_mpeg2,
+        .threads = FF_THREAD_SLICE,
+        .extra = AVCODEC_EXTRA_ALIKE,
+    },
+    {
+        .codec = VD_CODEC_JPEG,
+        .id = AV_CODEC_ID_MJPEG,
+        .builder = &bitstream_jpeg,
+    },
 };
 
 struct avcodec_profile {
@@ -58,6 +70,24 @@ static const struct avcodec_profile avcodec_profiles[] = {
      VA_RT_FORMAT_YUV420,
      16,
      VD_MAX_H264_SIZE,
+     {VA_FOURCC_I420, VA_FOURCC_NV12}},
+    {VAProfileMPEG2Simple,
+     VD_CODEC_MPEG2,
+     VA_RT_FORMAT_YUV420,
+     1,
+     16383,
+     {VA_FOURCC_I420, VA_FOURCC_NV12}},
+    {VAProfileMPEG2Main,
+     VD_CODEC_MPEG2,
+     VA_RT_FORMAT_YUV420,
+     1,
+     16383,
+     {VA_FOURCC_I420, VA_FOURCC_NV12}},
+    {VAProfileJPEGBaseline,
+     VD_CODEC_JPEG,
+     VA_RT_FORMAT_YUV420,
+     1,
+     VD_MAX_WIDTH,
      {VA_FOURCC_I420, VA_FOURCC_NV12}},
 };
 

@@ -78,10 +78,11 @@ static int place_planes(struct backend_job *job, AVCodecContext *decoder, AVFram
 }
 
 /*
- * Memory for a frame that is no surface's picture. With the pitches that surfaces have: MPEG
- * decoders refuse frames whose pitches differ from the first one's.
+ * Memory for a frame that is no surface's picture. With the pitches that pictures in surfaces
+ * have: MPEG decoders refuse frames whose pitches differ from the first one's. `like` may be NULL.
  */
-static int get_beside(AVCodecContext *decoder, AVFrame *frame, int flags)
+static int get_beside(AVCodecContext *decoder, AVFrame *frame, int flags,
+                      const struct surface *like)
 {
     int align[AV_NUM_DATA_POINTERS] = {0};
     int width = frame->width, height = frame->height;
@@ -93,6 +94,8 @@ static int get_beside(AVCodecContext *decoder, AVFrame *frame, int flags)
     if (samples_of(frame->format, &samples))
         return avcodec_default_get_buffer2(decoder, frame, flags);
     avcodec_align_dimensions2(decoder, &width, &height, align);
+    if (like && (uint32_t)width < like->width)
+        width = (int)like->width;
     planes_layout(&samples, (uint32_t)width, (uint32_t)height, &layout);
     frame->buf[0] = av_buffer_allocz((size_t)layout.size + 64);
     if (!frame->buf[0])
@@ -116,8 +119,8 @@ int avcodec_frame_get(AVCodecContext *decoder, AVFrame *frame, int flags)
     /* Packets carry their number as pts; it is the frame's by now (ff_decode_frame_props). */
     if (frame->pts > 0)
         job = self->in_flight[(uint64_t)frame->pts % (2 * VD_MAX_IN_FLIGHT)];
-    if (job && job->frame && self->codec->extra == AVCODEC_EXTRA_AFTER)
-        return get_beside(decoder, frame, flags);
+    if (job && job->frame && self->codec->extra != AVCODEC_EXTRA_BEFORE)
+        return get_beside(decoder, frame, flags, job->surface);
     if (job) {
         /* Frames that are missing were asked for first: the newest memory is the picture's. */
         if (job->backing && !(job->flags & VD_SUBMIT_FIXED))
@@ -140,7 +143,7 @@ int avcodec_frame_get(AVCodecContext *decoder, AVFrame *frame, int flags)
             if (job->backing)
                 planes_forget(job->backing);
         }
-        return get_beside(decoder, frame, flags);
+        return get_beside(decoder, frame, flags, job ? job->surface : NULL);
     }
     frame->buf[0] = av_buffer_create(job->backing->bytes, job->backing->size, frame_release,
                                      pool_ref(job->backing), 0);
