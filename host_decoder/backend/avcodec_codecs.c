@@ -18,6 +18,13 @@ static size_t no_op_h264(struct avcodec_context *self, uint8_t *room)
     return sizeof(end_of_sequence);
 }
 
+/* The builder knows what may follow the last picture. */
+static size_t no_op_of_packet(struct avcodec_context *self, uint8_t *room)
+{
+    memcpy(room, self->next_no_op, self->next_no_op_size);
+    return self->next_no_op_size;
+}
+
 /* The decoders, by codec: every one a row. Those without a no-op must not have frame threads. */
 static const struct avcodec_codec avcodec_codecs[] = {
     {
@@ -27,6 +34,23 @@ static const struct avcodec_codec avcodec_codecs[] = {
         .threads = FF_THREAD_FRAME,
         .no_op = no_op_h264,
         .extra = AVCODEC_EXTRA_BEFORE,
+    },
+    {
+        .codec = VD_CODEC_VP8,
+        .id = AV_CODEC_ID_VP8,
+        .builder = &bitstream_vp8,
+        /* No packet is without effect on its frame threads. */
+        .threads = FF_THREAD_SLICE,
+        .extra = AVCODEC_EXTRA_AFTER,
+    },
+    {
+        .codec = VD_CODEC_VP9,
+        .id = AV_CODEC_ID_VP9,
+        .builder = &bitstream_vp9,
+        .threads = FF_THREAD_FRAME,
+        .no_op = no_op_of_packet,
+        /* Newer versions ask for one more frame where references are missing. */
+        .extra = AVCODEC_EXTRA_AFTER,
     },
 };
 
@@ -38,7 +62,8 @@ struct avcodec_profile {
     uint32_t formats[VD_MAX_CAP_FORMATS];
 };
 
-/* What the decoders write comes first: no copy. NV12 and P010 for clients that know nothing else. */
+/* What the decoders write comes first: no copy. NV12 and P010 for clients that know nothing else.
+ */
 static const struct avcodec_profile avcodec_profiles[] = {
     {VAProfileH264ConstrainedBaseline,
      VD_CODEC_H264,
@@ -57,6 +82,18 @@ static const struct avcodec_profile avcodec_profiles[] = {
      VA_RT_FORMAT_YUV420,
      16,
      VD_MAX_H264_SIZE,
+     {VA_FOURCC_I420, VA_FOURCC_NV12}},
+    {VAProfileVP8Version0_3,
+     VD_CODEC_VP8,
+     VA_RT_FORMAT_YUV420,
+     1,
+     16383, /* 14 bits in the stream */
+     {VA_FOURCC_I420, VA_FOURCC_NV12}},
+    {VAProfileVP9Profile0,
+     VD_CODEC_VP9,
+     VA_RT_FORMAT_YUV420,
+     1,
+     VD_MAX_WIDTH,
      {VA_FOURCC_I420, VA_FOURCC_NV12}},
 };
 
