@@ -82,8 +82,11 @@ static int open_decoder(struct avcodec_context *self, const uint8_t *extradata, 
     decoder->apply_cropping = 0;
     decoder->thread_count = thread_count(self->info.options);
     decoder->thread_type = self->codec->threads;
-    decoder->width = (int)self->info.width;
-    decoder->height = (int)self->info.height;
+    if (self->codec->extradata) {
+        /* Others have the size in their stream (and JPEG takes a lower picture for a field). */
+        decoder->width = (int)self->info.width;
+        decoder->height = (int)self->info.height;
+    }
 #if LIBAVCODEC_VERSION_MAJOR < 60
     /* Older versions route get_buffer2 through the sending thread otherwise. */
     // clang-format off

@@ -51,11 +51,23 @@ struct va_slice {
     uint32_t size;
 };
 
+/* One parameter buffer of a picture. */
+struct va_copy {
+    enum va_param slot;
+    const void *param;
+};
+
 struct va_picture {
     int profile;                         /* VAProfile of the context */
     uint32_t width, height;              /* of the context, pixels */
     const void *param[VA_PARAM_COUNT];   /* the codec's struct, or NULL where the app sent none */
     uint32_t param_size[VA_PARAM_COUNT]; /* bytes; sizeof the struct where there is one */
+    /*
+     * All parameter buffers in the order they came; param[] has the last of each kind. Apps send
+     * the tables of a JPEG anew with every scan, and scans may use different ones.
+     */
+    const struct va_copy *copies;
+    uint32_t copy_count;
     struct va_slice *slices;
     uint32_t slice_count;
     /* BITSTREAM_HEAD_ROOM writable bytes; they end where the gap of slice 0 starts. */
