@@ -20,6 +20,7 @@ struct avcodec_context;
 enum avcodec_extra {
     AVCODEC_EXTRA_BEFORE, /* the last frame asked for is the picture */
     AVCODEC_EXTRA_AFTER,  /* the first one is */
+    AVCODEC_EXTRA_ALIKE,  /* the first one is, and the others must have its pitches (mpegvideo) */
 };
 
 #define AVCODEC_NO_OP_ROOM 16

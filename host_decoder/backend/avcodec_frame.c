@@ -102,6 +102,25 @@ static int place_planes(struct backend_job *job, AVCodecContext *decoder, AVFram
     return 0;
 }
 
+/* Memory like the picture's that no surface gets, for a reference that is missing. */
+static int get_alike(struct backend_job *job, AVCodecContext *decoder, AVFrame *frame)
+{
+    struct backing *picture = job->backing, *extra = NULL;
+    int err;
+
+    if (pool_get(job->surface, &extra))
+        return AVERROR(ENOMEM);
+    job->backing = extra;
+    err = place_planes(job, decoder, frame);
+    job->backing = picture;
+    if (!err)
+        frame->buf[0] = av_buffer_create(extra->bytes, extra->size, frame_release, extra, 0);
+    if (frame->buf[0])
+        return 0;
+    pool_unref(&extra);
+    return AVERROR(ENOMEM);
+}
+
 int avcodec_frame_get(AVCodecContext *decoder, AVFrame *frame, int flags)
 {
     struct avcodec_context *self = decoder->opaque;
@@ -113,6 +132,8 @@ int avcodec_frame_get(AVCodecContext *decoder, AVFrame *frame, int flags)
         job = self->in_flight[(uint64_t)frame->pts % (2 * VD_MAX_IN_FLIGHT)];
     if (job && job->frame && self->codec->extra == AVCODEC_EXTRA_AFTER)
         return avcodec_default_get_buffer2(decoder, frame, flags);
+    if (job && job->frame && self->codec->extra == AVCODEC_EXTRA_ALIKE)
+        return get_alike(job, decoder, frame);
     if (job) {
         /* Frames that are missing were asked for first: the newest memory is the picture's. */
         if (job->backing && !(job->flags & VD_SUBMIT_FIXED))

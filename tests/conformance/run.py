@@ -103,9 +103,9 @@ def check(stream, args):
         accel = ["-hwaccel", "vaapi", "-hwaccel_flags", "allow_profile_mismatch"]
         filters = compare = ["-pix_fmt", args.pix_fmt] if args.pix_fmt else []
         if pix_fmt.startswith("yuvj"):
-            # Downloaded frames are yuv420p there: ffmpeg would convert the range on its own.
+            # Downloaded frames are yuv there: ffmpeg would convert the range on its own.
             accel += ["-hwaccel_output_format", "vaapi"]
-            filters, compare = ["-vf", "hwdownload,format=yuv420p"], []
+            filters, compare = ["-vf", "hwdownload,format=" + pix_fmt.replace("yuvj", "yuv")], []
         try:
             result = decode(path, capped, prefix + ["--"], accel, filters, bridge)
         except subprocess.TimeoutExpired:
