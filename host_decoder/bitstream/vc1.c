@@ -84,17 +84,19 @@ static void learn_postprocflag(struct state *state, const struct va_picture *pic
     }
 }
 
-/* Sequence header beside the stream; an entry point in the stream if only that changed. */
-static void write_advanced(struct state *state, const struct va_picture *picture, bool second_field,
-                           uint8_t *head, size_t *ret_size)
+/*
+ * Sequence header beside the stream; an entry point in the stream if only that changed. Returns
+ * the size of the latter.
+ */
+static size_t write_advanced(struct state *state, const struct va_picture *picture,
+                             bool second_field, uint8_t *ret_entry_point)
 {
     const VAPictureParameterBufferVC1 *param = picture->param[VA_PARAM_PICTURE];
     uint8_t sequence[VC1_HEADER_ROOM], entry_point[VC1_HEADER_ROOM];
-    size_t sequence_size, entry_point_size;
+    size_t sequence_size, entry_point_size, changed = 0;
 
-    *ret_size = 0;
     if (second_field && state->sequence_size)
-        return; /* in the same frame nothing can change */
+        return 0; /* in the same frame nothing can change */
     sequence_size = vc1_header_write_sequence(param, state->postprocflag, sequence);
     if (sequence_size != state->sequence_size ||
         memcmp(sequence, state->sequence, sequence_size) != 0)
@@ -111,11 +113,12 @@ static void write_advanced(struct state *state, const struct va_picture *picture
         state->extradata_size = sequence_size + entry_point_size;
     } else if (entry_point_size != state->entry_point_size ||
                memcmp(entry_point, state->entry_point, entry_point_size) != 0) {
-        memcpy(head, entry_point, entry_point_size);
-        *ret_size = entry_point_size;
+        memcpy(ret_entry_point, entry_point, entry_point_size);
+        changed = entry_point_size;
     }
     memcpy(state->entry_point, entry_point, entry_point_size);
     state->entry_point_size = entry_point_size;
+    return changed;
 }
 
 static void write_start_code(uint8_t *at, enum vc1_start_code code)
@@ -187,9 +190,9 @@ static int build(void *opaque, const struct va_picture *picture,
     const VAPictureParameterBufferVC1 *param = picture->param[VA_PARAM_PICTURE];
     struct state *state = opaque;
     const struct va_slice *last;
+    uint8_t entry_point[VC1_HEADER_ROOM], *data;
     bool second_field;
-    size_t size = 0;
-    uint8_t *data;
+    size_t size;
     int err = check_picture(picture);
 
     if (err)
@@ -197,13 +200,14 @@ static int build(void *opaque, const struct va_picture *picture,
     second_field = param->picture_fields.bits.frame_coding_mode == MODE_FIELD &&
                    !param->picture_fields.bits.is_first_field;
     if (picture->profile == VAProfileVC1Advanced) {
-        write_advanced(state, picture, second_field, picture->head, &size);
+        size = write_advanced(state, picture, second_field, entry_point);
         data = write_start_codes(picture, second_field) - size;
-        memcpy(data, picture->head, size);
+        memcpy(data, entry_point, size);
     } else {
         state->extradata_size = vc1_header_write_struct(param, state->extradata);
         data = picture->slices[0].data;
     }
+    memcpy(picture->head, state->extradata, state->extradata_size);
     last = &picture->slices[picture->slice_count - 1];
     *ret_packet = (struct bitstream_packet){
         .data = data,
@@ -211,7 +215,7 @@ static int build(void *opaque, const struct va_picture *picture,
         .flags = packet_flags(param, second_field),
         .coded_width = param->coded_width,
         .coded_height = param->coded_height,
-        .extradata = state->extradata,
+        .extradata = picture->head,
         .extradata_size = state->extradata_size,
     };
     return 0;
