@@ -109,8 +109,7 @@ static int open_decoder(struct avcodec_context *self, const struct bitstream_pac
         goto fail;
     avcodec_free_context(&self->decoder);
     self->decoder = decoder;
-    self->delay =
-        decoder->active_thread_type & FF_THREAD_FRAME ? decoder->thread_count - 1 : 0;
+    self->delay = decoder->active_thread_type & FF_THREAD_FRAME ? decoder->thread_count - 1 : 0;
     return 0;
 fail:
     avcodec_free_context(&decoder);

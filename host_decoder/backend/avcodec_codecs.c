@@ -54,6 +54,20 @@ static const struct avcodec_codec avcodec_codecs[] = {
         .extra = AVCODEC_EXTRA_ALIKE,
         .extradata = true,
     },
+    {
+        .codec = VD_CODEC_MPEG4,
+        .id = AV_CODEC_ID_MPEG4,
+        .builder = &bitstream_mpeg4,
+        .threads = FF_THREAD_SLICE,
+        .extra = AVCODEC_EXTRA_ALIKE,
+    },
+    {
+        .codec = VD_CODEC_H263,
+        .id = AV_CODEC_ID_H263,
+        .builder = &bitstream_h263,
+        .threads = FF_THREAD_SLICE,
+        .extra = AVCODEC_EXTRA_ALIKE,
+    },
 };
 
 struct avcodec_profile {
@@ -64,7 +78,8 @@ struct avcodec_profile {
     uint32_t formats[VD_MAX_CAP_FORMATS];
 };
 
-/* What the decoders write comes first: no copy. NV12 and P010 for clients that know nothing else. */
+/* What the decoders write comes first: no copy. NV12 and P010 for clients that know nothing else.
+ */
 static const struct avcodec_profile avcodec_profiles[] = {
     {VAProfileH264ConstrainedBaseline,
      VD_CODEC_H264,
@@ -86,10 +101,13 @@ static const struct avcodec_profile avcodec_profiles[] = {
      {VA_FOURCC_I420, VA_FOURCC_NV12}},
     {VAProfileJPEGBaseline,
      VD_CODEC_JPEG,
-     VA_RT_FORMAT_YUV420,
+     VA_RT_FORMAT_YUV420 | VA_RT_FORMAT_YUV422 | VA_RT_FORMAT_YUV444 | VA_RT_FORMAT_YUV411 |
+         VA_RT_FORMAT_YUV400 | VA_RT_FORMAT_RGBP | VA_RT_FORMAT_RGB32,
      1,
      VD_MAX_WIDTH,
-     {VA_FOURCC_I420, VA_FOURCC_NV12}},
+     {VA_FOURCC_I420, VA_FOURCC_NV12, VA_FOURCC_422H, VA_FOURCC_YUY2, VA_FOURCC_UYVY,
+      VA_FOURCC_422V, VA_FOURCC_444P, VA_FOURCC_411P, VA_FOURCC_Y800, VA_FOURCC_RGBP,
+      VA_FOURCC_BGRA, VA_FOURCC_BGRX, VA_FOURCC_RGBA, VA_FOURCC_RGBX}},
     {VAProfileMPEG2Simple,
      VD_CODEC_MPEG2,
      VA_RT_FORMAT_YUV420,
@@ -119,6 +137,30 @@ static const struct avcodec_profile avcodec_profiles[] = {
      VA_RT_FORMAT_YUV420,
      16,
      VD_MAX_VC1_SIZE,
+     {VA_FOURCC_I420, VA_FOURCC_NV12}},
+    {VAProfileMPEG4Simple,
+     VD_CODEC_MPEG4,
+     VA_RT_FORMAT_YUV420,
+     1,
+     8191,
+     {VA_FOURCC_I420, VA_FOURCC_NV12}},
+    {VAProfileMPEG4AdvancedSimple,
+     VD_CODEC_MPEG4,
+     VA_RT_FORMAT_YUV420,
+     1,
+     8191,
+     {VA_FOURCC_I420, VA_FOURCC_NV12}},
+    {VAProfileMPEG4Main,
+     VD_CODEC_MPEG4,
+     VA_RT_FORMAT_YUV420,
+     1,
+     8191,
+     {VA_FOURCC_I420, VA_FOURCC_NV12}},
+    {VAProfileH263Baseline,
+     VD_CODEC_H263,
+     VA_RT_FORMAT_YUV420,
+     4,
+     2048,
      {VA_FOURCC_I420, VA_FOURCC_NV12}},
 };
 

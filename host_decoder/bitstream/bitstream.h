@@ -55,9 +55,9 @@ struct va_copy {
 };
 
 struct va_picture {
-    int profile;                       /* VAProfile of the context */
-    uint32_t width, height;            /* of the context, pixels */
-    const void *param[VA_PARAM_COUNT]; /* the codec's struct, or NULL where the app sent none */
+    int profile;                         /* VAProfile of the context */
+    uint32_t width, height;              /* of the context, pixels */
+    const void *param[VA_PARAM_COUNT];   /* the codec's struct, or NULL where the app sent none */
     uint32_t param_size[VA_PARAM_COUNT]; /* bytes; sizeof the struct where there is one */
     /*
      * All parameter buffers in the order they came; param[] has the last of each kind. Apps send
