@@ -74,6 +74,20 @@ static const struct avcodec_codec avcodec_codecs[] = {
         .extra = AVCODEC_EXTRA_ALIKE,
     },
     {
+        .codec = VD_CODEC_VC1,
+        .id = AV_CODEC_ID_VC1,
+        .builder = &bitstream_vc1,
+        .extra = AVCODEC_EXTRA_ALIKE,
+        .extradata = true,
+    },
+    {
+        .codec = VD_CODEC_WMV3,
+        .id = AV_CODEC_ID_WMV3,
+        .builder = &bitstream_vc1,
+        .extra = AVCODEC_EXTRA_ALIKE,
+        .extradata = true,
+    },
+    {
         .codec = VD_CODEC_JPEG,
         .id = AV_CODEC_ID_MJPEG,
         .builder = &bitstream_jpeg,
@@ -122,11 +136,15 @@ static const struct avcodec_profile avcodec_profiles[] = {
     {VAProfileMPEG4AdvancedSimple, VD_CODEC_MPEG4, 1, 8191, {YUV420}},
     {VAProfileMPEG4Main, VD_CODEC_MPEG4, 1, 8191, {YUV420}},
     {VAProfileH263Baseline, VD_CODEC_H263, 4, 2048, {YUV420}},
+    {VAProfileVC1Simple, VD_CODEC_WMV3, 16, VD_MAX_VC1_SIZE, {YUV420}},
+    {VAProfileVC1Main, VD_CODEC_WMV3, 16, VD_MAX_VC1_SIZE, {YUV420}},
+    {VAProfileVC1Advanced, VD_CODEC_VC1, 16, VD_MAX_VC1_SIZE, {YUV420}},
     {VAProfileJPEGBaseline,
      VD_CODEC_JPEG,
      1,
      VD_MAX_WIDTH,
-     {YUV420, YUV422, YUV440, YUV411, YUV444, YUV400, RGB}},
+     {YUV420, VA_FOURCC_YUY2, VA_FOURCC_UYVY, VA_FOURCC_422H, YUV440, VA_FOURCC_444P, YUV411, YUV400,
+      RGB, VA_FOURCC_RGBA, VA_FOURCC_RGBX}},
 };
 
 const struct avcodec_codec *avcodec_codecs_find(enum vd_codec codec)
