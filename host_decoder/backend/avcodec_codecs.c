@@ -18,6 +18,16 @@ static size_t no_op_h264(struct avcodec_context *self, uint8_t *room)
     return sizeof(end_of_sequence);
 }
 
+/* Not an end of sequence: that one takes all references with it. */
+static size_t no_op_hevc(struct avcodec_context *self, uint8_t *room)
+{
+    static const uint8_t access_unit_delimiter[] = {0, 0, 0, 1, 0x46, 1, 0x50};
+
+    (void)self;
+    memcpy(room, access_unit_delimiter, sizeof(access_unit_delimiter));
+    return sizeof(access_unit_delimiter);
+}
+
 /* The decoders, by codec: every one a row. Those without a no-op must not have frame threads. */
 static const struct avcodec_codec avcodec_codecs[] = {
     {
@@ -27,6 +37,22 @@ static const struct avcodec_codec avcodec_codecs[] = {
         .threads = FF_THREAD_FRAME,
         .no_op = no_op_h264,
         .extra = AVCODEC_EXTRA_BEFORE,
+    },
+    {
+        .codec = VD_CODEC_HEVC,
+        .id = AV_CODEC_ID_HEVC,
+        .builder = &bitstream_hevc,
+        .threads = FF_THREAD_FRAME,
+        .no_op = no_op_hevc,
+        .extra = AVCODEC_EXTRA_AFTER,
+    },
+    {
+        .codec = VD_CODEC_HEVC_EXT,
+        .id = AV_CODEC_ID_HEVC,
+        .builder = &bitstream_hevc,
+        .threads = FF_THREAD_FRAME,
+        .no_op = no_op_hevc,
+        .extra = AVCODEC_EXTRA_AFTER,
     },
     {
         .codec = VD_CODEC_MPEG2,
@@ -41,6 +67,8 @@ static const struct avcodec_codec avcodec_codecs[] = {
         .builder = &bitstream_jpeg,
     },
 };
+
+#define HEVC_MIN_SIZE 8 /* a coding block, H.265 7.4.3.2.1 */
 
 struct avcodec_profile {
     uint32_t profile;
@@ -70,6 +98,18 @@ static const struct avcodec_profile avcodec_profiles[] = {
      16,
      VD_MAX_H264_SIZE,
      {VA_FOURCC_I420, VA_FOURCC_NV12}},
+    {VAProfileHEVCMain,
+     VD_CODEC_HEVC,
+     VA_RT_FORMAT_YUV420,
+     HEVC_MIN_SIZE,
+     VD_MAX_WIDTH,
+     {VA_FOURCC_I420, VA_FOURCC_NV12}},
+    {VAProfileHEVCMain10,
+     VD_CODEC_HEVC,
+     VA_RT_FORMAT_YUV420 | VA_RT_FORMAT_YUV420_10,
+     HEVC_MIN_SIZE,
+     VD_MAX_WIDTH,
+     {VA_FOURCC_P010, VA_FOURCC_I420, VA_FOURCC_NV12}},
     {VAProfileMPEG2Simple,
      VD_CODEC_MPEG2,
      VA_RT_FORMAT_YUV420,
