@@ -257,8 +257,8 @@ static int copy_params(struct collect *collect, const struct arena *arena,
 
 int collect_picture(struct collect *collect, const struct arena *arena,
                     const struct vd_buffer_ref *refs, uint32_t count, enum vd_codec codec,
-                    size_t gap, struct block_pool *blocks, collect_surface_known known, void *known_arg,
-                    struct block **ret_block)
+                    size_t gap, struct block_pool *blocks, collect_surface_known known,
+                    void *known_arg, struct block **ret_block)
 {
     uint64_t total = BITSTREAM_HEAD_ROOM + BITSTREAM_TAIL_ROOM;
     struct block *block;

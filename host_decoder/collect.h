@@ -40,8 +40,8 @@ typedef bool (*collect_surface_known)(void *arg, uint32_t id);
  */
 int collect_picture(struct collect *collect, const struct arena *arena,
                     const struct vd_buffer_ref *refs, uint32_t count, enum vd_codec codec,
-                    size_t gap, struct block_pool *blocks, collect_surface_known known, void *known_arg,
-                    struct block **ret_block);
+                    size_t gap, struct block_pool *blocks, collect_surface_known known,
+                    void *known_arg, struct block **ret_block);
 void collect_finish(struct collect *collect);
 
 #endif

@@ -177,16 +177,16 @@ static int write_huffman_pair(const struct state *state, struct sent *sent, stru
 
     if (!(sent->dc & 1u << dc)) {
         t = state->huffman_known[dc] ? &state->huffman : &jpeg_tables_default;
-        err = write_huffman(w, dc, t->huffman_table[dc].num_dc_codes,
-                            t->huffman_table[dc].dc_values,
-                            sizeof(t->huffman_table[dc].dc_values), MAX_DC_CODES);
+        err =
+            write_huffman(w, dc, t->huffman_table[dc].num_dc_codes, t->huffman_table[dc].dc_values,
+                          sizeof(t->huffman_table[dc].dc_values), MAX_DC_CODES);
         sent->dc |= (uint8_t)(1u << dc);
     }
     if (!err && !(sent->ac & 1u << ac)) {
         t = state->huffman_known[ac] ? &state->huffman : &jpeg_tables_default;
         err = write_huffman(w, 0x10 | ac, t->huffman_table[ac].num_ac_codes,
-                            t->huffman_table[ac].ac_values,
-                            sizeof(t->huffman_table[ac].ac_values), MAX_AC_CODES);
+                            t->huffman_table[ac].ac_values, sizeof(t->huffman_table[ac].ac_values),
+                            MAX_AC_CODES);
         sent->ac |= (uint8_t)(1u << ac);
     }
     return err;
