@@ -59,7 +59,8 @@ struct avcodec_profile {
     uint32_t formats[VD_MAX_CAP_FORMATS];
 };
 
-/* What the decoders write comes first: no copy. NV12 and P010 for clients that know nothing else. */
+/* What the decoders write comes first: no copy. NV12 and P010 for clients that know nothing else.
+ */
 static const struct avcodec_profile avcodec_profiles[] = {
     {VAProfileH264ConstrainedBaseline,
      VD_CODEC_H264,
