@@ -219,12 +219,24 @@ static void send_packet(struct avcodec_context *self, struct backend_job *job, A
         finish_oldest(self, result);
 }
 
-/* Ends the pipeline: what it holds is lost. For decoders that nothing pushes out. */
-static void drop_all(struct avcodec_context *self)
+/*
+ * Ends the stream and starts another one: completes all, and the references are lost. For
+ * decoders that nothing pushes out; VP9 has no such packet only while it has no references.
+ */
+static void drain(struct avcodec_context *self)
 {
-    avcodec_flush_buffers(self->decoder);
+    int result = 0, err = avcodec_send_packet(self->decoder, NULL);
+
+    /* Which picture an error belongs to is not told. */
+    for (int i = 0; i < 4 * AVCODEC_MAX_THREADS && err != AVERROR_EOF; i++) {
+        err = avcodec_receive_frame(self->decoder, self->frame);
+        av_frame_unref(self->frame);
+        if (err < 0 && err != AVERROR_EOF)
+            result = err;
+    }
     while (self->finished < self->sent)
-        finish_oldest(self, AVERROR_INVALIDDATA);
+        finish_oldest(self, result);
+    avcodec_flush_buffers(self->decoder);
 }
 
 /*
@@ -250,7 +262,7 @@ static void push_out(struct avcodec_context *self, uint64_t number)
         packet->size = self->codec->no_op ? (int)self->codec->no_op(self, self->no_op) : 0;
         if (packet->size == 0) {
             /* An empty packet would end the stream. */
-            drop_all(self);
+            drain(self);
             return;
         }
         /* libavcodec copies packets that own no memory. */
@@ -303,6 +315,8 @@ static void send_job(struct avcodec_context *self, struct backend_job *job)
     packet->size = (int)job->packet.size;
     if (job->packet.flags & BITSTREAM_KEY)
         packet->flags |= AV_PKT_FLAG_KEY;
+    memcpy(self->next_no_op, job->packet.no_op, sizeof(self->next_no_op));
+    self->next_no_op_size = job->packet.no_op_size;
     send_packet(self, job, packet);
 }
 
@@ -370,12 +384,20 @@ static void avcodec_flush(void *context, uint64_t number)
     push_out(self, number);
 }
 
+static void avcodec_context_adopt(void *context, const struct backend_context_info *info)
+{
+    struct avcodec_context *self = context;
+
+    self->info = *info;
+}
+
 const struct backend backend_avcodec = {
     .name = "avcodec",
     .probe = avcodec_probe,
     .caps = avcodec_codecs_caps,
     .builder = avcodec_builder,
     .context_create = avcodec_context_create,
+    .context_adopt = avcodec_context_adopt,
     .submit = avcodec_submit,
     .flush = avcodec_flush,
     .context_destroy = avcodec_context_destroy,

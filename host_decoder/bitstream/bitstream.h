@@ -26,6 +26,9 @@
 /* Zero bytes that follow the last slice (libavcodec reads past the end). */
 #define BITSTREAM_TAIL_ROOM 64
 
+/* Bytes of a packet without a picture. */
+#define BITSTREAM_NO_OP_ROOM 16
+
 /* Parameter buffers that a picture has at most once. */
 enum va_param {
     VA_PARAM_PICTURE,
@@ -91,6 +94,12 @@ struct bitstream_packet {
      */
     const uint8_t *extradata;
     size_t extradata_size;
+    /*
+     * A packet without a picture that may follow this one, for codecs where it depends on what
+     * was decoded before. Size 0: there is none.
+     */
+    uint8_t no_op[BITSTREAM_NO_OP_ROOM];
+    size_t no_op_size;
 };
 
 /*
@@ -101,6 +110,11 @@ struct bitstream_builder {
     size_t state_size;
     /* Bytes free in front of every slice: BITSTREAM_SLICE_GAP or more, for headers that grow. */
     size_t gap;
+    /*
+     * Pictures of a VAContext may refer to those of an earlier one: apps make a new one where the
+     * size changes between key frames. Decoder and builder then outlive the context (decoder.h).
+     */
+    bool survives;
     /*
      * Writes the headers of one picture. 0, or a negative VD_ERR_* and no packet: the picture is
      * lost and the app is told, the context goes on.
