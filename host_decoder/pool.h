@@ -45,6 +45,7 @@ struct surface {
     bool destroyed;          /* the guest is done with it; its slot may be another surface's */
     struct backing *current; /* of the last complete picture, NULL before */
     bool submitted;          /* had a picture: nothing can be imported any more */
+    uint32_t sequence;       /* the dispatcher's: pictures submitted, as the guest counts them */
     uint8_t *external;       /* the app's own memory, NULL if none */
     struct format_layout external_layout;
 };

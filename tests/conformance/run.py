@@ -22,6 +22,10 @@ import tempfile
 HERE = os.path.dirname(os.path.abspath(__file__))
 # Seconds for one stream: the longest of the corpus takes 10 on one busy core.
 TIMEOUT = 180
+# ffmpeg's decoder that knows hwaccels, where it is not the first of its codec, and the formats
+# for which it asks for them.
+DECODER = {"av1": "av1"}
+HARDWARE_FORMATS = {"av1": {"yuv420p", "yuv420p10le"}}
 # Profiles of the streams, as ffmpeg names them, that the installed libva cannot say.
 NO_PROFILE = {"High 10", "High 4:2:2", "High 4:4:4 Predictive", "High 4:4:4", "48"}
 
@@ -93,6 +97,8 @@ def check(stream, args):
     path, status, profile, capped, pix_fmt = stream
     if status == "clean" and profile in NO_PROFILE:
         return "skip", f"VA-API has no profile for {profile}"
+    if pix_fmt and pix_fmt not in HARDWARE_FORMATS.get(args.codec, {pix_fmt}):
+        return "skip", f"ffmpeg uses no hardware for {args.codec} in {pix_fmt}"
     with tempfile.TemporaryDirectory() as folder:
         native, bridge, stats = (os.path.join(folder, name) for name in ("n", "b", "s"))
         prefix = [args.viaduct, "exec", "--private", "--stats", stats]
@@ -101,7 +107,12 @@ def check(stream, args):
         if args.surface_format:
             prefix += ["--surface-format", args.surface_format]
         accel = ["-hwaccel", "vaapi", "-hwaccel_flags", "allow_profile_mismatch"]
+        if args.codec in DECODER:
+            accel += ["-c:v", DECODER[args.codec]]
         filters = compare = ["-pix_fmt", args.pix_fmt] if args.pix_fmt else []
+        if pix_fmt.endswith("10le") and not filters:
+            # Surfaces are P010: the same samples in another order.
+            filters = compare = ["-pix_fmt", pix_fmt]
         if pix_fmt.startswith("yuvj"):
             # Downloaded frames are yuv420p there: ffmpeg would convert the range on its own.
             accel += ["-hwaccel_output_format", "vaapi"]
