@@ -36,8 +36,8 @@ static const struct vd_cap dav1d_profiles[] = {
         .min_height = 1,
         .max_width = VD_MAX_WIDTH,
         .max_height = VD_MAX_HEIGHT,
-        .format_count = 5,
-        .formats = {VA_FOURCC_I420, VA_FOURCC_NV12, VA_FOURCC_P010, VA_FOURCC_I010, VA_FOURCC_Y800},
+        .format_count = 4,
+        .formats = {VA_FOURCC_I420, VA_FOURCC_NV12, VA_FOURCC_P010, VA_FOURCC_Y800},
     },
     {
         .profile = VAProfileAV1Profile1,

@@ -21,9 +21,11 @@
  * gap in front of it.
  */
 
-#define LEB128_MAX 8
-/* OBU header, obu_size, and tile_start_and_end_present_flag with two numbers of 12 bits. */
-#define TILE_GAP (1 + LEB128_MAX + 4)
+/*
+ * OBU header, obu_size, and tile_start_and_end_present_flag with two numbers of 0 to 12 bits. What
+ * those leave makes obu_size longer: up to 8 bytes, the most that leb128() may have.
+ */
+#define TILE_GAP (1 + 5 + 4)
 
 enum {
     OBU_SEQUENCE_HEADER = 1,
