@@ -36,15 +36,20 @@ static void job_done(void *arg, struct backend_job *job)
         &context->setup.arena->status->contexts[VD_SLOT(context->setup.id)];
     uint32_t count;
 
-    surface_complete(job->surface, job->sequence, job->backing, job->status, job->errors);
+    if (job->device)
+        surface_complete_device(job->surface, job->sequence, job->device,
+                                job->flags & VD_SUBMIT_FIXED, job->status, job->errors);
+    else
+        surface_complete(job->surface, job->sequence, job->backing, job->status, job->errors);
     if (!job->status)
         stats_add(&context->setup.stats->decoded, 1);
-    else if (job->backing)
+    else if (job->backing || job->device)
         stats_add(&context->setup.stats->concealed, 1);
     else
         stats_add(&context->setup.stats->failed, 1);
     stats_set(&context->setup.stats->frame_bytes, pool_bytes(job->surface->pool));
     pool_unref(&job->backing);
+    device_frame_unref(&job->device);
     surface_unref(&job->surface);
     block_unref(&job->block);
     pthread_mutex_lock(&context->lock);
@@ -138,6 +143,7 @@ void context_destroy(struct context *context)
         struct backend_job *job = job_at(context, n);
 
         pool_unref(&job->backing);
+        device_frame_unref(&job->device);
         surface_unref(&job->surface);
         block_unref(&job->block);
     }
@@ -197,6 +203,7 @@ int context_submit(struct context *context, struct surface *surface, uint32_t se
     context->queued++;
     if (context->setup.backend->immediate) {
         context->taken++;
+        job->picture = refused ? NULL : picture;
         pthread_mutex_unlock(&context->lock);
         context->setup.backend->submit(context->decoder, job);
         return 0;
