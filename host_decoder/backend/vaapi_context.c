@@ -7,7 +7,9 @@
 
 /*
  * Contexts. Pictures are handed to the driver on the session's thread, while their parameters and
- * the guest's surface ids are at hand; a thread of the context waits for them in order.
+ * the guest's surface ids are at hand; a thread of the context waits for them in order, one picture
+ * behind: a driver that is asked for the first field of a frame, and is a bridge as we are, gives up
+ * waiting for the second. The last picture is waited for when somebody else does.
  */
 
 /* Enough that the device never waits for us. */
@@ -24,8 +26,9 @@ struct vaapi_context {
     pthread_mutex_t lock;
     pthread_cond_t wake;
     struct backend_job *jobs[VD_MAX_IN_FLIGHT];
-    uint64_t queued, taken; /* under the lock */
-    bool quit;              /* under the lock */
+    /* Under the lock: numbers of jobs; `kicked`: wait for those up to this one, too. */
+    uint64_t queued, taken, kicked;
+    bool quit;
 };
 
 /* Waits for one picture of the device. */
@@ -53,7 +56,8 @@ static void *context_run(void *arg)
 
     pthread_mutex_lock(&self->lock);
     while (!self->quit) {
-        if (self->taken < self->queued) {
+        if (self->taken + 1 < self->queued ||
+            (self->taken < self->queued && self->taken < self->kicked)) {
             struct backend_job *job = self->jobs[++self->taken % VD_MAX_IN_FLIGHT];
 
             pthread_mutex_unlock(&self->lock);
@@ -119,7 +123,7 @@ int vaapi_context_create(const struct backend_context_info *info, void **ret_con
         return vaapi_error(status);
     }
     self->started = true;
-    *ret_traits = (struct backend_context_traits){.depth = CONTEXT_DEPTH};
+    *ret_traits = (struct backend_context_traits){.flags = VD_CONTEXT_KICK, .depth = CONTEXT_DEPTH};
     *ret_context = self;
     return 0;
 }
@@ -162,8 +166,13 @@ void vaapi_context_submit(void *context, struct backend_job *job)
     pthread_mutex_unlock(&self->lock);
 }
 
-/* Nothing is held back. */
 void vaapi_context_flush(void *context, uint64_t number)
 {
-    (void)context, (void)number;
+    struct vaapi_context *self = context;
+
+    pthread_mutex_lock(&self->lock);
+    if (number > self->kicked)
+        self->kicked = number;
+    pthread_cond_signal(&self->wake);
+    pthread_mutex_unlock(&self->lock);
 }
