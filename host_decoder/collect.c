@@ -131,7 +131,7 @@ static int measure(struct collect *collect, const struct arena *arena,
                    const struct vd_buffer_ref *refs, uint32_t count, enum vd_codec codec,
                    uint32_t *ret_slices)
 {
-    uint64_t params = 0, slices = 0, data = 0;
+    uint64_t params = 0, copies = 0, slices = 0, data = 0;
     int err = 0;
 
     for (uint32_t i = 0; i < count; i++) {
@@ -151,6 +151,8 @@ static int measure(struct collect *collect, const struct arena *arena,
         params += copy_size(s, &refs[i]) * copy_count(s, &refs[i]);
         if (s->kind == COLLECT_SLICE)
             slices += refs[i].count;
+        else
+            copies++;
     }
     if (err)
         return err;
@@ -159,11 +161,14 @@ static int measure(struct collect *collect, const struct arena *arena,
     if (!slices || !data)
         return VD_ERR_PARAMETER;
     if (grow((void **)&collect->params, 1, params, collect->param_room) ||
+        grow((void **)&collect->copies, sizeof(*collect->copies), copies, collect->copy_room) ||
         grow((void **)&collect->slices, sizeof(*collect->slices), slices, collect->slice_room) ||
         grow((void **)&collect->data, sizeof(*collect->data), data, collect->data_room))
         return VD_ERR_MEMORY;
     if (params > collect->param_room)
         collect->param_room = params;
+    if (copies > collect->copy_room)
+        collect->copy_room = (uint32_t)copies;
     if (slices > collect->slice_room)
         collect->slice_room = (uint32_t)slices;
     if (data > collect->data_room)
@@ -223,7 +228,7 @@ static int copy_params(struct collect *collect, const struct arena *arena,
                        collect_surface_known known, void *known_arg)
 {
     uint8_t *at = collect->params;
-    uint32_t slices = 0;
+    uint32_t slices = 0, copies = 0;
 
     for (uint32_t i = 0; i < count; i++) {
         const struct collect_struct *s = find_struct(codec, refs[i].type);
@@ -241,16 +246,19 @@ static int copy_params(struct collect *collect, const struct arena *arena,
             } else {
                 collect->picture.param[s->slot] = at;
                 collect->picture.param_size[s->slot] = (uint32_t)bytes;
+                collect->copies[copies++] = (struct va_copy){.slot = s->slot, .param = at};
             }
         }
     }
+    collect->picture.copies = collect->copies;
+    collect->picture.copy_count = copies;
     return 0;
 }
 
 int collect_picture(struct collect *collect, const struct arena *arena,
                     const struct vd_buffer_ref *refs, uint32_t count, enum vd_codec codec,
-                    size_t gap, struct block_pool *blocks, collect_surface_known known, void *known_arg,
-                    struct block **ret_block)
+                    size_t gap, struct block_pool *blocks, collect_surface_known known,
+                    void *known_arg, struct block **ret_block)
 {
     uint64_t total = BITSTREAM_HEAD_ROOM + BITSTREAM_TAIL_ROOM;
     struct block *block;
@@ -302,6 +310,7 @@ int collect_picture(struct collect *collect, const struct arena *arena,
 void collect_finish(struct collect *collect)
 {
     free(collect->params);
+    free(collect->copies);
     free(collect->slices);
     free(collect->data);
     *collect = (struct collect){0};

@@ -48,6 +48,10 @@ struct session {
     struct context *contexts[VD_MAX_CONTEXTS];
     struct surface *surfaces[VD_MAX_SURFACES];
     uint32_t consumed;
+    uint64_t decoder_count; /* ever opened */
+    struct decoder_park park;
+    /* Of the picture that is being collected: its surface, and the parked decoder it refers to. */
+    uint32_t target, wanted;
 };
 
 static struct context *find_context(struct session *s, uint32_t id)
@@ -70,9 +74,28 @@ static struct surface *surface_of(void *arg, uint32_t id)
     return find_surface(arg, id);
 }
 
+/* collect.c asks for each surface id of a picture. */
 static bool surface_known(void *arg, uint32_t id)
 {
-    return find_surface(arg, id) != NULL;
+    struct session *s = arg;
+    const struct surface *f = find_surface(s, id);
+    uint32_t place = f && id != s->target ? decoder_park_find(&s->park, f->decoder) : 0;
+
+    if (place > s->wanted)
+        s->wanted = place;
+    return f != NULL;
+}
+
+/* Whether a surface that this decoder decoded is left. */
+static bool decoder_needed(void *arg, uint64_t number)
+{
+    const struct session *s = arg;
+
+    for (size_t i = 0; i < VD_MAX_SURFACES; i++) {
+        if (s->surfaces[i] && s->surfaces[i]->decoder == number)
+            return true;
+    }
+    return false;
 }
 
 static uint32_t smaller(uint32_t a, uint32_t b)
@@ -166,6 +189,7 @@ static int session_context_create(void *self, const struct vd_context_create_req
         setup.backend = engine->backend;
         setup.info.device = s->devices[s->cap_engine[cap - s->caps]];
         memcpy(s->stats->engine, cap->engine, sizeof(s->stats->engine));
+        setup.decoder = ++s->decoder_count;
         err = context_create(&setup, &s->contexts[VD_SLOT(req->context)], &traits);
     }
     if (!err) {
@@ -189,7 +213,8 @@ static int session_context_destroy(void *self, const struct vd_context_destroy_r
         return VD_ERR_PROTOCOL;
     s->contexts[VD_SLOT(req->context)] = NULL;
     s->stats->contexts = --s->context_count;
-    context_destroy(context);
+    decoder_park_put(&s->park, context_leave(context));
+    decoder_park_sweep(&s->park, decoder_needed, s);
     pool_trim(s->pool);
     stats_set(&s->stats->frame_bytes, pool_bytes(s->pool));
     return 0;
@@ -245,6 +270,7 @@ static int session_surface_destroy(void *self, const struct vd_surface_destroy_r
             return VD_ERR_PROTOCOL;
         forget_surface(s, VD_SLOT(tail[i].id));
     }
+    decoder_park_sweep(&s->park, decoder_needed, s);
     pool_trim(s->pool);
     stats_set(&s->stats->frame_bytes, pool_bytes(s->pool));
     return 0;
@@ -296,6 +322,8 @@ static int session_submit(void *self, const struct vd_submit_req *req,
     (void)reply;
     if (!context || !surface || req->submission != s->consumed + 1)
         return VD_ERR_PROTOCOL;
+    s->target = req->surface;
+    s->wanted = 0;
     refused = collect_picture(&s->collect, &s->arena, tail, tail_count, context_codec(context),
                               context_gap(context), s->blocks, surface_known, s, &block);
     if (refused == VD_ERR_PROTOCOL)
@@ -305,6 +333,12 @@ static int session_submit(void *self, const struct vd_submit_req *req,
         stats_add(&s->stats->bytes_in, s->collect.picture.slices[i].size);
     if (refused)
         log_debug("picture refused: %s", errors_text(refused));
+    if (context_fresh(context))
+        context_adopt(context, &s->park, s->wanted);
+    if (surface->decoder != context_decoder(context)) {
+        surface->decoder = context_decoder(context);
+        decoder_park_sweep(&s->park, decoder_needed, s);
+    }
     surface->submitted = true;
     err = context_submit(context, surface_ref(surface), req->sequence, req->flags, block,
                          &s->collect.picture, refused);
@@ -504,6 +538,7 @@ int session_serve(struct channel *channel, const struct backend_set *set,
 out:
     for (size_t i = 0; i < VD_MAX_CONTEXTS; i++)
         context_destroy(s->contexts[i]);
+    decoder_park_finish(&s->park);
     for (size_t i = 0; i < VD_MAX_SURFACES; i++)
         surface_unref(&s->surfaces[i]);
     for (uint32_t i = 0; i < set->count; i++) {

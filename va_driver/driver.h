@@ -193,7 +193,7 @@ void context_reset(struct driver *driver, struct context *context);
 const struct vd_cap *config_cap(const struct driver *driver, VAProfile profile,
                                 VAEntrypoint entrypoint);
 
-/* copy.c: copies a rectangle between two pictures of 8-bit 4:2:0 formats, converting. */
+/* copy.c: copies a rectangle between two pictures of formats that copy_possible knows. */
 struct copy_picture {
     const struct format_info *format;
     const struct format_layout *layout;

@@ -7,8 +7,10 @@
 #include <viaduct/limits.h>
 
 #define FORMAT_PAGE 4096u
-/* AVX-512 loads of libavcodec want 64; whole macroblocks want 16. */
+/* AVX-512 loads of decoders want 64. */
 #define FORMAT_PITCH_ALIGN 64u
+/* AV1's largest blocks, which dav1d writes whole; HEVC's and VP9's are 64. */
+#define FORMAT_BLOCK 128u
 
 static const struct format_info format_table[] = {
 #define VD_FORMAT(name, rt, bytes, bpp, planes, s0, w0, h0, s1, w1, h1, s2, w2, h2, swap) \
@@ -61,6 +63,16 @@ uint32_t format_rows(const struct format_info *format, int plane, uint32_t heigh
     return (height + (1u << shift) - 1) >> shift;
 }
 
+uint32_t format_align_width(uint32_t width)
+{
+    return align_up(width, FORMAT_BLOCK);
+}
+
+uint32_t format_align_height(uint32_t height)
+{
+    return align_up(height, FORMAT_BLOCK) + 2;
+}
+
 int format_layout(const struct format_info *format, uint32_t width, uint32_t height,
                   struct format_layout *ret_layout)
 {
@@ -70,8 +82,8 @@ int format_layout(const struct format_info *format, uint32_t width, uint32_t hei
 
     if (!width || !height || width > VD_MAX_SURFACE_SIZE || height > VD_MAX_SURFACE_SIZE)
         return VD_ERR_RESOLUTION;
-    aligned_w = align_up(width, 32);
-    aligned_h = align_up(height, 32) + 2;
+    aligned_w = format_align_width(width);
+    aligned_h = format_align_height(height);
     for (int i = 0; i < format->planes; i++) {
         layout.pitch[i] = align_up(format_row_bytes(format, i, aligned_w), FORMAT_PITCH_ALIGN);
         layout.rows[i] = format_rows(format, i, aligned_h);

@@ -31,8 +31,7 @@ struct format_info {
 
 /*
  * Where the planes of a frame lie, in bytes from its start. `rows` counts allocated rows, which
- * leave room for a decoder that writes whole macroblock rows and two rows more (libavcodec's
- * avcodec_align_dimensions2).
+ * leave room for a decoder that writes whole blocks and two rows more (format_align_height).
  */
 struct format_layout {
     uint32_t pitch[FORMAT_MAX_PLANES];
@@ -55,6 +54,12 @@ int format_layout(const struct format_info *format, uint32_t width, uint32_t hei
 int format_layout_given(const struct format_info *format, uint32_t width, uint32_t height,
                         const uint32_t *pitch, const uint32_t *offset, uint64_t size,
                         struct format_layout *ret_layout);
+/*
+ * The size that a layout has memory for, in pixels: whole blocks of any codec, and the two rows
+ * more that libavcodec asks for (avcodec_align_dimensions2).
+ */
+uint32_t format_align_width(uint32_t width);
+uint32_t format_align_height(uint32_t height);
 /* Copies the visible rows of all planes between two layouts of one format. */
 void format_copy(const struct format_info *format, uint32_t width, uint32_t height, uint8_t *to,
                  const struct format_layout *to_layout, const uint8_t *from,

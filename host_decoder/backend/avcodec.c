@@ -82,8 +82,11 @@ static int open_decoder(struct avcodec_context *self, const uint8_t *extradata, 
     decoder->apply_cropping = 0;
     decoder->thread_count = thread_count(self->info.options);
     decoder->thread_type = self->codec->threads;
-    decoder->width = (int)self->info.width;
-    decoder->height = (int)self->info.height;
+    if (self->codec->extradata) {
+        /* Others have the size in their stream (and JPEG takes a lower picture for a field). */
+        decoder->width = (int)self->info.width;
+        decoder->height = (int)self->info.height;
+    }
 #if LIBAVCODEC_VERSION_MAJOR < 60
     /* Older versions route get_buffer2 through the sending thread otherwise. */
     // clang-format off
@@ -93,7 +96,8 @@ static int open_decoder(struct avcodec_context *self, const uint8_t *extradata, 
     _Pragma("GCC diagnostic pop")
     // clang-format on
 #endif
-    if (size > 0) {
+        if (size > 0)
+    {
         decoder->extradata = av_mallocz(size + AV_INPUT_BUFFER_PADDING_SIZE);
         if (!decoder->extradata)
             goto fail;
@@ -104,8 +108,7 @@ static int open_decoder(struct avcodec_context *self, const uint8_t *extradata, 
         goto fail;
     avcodec_free_context(&self->decoder);
     self->decoder = decoder;
-    self->delay =
-        decoder->active_thread_type & FF_THREAD_FRAME ? decoder->thread_count - 1 : 0;
+    self->delay = decoder->active_thread_type & FF_THREAD_FRAME ? decoder->thread_count - 1 : 0;
     return 0;
 fail:
     avcodec_free_context(&decoder);
@@ -215,12 +218,24 @@ static void send_packet(struct avcodec_context *self, struct backend_job *job, A
         finish_oldest(self, result);
 }
 
-/* Ends the pipeline: what it holds is lost. For decoders that nothing pushes out. */
-static void drop_all(struct avcodec_context *self)
+/*
+ * Ends the stream and starts another one: completes all, and the references are lost. For
+ * decoders that nothing pushes out; VP9 has no such packet only while it has no references.
+ */
+static void drain(struct avcodec_context *self)
 {
-    avcodec_flush_buffers(self->decoder);
+    int result = 0, err = avcodec_send_packet(self->decoder, NULL);
+
+    /* Which picture an error belongs to is not told. */
+    for (int i = 0; i < 4 * AVCODEC_MAX_THREADS && err != AVERROR_EOF; i++) {
+        err = avcodec_receive_frame(self->decoder, self->frame);
+        av_frame_unref(self->frame);
+        if (err < 0 && err != AVERROR_EOF)
+            result = err;
+    }
     while (self->finished < self->sent)
-        finish_oldest(self, AVERROR_INVALIDDATA);
+        finish_oldest(self, result);
+    avcodec_flush_buffers(self->decoder);
 }
 
 /*
@@ -246,7 +261,7 @@ static void push_out(struct avcodec_context *self, uint64_t number)
         packet->size = self->codec->no_op ? (int)self->codec->no_op(self, self->no_op) : 0;
         if (packet->size == 0) {
             /* An empty packet would end the stream. */
-            drop_all(self);
+            drain(self);
             return;
         }
         /* libavcodec copies packets that own no memory. */
@@ -299,6 +314,8 @@ static void send_job(struct avcodec_context *self, struct backend_job *job)
     packet->size = (int)job->packet.size;
     if (job->packet.flags & BITSTREAM_KEY)
         packet->flags |= AV_PKT_FLAG_KEY;
+    memcpy(self->next_no_op, job->packet.no_op, sizeof(self->next_no_op));
+    self->next_no_op_size = job->packet.no_op_size;
     send_packet(self, job, packet);
 }
 
@@ -365,12 +382,20 @@ static void avcodec_flush(void *context, uint64_t number)
     push_out(self, number);
 }
 
+static void avcodec_context_adopt(void *context, const struct backend_context_info *info)
+{
+    struct avcodec_context *self = context;
+
+    self->info = *info;
+}
+
 const struct backend backend_avcodec = {
     .name = "avcodec",
     .probe = avcodec_probe,
     .caps = avcodec_codecs_caps,
     .builder = avcodec_builder,
     .context_create = avcodec_context_create,
+    .context_adopt = avcodec_context_adopt,
     .submit = avcodec_submit,
     .flush = avcodec_flush,
     .context_destroy = avcodec_context_destroy,

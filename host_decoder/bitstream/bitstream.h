@@ -26,6 +26,9 @@
 /* Zero bytes that follow the last slice (libavcodec reads past the end). */
 #define BITSTREAM_TAIL_ROOM 64
 
+/* Bytes of a packet without a picture. */
+#define BITSTREAM_NO_OP_ROOM 16
+
 /* Parameter buffers that a picture has at most once. */
 enum va_param {
     VA_PARAM_PICTURE,
@@ -48,11 +51,23 @@ struct va_slice {
     uint32_t size;
 };
 
+/* One parameter buffer of a picture. */
+struct va_copy {
+    enum va_param slot;
+    const void *param;
+};
+
 struct va_picture {
-    int profile;                       /* VAProfile of the context */
-    uint32_t width, height;            /* of the context, pixels */
-    const void *param[VA_PARAM_COUNT]; /* the codec's struct, or NULL where the app sent none */
+    int profile;                         /* VAProfile of the context */
+    uint32_t width, height;              /* of the context, pixels */
+    const void *param[VA_PARAM_COUNT];   /* the codec's struct, or NULL where the app sent none */
     uint32_t param_size[VA_PARAM_COUNT]; /* bytes; sizeof the struct where there is one */
+    /*
+     * All parameter buffers in the order they came; param[] has the last of each kind. Apps send
+     * the tables of a JPEG anew with every scan, and scans may use different ones.
+     */
+    const struct va_copy *copies;
+    uint32_t copy_count;
     struct va_slice *slices;
     uint32_t slice_count;
     /* BITSTREAM_HEAD_ROOM writable bytes; they end where the gap of slice 0 starts. */
@@ -79,6 +94,12 @@ struct bitstream_packet {
      */
     const uint8_t *extradata;
     size_t extradata_size;
+    /*
+     * A packet without a picture that may follow this one, for codecs where it depends on what
+     * was decoded before. Size 0: there is none.
+     */
+    uint8_t no_op[BITSTREAM_NO_OP_ROOM];
+    size_t no_op_size;
 };
 
 /*
@@ -89,6 +110,11 @@ struct bitstream_builder {
     size_t state_size;
     /* Bytes free in front of every slice: BITSTREAM_SLICE_GAP or more, for headers that grow. */
     size_t gap;
+    /*
+     * Pictures of a VAContext may refer to those of an earlier one: apps make a new one where the
+     * size changes between key frames. Decoder and builder then outlive the context (decoder.h).
+     */
+    bool survives;
     /*
      * Writes the headers of one picture. 0, or a negative VD_ERR_* and no packet: the picture is
      * lost and the app is told, the context goes on.

@@ -17,7 +17,7 @@ enum vd_codec {
     VD_CODEC_MPEG2,
     VD_CODEC_MPEG4,
     VD_CODEC_H263,
-    VD_CODEC_VC1, /* Advanced */
+    VD_CODEC_VC1,  /* Advanced */
     VD_CODEC_WMV3, /* VC-1 Simple and Main */
     VD_CODEC_JPEG,
     VD_CODEC_COUNT,

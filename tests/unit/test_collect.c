@@ -79,8 +79,8 @@ static int teardown(void **state)
 static int run(struct block **ret_block)
 {
     struct vd_buffer_ref *refs = check_exact(f.refs, f.count * sizeof(f.refs[0]));
-    int err = collect_picture(&f.collect, &f.arena, refs, f.count, f.codec,
-                              BITSTREAM_SLICE_GAP, f.blocks, known, &f, ret_block);
+    int err = collect_picture(&f.collect, &f.arena, refs, f.count, f.codec, BITSTREAM_SLICE_GAP,
+                              f.blocks, known, &f, ret_block);
 
     free(refs);
     return err;
@@ -333,41 +333,41 @@ static uint32_t add_zeros(const char *name)
 static void test_fields(void **state)
 {
     (void)state;
-#define VD_VA_MAX(s, field, most)                                                   \
-    {                                                                               \
-        const uint64_t top = (1ull << (8 * sizeof(((s *)0)->field) - 1) << 1) - 1;  \
-        const uint32_t in = add_zeros(#s);                                          \
-                                                                                    \
-        set_field(in, offsetof(s, field), sizeof(((s *)0)->field), (most));         \
-        assert_int_equal(run_only(), 0);                                            \
-        assert_true((uint64_t)(most) < top);                                        \
-        set_field(in, offsetof(s, field), sizeof(((s *)0)->field), (most) + 1);     \
-        assert_int_equal(run_only(), VD_ERR_PARAMETER);                             \
-        set_field(in, offsetof(s, field), sizeof(((s *)0)->field), top);            \
-        assert_int_equal(run_only(), VD_ERR_PARAMETER);                             \
+#define VD_VA_MAX(s, field, most)                                                  \
+    {                                                                              \
+        const uint64_t top = (1ull << (8 * sizeof(((s *)0)->field) - 1) << 1) - 1; \
+        const uint32_t in = add_zeros(#s);                                         \
+                                                                                   \
+        set_field(in, offsetof(s, field), sizeof(((s *)0)->field), (most));        \
+        assert_int_equal(run_only(), 0);                                           \
+        assert_true((uint64_t)(most) < top);                                       \
+        set_field(in, offsetof(s, field), sizeof(((s *)0)->field), (most) + 1);    \
+        assert_int_equal(run_only(), VD_ERR_PARAMETER);                            \
+        set_field(in, offsetof(s, field), sizeof(((s *)0)->field), top);           \
+        assert_int_equal(run_only(), VD_ERR_PARAMETER);                            \
     }
-#define VD_VA_ID(s, field, count, stride)                                                      \
-    for (uint32_t i = 0; i < (count); i++) {                                                   \
-        static const uint32_t ids[] = {KNOWN, 0, KNOWN + 1, 0xfffffffeu, VA_INVALID_ID};       \
-        const uint32_t in = add_zeros(#s);                                                     \
-                                                                                               \
-        for (size_t j = 0; j < COUNT(ids); j++) {                                              \
-            const uint32_t want = ids[j] == KNOWN ? KNOWN : VA_INVALID_ID;                     \
-            struct block *block;                                                               \
-            uint32_t got;                                                                      \
-                                                                                               \
-            set_field(in, offsetof(s, field) + (size_t)i * (stride), 4, ids[j]);               \
-            assert_int_equal(run(&block), 0);                                                  \
-            memcpy(&got,                                                                       \
-                   (const uint8_t *)f.collect.picture.param[VA_PARAM_PICTURE] +                \
-                       offsetof(s, field) + (size_t)i * (stride),                              \
-                   4);                                                                         \
-            assert_int_equal(got, want);                                                       \
-            /* The zone is the guest's: only the copy changed. */                              \
-            memcpy(&got, (uint8_t *)zone(in) + offsetof(s, field) + (size_t)i * (stride), 4);  \
-            assert_int_equal(got, ids[j]);                                                     \
-            block_unref(&block);                                                               \
-        }                                                                                      \
+#define VD_VA_ID(s, field, count, stride)                                                     \
+    for (uint32_t i = 0; i < (count); i++) {                                                  \
+        static const uint32_t ids[] = {KNOWN, 0, KNOWN + 1, 0xfffffffeu, VA_INVALID_ID};      \
+        const uint32_t in = add_zeros(#s);                                                    \
+                                                                                              \
+        for (size_t j = 0; j < COUNT(ids); j++) {                                             \
+            const uint32_t want = ids[j] == KNOWN ? KNOWN : VA_INVALID_ID;                    \
+            struct block *block;                                                              \
+            uint32_t got;                                                                     \
+                                                                                              \
+            set_field(in, offsetof(s, field) + (size_t)i * (stride), 4, ids[j]);              \
+            assert_int_equal(run(&block), 0);                                                 \
+            memcpy(&got,                                                                      \
+                   (const uint8_t *)f.collect.picture.param[VA_PARAM_PICTURE] +               \
+                       offsetof(s, field) + (size_t)i * (stride),                             \
+                   4);                                                                        \
+            assert_int_equal(got, want);                                                      \
+            /* The zone is the guest's: only the copy changed. */                             \
+            memcpy(&got, (uint8_t *)zone(in) + offsetof(s, field) + (size_t)i * (stride), 4); \
+            assert_int_equal(got, ids[j]);                                                    \
+            block_unref(&block);                                                              \
+        }                                                                                     \
     }
 #include <viaduct/va_fields.def>
 }

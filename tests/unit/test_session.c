@@ -221,7 +221,7 @@ static void test_surfaces(void **state)
         for (uint32_t i = 0; i < 40; i++)
             assert_int_equal(guest_surface_destroy(&g, SURFACE + i), 0);
     }
-    assert_int_equal(guest_surfaces(&g, VA_FOURCC_RGBA, SURFACE, 1), VD_ERR_UNSUPPORTED);
+    assert_int_equal(guest_surfaces(&g, VA_FOURCC_VYUY, SURFACE, 1), VD_ERR_UNSUPPORTED);
     assert_int_equal(guest_call(&g, VD_OP_surface_create, &req, &id, 1, &rep), 0);
     assert_int_equal(rep.status, -VD_ERR_RESOLUTION);
     /* All or none. */
