@@ -40,13 +40,14 @@ struct backend_job {
     /* What the packet was made from, during submit of an `immediate` back end only. */
     const struct va_picture *picture;
     /* The back end's own: */
-    struct backing *backing; /* memory this picture is decoded into, one reference */
+    struct backing *backing;     /* memory this picture is decoded into, one reference */
     struct device_frame *device; /* or the frame of a device it is decoded into, one reference */
     void *frame;
     struct backend_job *pair; /* a first field that completes with this second one */
     int status;
     uint32_t errors;
-    bool done;
+    bool fetch;  /* bring `device` into the arena now: its memory is short */
+    bool output; /* the decoder handed it out */
 };
 
 struct backend_context_info {

@@ -40,7 +40,7 @@ static void job_done(void *arg, struct backend_job *job)
 
     if (job->device)
         surface_complete_device(job->surface, job->sequence, job->device,
-                                job->flags & VD_SUBMIT_FIXED, job->status, job->errors);
+                                job->flags & VD_SUBMIT_FIXED, job->fetch, job->status, job->errors);
     else
         surface_complete(job->surface, job->sequence, job->backing, job->status, job->errors);
     if (!job->status)

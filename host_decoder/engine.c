@@ -15,7 +15,7 @@
 #include <wire/log.h>
 
 /* A driver that takes longer to open its device hangs. */
-#define ENGINE_PROBE_MS 10000
+#define ENGINE_PROBE_MS    10000
 #define ENGINE_MAX_DEVICES 16
 /* Stands for a device in the names of engines that have none. */
 #define ENGINE_SOFTWARE "software"

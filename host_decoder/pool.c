@@ -31,8 +31,8 @@ struct pool {
     struct arena *arena;
     uint64_t max_bytes, bytes;
     struct backing *backings[VD_MAX_BACKINGS];
-    uint32_t count; /* entries of backings ever used */
-    int mapped;     /* 0 to POOL_MAPPED */
+    uint32_t count;   /* entries of backings ever used */
+    int mapped;       /* 0 to POOL_MAPPED */
     uint32_t fetches; /* that nobody asked for */
     /* Free ranges of the frame zone, sorted by offset, never adjacent. */
     struct range *ranges;
@@ -569,13 +569,13 @@ static bool eager(struct pool *pool)
 }
 
 void surface_complete_device(struct surface *surface, uint32_t sequence, struct device_frame *frame,
-                             bool fixed, int status, uint32_t errors)
+                             bool fixed, bool now, int status, uint32_t errors)
 {
     struct backing *backing = NULL;
     struct device_frame *old = NULL;
     bool wanted = fixed || surface->external;
 
-    if (frame && (wanted || eager(surface->pool))) {
+    if (frame && (wanted || now || eager(surface->pool))) {
         int err;
 
         if (fixed)

@@ -60,14 +60,14 @@ struct surface {
     const struct format_info *format;
     struct format_layout layout;
     uint32_t width, height;
-    int refs;                /* under the lock */
-    bool destroyed;          /* the guest is done with it; its slot may be another surface's */
-    struct backing *current; /* of the last complete picture, NULL before */
+    int refs;                    /* under the lock */
+    bool destroyed;              /* the guest is done with it; its slot may be another surface's */
+    struct backing *current;     /* of the last complete picture, NULL before */
     struct device_frame *frame;  /* where that picture is while nobody has mapped it, or NULL */
     struct device_frame *native; /* memory that a back end keeps for this surface, or NULL */
-    bool submitted;          /* had a picture: nothing can be imported any more */
-    uint64_t decoder;        /* number of the decoder of its last picture; session.c's */
-    uint8_t *external;       /* the app's own memory, NULL if none */
+    bool submitted;              /* had a picture: nothing can be imported any more */
+    uint64_t decoder;            /* number of the decoder of its last picture; session.c's */
+    uint8_t *external;           /* the app's own memory, NULL if none */
     struct format_layout external_layout;
 };
 
@@ -108,11 +108,12 @@ void surface_complete(struct surface *surface, uint32_t sequence, struct backing
                       int status, uint32_t errors);
 /*
  * The same for a picture on a device (a reference is taken; NULL: the memory stays what it was).
- * It stays there until the guest wants to see it, unless `fixed` (VD_SUBMIT_FIXED) or imported
- * memory demand it at once, or lately the guest looked at nearly all.
+ * It stays there until the guest wants to see it, unless `fixed` (VD_SUBMIT_FIXED), imported memory
+ * or `now` (the device is short of memory) demand it at once, or lately the guest looked at nearly
+ * all.
  */
 void surface_complete_device(struct surface *surface, uint32_t sequence, struct device_frame *frame,
-                             bool fixed, int status, uint32_t errors);
+                             bool fixed, bool now, int status, uint32_t errors);
 /* Sets what a back end keeps for the surface; takes the reference over. NULL removes it. */
 void surface_set_native(struct surface *surface, struct device_frame *native);
 

@@ -120,8 +120,8 @@ static int vaapi_open(const char *path, const struct backend_options *options, v
     device->image_format_count = vaMaxNumImageFormats(device->display);
     device->image_formats =
         calloc((size_t)device->image_format_count + 1, sizeof(*device->image_formats));
-    if (!device->image_formats || vaQueryImageFormats(device->display, device->image_formats,
-                                                      &device->image_format_count))
+    if (!device->image_formats ||
+        vaQueryImageFormats(device->display, device->image_formats, &device->image_format_count))
         goto fail;
     *ret_device = device;
     return 0;
@@ -257,8 +257,7 @@ static uint32_t vaapi_caps(void *opaque, struct vd_cap *ret_caps, uint32_t room)
     int profiles = vaMaxNumProfiles(device->display);
     int entrypoints = vaMaxNumEntrypoints(device->display);
     VAProfile *list = calloc((size_t)(profiles > 0 ? profiles : 0) + 1, sizeof(*list));
-    VAEntrypoint *points =
-        calloc((size_t)(entrypoints > 0 ? entrypoints : 0) + 1, sizeof(*points));
+    VAEntrypoint *points = calloc((size_t)(entrypoints > 0 ? entrypoints : 0) + 1, sizeof(*points));
     uint32_t n = 0;
     int count = 0;
 
@@ -266,7 +265,8 @@ static uint32_t vaapi_caps(void *opaque, struct vd_cap *ret_caps, uint32_t room)
         for (int i = 0; i < count && n < room; i++) {
             /* The protocol carries the buffers of these. */
             if (codecs_of_profile(list[i]) != VD_CODEC_NONE &&
-                has_decoder(device, list[i], points) && query_profile(device, list[i], &ret_caps[n]))
+                has_decoder(device, list[i], points) &&
+                query_profile(device, list[i], &ret_caps[n]))
                 n++;
         }
     }

@@ -8,8 +8,8 @@
 /*
  * Contexts. Pictures are handed to the driver on the session's thread, while their parameters and
  * the guest's surface ids are at hand; a thread of the context waits for them in order, one picture
- * behind: a driver that is asked for the first field of a frame, and is a bridge as we are, gives up
- * waiting for the second. The last picture is waited for when somebody else does.
+ * behind: a driver that is asked for the first field of a frame, and is a bridge as we are, gives
+ * up waiting for the second. The last picture is waited for when somebody else does.
  */
 
 /* Enough that the device never waits for us. */
@@ -112,8 +112,8 @@ int vaapi_context_create(const struct backend_context_info *info, void **ret_con
                             (VAEntrypoint)info->entrypoint, &rt, 1, &self->config);
     /* Render targets come later: surfaces are made when they are first used. */
     if (!status)
-        status = vaCreateContext(device->display, self->config, (int)info->width,
-                                 (int)info->height, VA_PROGRESSIVE, NULL, 0, &self->id);
+        status = vaCreateContext(device->display, self->config, (int)info->width, (int)info->height,
+                                 VA_PROGRESSIVE, NULL, 0, &self->id);
     if (!status && pthread_create(&self->thread, NULL, context_run, self))
         status = VA_STATUS_ERROR_ALLOCATION_FAILED;
     if (status) {

@@ -51,8 +51,7 @@ union params_copy {
 static VASurfaceID translate(struct vaapi_device *device, const struct backend_context_info *info,
                              uint32_t id)
 {
-    struct surface *surface =
-        id == VA_INVALID_ID ? NULL : info->find_surface(info->find_arg, id);
+    struct surface *surface = id == VA_INVALID_ID ? NULL : info->find_surface(info->find_arg, id);
     struct vaapi_surface *native;
 
     if (!surface || vaapi_surface_get(device, surface, &native))

@@ -124,8 +124,7 @@ static int surface_fetch(struct device_frame *frame, const struct surface *surfa
     if (err)
         err = use_derived(native, surface, bytes);
     if (err)
-        log_debug("vaapi: surface %#x cannot be read: %s", (unsigned)surface->id,
-                  errors_text(err));
+        log_debug("vaapi: surface %#x cannot be read: %s", (unsigned)surface->id, errors_text(err));
     return err;
 }
 
@@ -168,8 +167,7 @@ int vaapi_surface_get(struct vaapi_device *device, struct surface *surface,
     VASurfaceAttrib format = {
         .type = VASurfaceAttribPixelFormat,
         .flags = VA_SURFACE_ATTRIB_SETTABLE,
-        .value = {.type = VAGenericValueTypeInteger,
-                  .value = {.i = (int)surface->format->fourcc}},
+        .value = {.type = VAGenericValueTypeInteger, .value = {.i = (int)surface->format->fourcc}},
     };
     int err;
 

@@ -208,7 +208,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         options.threads = 3;
     if (!software.count && engine_select("avcodec:software", &options, &software))
         software = null;
-    session_serve(&s.base, option & OPTION_AVCODEC ? &software : &null, &options, &limits, &stats, NULL, NULL);
+    session_serve(&s.base, option & OPTION_AVCODEC ? &software : &null, &options, &limits, &stats,
+                  NULL, NULL);
     if (s.fd >= 0)
         close(s.fd);
     arena_finish(&s.arena);
