@@ -127,12 +127,9 @@ struct avcodec_profile {
     uint32_t formats[VD_MAX_CAP_FORMATS];
 };
 
-/*
- * What the decoders write comes first: no copy. NV12 for clients that know nothing else. I010 is
- * missing: FFmpeg (5.1 to 7.1) chooses it for decoding and then cannot make surfaces of it.
- */
+/* What the decoders write comes first: no copy. NV12 and P010 for clients that know nothing else. */
 #define YUV420    VA_FOURCC_I420, VA_FOURCC_NV12
-#define YUV420_10 VA_FOURCC_P010
+#define YUV420_10 VA_FOURCC_I010, VA_FOURCC_P010
 #define YUV420_12 VA_FOURCC_P012, VA_FOURCC_P016
 #define YUV422    VA_FOURCC_422H, VA_FOURCC_YUY2
 #define YUV440    VA_FOURCC_422V
