@@ -27,6 +27,8 @@ NO_PROFILE = {"High 10", "High 4:2:2", "High 4:4:4 Predictive", "High 4:4:4", "4
               "Sequential", "Progressive", "Lossless"}
 # Sample formats that FFmpeg has no VA surface for: it would take one that means something else.
 NO_SURFACE = {"gbrp", "gbrap", "yuva420p", "yuva444p"}
+# What FFmpeg 5.1 gives its VA decoders of a codec, where that is less than VA-API can say.
+ONLY = {"hevc": {"yuv420p", "yuvj420p", "yuv420p10le", "yuv422p", "yuv422p10le"}}
 
 
 def arguments():
@@ -98,6 +100,8 @@ def check(stream, args):
         return "skip", f"VA-API has no profile for {profile}"
     if status == "clean" and pix_fmt in NO_SURFACE:
         return "skip", f"VA-API has no surface for {pix_fmt}"
+    if status == "clean" and pix_fmt and pix_fmt not in ONLY.get(args.codec, {pix_fmt}):
+        return "skip", f"FFmpeg has no hardware decoding for {pix_fmt}"
     with tempfile.TemporaryDirectory() as folder:
         native, bridge, stats = (os.path.join(folder, name) for name in ("n", "b", "s"))
         prefix = [args.viaduct, "exec", "--private", "--stats", stats]
@@ -108,7 +112,9 @@ def check(stream, args):
         accel = ["-hwaccel", "vaapi"]
         if args.codec != "mjpeg":
             accel += ["-hwaccel_flags", "allow_profile_mismatch"]
-        filters = compare = ["-pix_fmt", args.pix_fmt] if args.pix_fmt else []
+        # Surfaces of more than 8 bits have formats of their own.
+        common = args.pix_fmt or (pix_fmt if pix_fmt.endswith(("10le", "12le")) else "")
+        filters = compare = ["-pix_fmt", common] if common else []
         if pix_fmt.startswith("yuvj"):
             # Downloaded frames are yuv there: ffmpeg would convert the range on its own.
             accel += ["-hwaccel_output_format", "vaapi"]
