@@ -79,6 +79,11 @@ struct backend {
     int (*context_create)(const struct backend_context_info *info, void **ret_context,
                           struct backend_context_traits *ret_traits);
     /* All below are called by one thread at a time. */
+    /*
+     * The decoder goes on in another context of the same codec, with no picture on its way: `info`
+     * replaces that of context_create. Optional: without it no decoder outlives its context.
+     */
+    void (*context_adopt)(void *context, const struct backend_context_info *info);
     /* Takes the job; completes it and maybe earlier ones, now or in later calls. */
     void (*submit)(void *context, struct backend_job *job);
     /*

@@ -6,12 +6,15 @@
 #include <string.h>
 #include <transport/fence.h>
 #include <viaduct/errors.h>
+#include <wire/log.h>
 
 struct context {
     struct context_setup setup;
-    const struct bitstream_builder *builder;
-    void *builder_state;
-    void *decoder;
+    /*
+     * Replaced by the dispatcher before it queues the first job; the thread looks at it only
+     * after that.
+     */
+    struct decoder *decoder;
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t wake;
@@ -75,14 +78,14 @@ static void *context_run(void *arg)
             struct backend_job *job = job_at(context, ++context->taken);
 
             pthread_mutex_unlock(&context->lock);
-            backend->submit(context->decoder, job);
+            backend->submit(context->decoder->context, job);
             pthread_mutex_lock(&context->lock);
         } else if (context->kicked) {
             uint64_t number = context->kicked;
 
             context->kicked = 0;
             pthread_mutex_unlock(&context->lock);
-            backend->flush(context->decoder, number);
+            backend->flush(context->decoder->context, number);
             pthread_mutex_lock(&context->lock);
         } else {
             pthread_cond_wait(&context->wake, &context->lock);
@@ -96,22 +99,16 @@ int context_create(const struct context_setup *setup, struct context **ret_conte
                    struct backend_context_traits *ret_traits)
 {
     struct context *context = calloc(1, sizeof(*context));
-    int err = VD_ERR_MEMORY;
+    int err;
 
     if (!context)
         return VD_ERR_MEMORY;
     context->setup = *setup;
     context->setup.info.done = job_done;
     context->setup.info.done_arg = context;
-    if (setup->backend->builder) {
-        context->builder = setup->backend->builder(setup->info.codec);
-        if (context->builder)
-            context->builder_state = calloc(1, context->builder->state_size);
-        if (!context->builder_state)
-            goto fail;
-    }
     setup->arena->status->contexts[VD_SLOT(setup->id)].done = 0;
-    err = setup->backend->context_create(&context->setup.info, &context->decoder, ret_traits);
+    err = decoder_create(setup->backend, &context->setup.info, setup->decoder, &context->decoder,
+                         ret_traits);
     if (err)
         goto fail;
     pthread_mutex_init(&context->lock, NULL);
@@ -126,24 +123,28 @@ int context_create(const struct context_setup *setup, struct context **ret_conte
 fail_thread:
     pthread_cond_destroy(&context->wake);
     pthread_mutex_destroy(&context->lock);
-    setup->backend->context_destroy(context->decoder);
+    decoder_destroy(context->decoder);
 fail:
-    free(context->builder_state);
     free(context);
     return err;
 }
 
-void context_destroy(struct context *context)
+struct decoder *context_leave(struct context *context)
 {
+    struct decoder *decoder = NULL;
+
     if (!context)
-        return;
+        return NULL;
     pthread_mutex_lock(&context->lock);
     context->quit = true;
     pthread_cond_signal(&context->wake);
     pthread_mutex_unlock(&context->lock);
     if (!context->setup.backend->immediate)
         pthread_join(context->thread, NULL);
-    context->setup.backend->context_destroy(context->decoder);
+    if (context->complete == context->queued && decoder_survives(context->decoder))
+        decoder = context->decoder;
+    else
+        decoder_destroy(context->decoder);
     for (uint64_t n = context->complete + 1; n <= context->queued; n++) {
         struct backend_job *job = job_at(context, n);
 
@@ -151,8 +152,37 @@ void context_destroy(struct context *context)
     }
     pthread_cond_destroy(&context->wake);
     pthread_mutex_destroy(&context->lock);
-    free(context->builder_state);
     free(context);
+    return decoder;
+}
+
+void context_destroy(struct context *context)
+{
+    decoder_destroy(context_leave(context));
+}
+
+void context_adopt(struct context *context, struct decoder_park *park, uint32_t place)
+{
+    struct decoder *decoder =
+        decoder_park_take(park, place, context->setup.backend, context->setup.info.codec);
+
+    if (!decoder)
+        return;
+    log_debug("context %#x goes on with decoder %llu", (unsigned)context->setup.id,
+              (unsigned long long)decoder->number);
+    decoder_destroy(context->decoder);
+    context->decoder = decoder;
+    decoder->backend->context_adopt(decoder->context, &context->setup.info);
+}
+
+bool context_fresh(const struct context *context)
+{
+    return !context->queued;
+}
+
+uint64_t context_decoder(const struct context *context)
+{
+    return context->decoder->number;
 }
 
 uint32_t context_id(const struct context *context)
@@ -167,12 +197,15 @@ enum vd_codec context_codec(const struct context *context)
 
 size_t context_gap(const struct context *context)
 {
-    return context->builder ? context->builder->gap : BITSTREAM_SLICE_GAP;
+    const struct bitstream_builder *builder = context->decoder->builder;
+
+    return builder ? builder->gap : BITSTREAM_SLICE_GAP;
 }
 
 int context_submit(struct context *context, const struct context_target *target,
                    struct block *block, const struct va_picture *picture, int refused)
 {
+    const struct decoder *decoder = context->decoder;
     struct bitstream_packet packet = {0};
     struct backend_job *job;
     uint64_t in_flight;
@@ -182,13 +215,13 @@ int context_submit(struct context *context, const struct context_target *target,
     pthread_mutex_unlock(&context->lock);
     if (in_flight >= VD_MAX_IN_FLIGHT)
         return VD_ERR_PROTOCOL;
-    if (!refused && context->builder) {
+    if (!refused && decoder->builder) {
         struct va_picture p = *picture;
 
         p.profile = (int)context->setup.info.profile;
         p.width = context->setup.info.width;
         p.height = context->setup.info.height;
-        refused = context->builder->build(context->builder_state, &p, &packet);
+        refused = decoder->builder->build(decoder->builder_state, &p, &packet);
     }
     pthread_mutex_lock(&context->lock);
     job = job_at(context, context->queued + 1);
@@ -207,7 +240,7 @@ int context_submit(struct context *context, const struct context_target *target,
     if (context->setup.backend->immediate) {
         context->taken++;
         pthread_mutex_unlock(&context->lock);
-        context->setup.backend->submit(context->decoder, job);
+        decoder->backend->submit(decoder->context, job);
         return 0;
     }
     pthread_cond_signal(&context->wake);
@@ -228,7 +261,7 @@ void context_kick(struct context *context, uint32_t picture)
         number -= (uint64_t) - (int64_t)ahead;
     if (context->setup.backend->immediate) {
         pthread_mutex_unlock(&context->lock);
-        context->setup.backend->flush(context->decoder, number);
+        context->setup.backend->flush(context->decoder->context, number);
         return;
     }
     if (number > context->kicked)

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "backend.h"
+#include "decoder.h"
 #include "stats.h"
 
 /*
@@ -20,6 +21,7 @@ struct context_setup {
     const struct backend *backend;
     struct backend_context_info info; /* done, done_arg are filled in here */
     struct stats_counters *stats;
+    uint64_t decoder; /* number of the decoder that it opens */
 };
 
 /* Where a picture goes. */
@@ -36,6 +38,20 @@ int context_create(const struct context_setup *setup, struct context **ret_conte
                    struct backend_context_traits *ret_traits);
 /* Stops the thread after the picture it is at; pictures not complete are given up. */
 void context_destroy(struct context *context);
+/*
+ * The same, but the decoder stays and is the caller's, if it can go on in another context and
+ * nothing was given up. Else NULL.
+ */
+struct decoder *context_leave(struct context *context);
+/*
+ * Goes on with the decoder at this place (decoder_park_find), if it is of the same codec and back
+ * end. Only before the first picture.
+ */
+void context_adopt(struct context *context, struct decoder_park *park, uint32_t place);
+/* Whether no picture was submitted yet. */
+bool context_fresh(const struct context *context);
+/* Number of its decoder. */
+uint64_t context_decoder(const struct context *context);
 uint32_t context_id(const struct context *context);
 enum vd_codec context_codec(const struct context *context);
 /* Bytes that its builder wants in front of every slice. */

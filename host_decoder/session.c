@@ -45,6 +45,10 @@ struct session {
     struct context *contexts[VD_MAX_CONTEXTS];
     struct surface *surfaces[VD_MAX_SURFACES];
     uint32_t consumed;
+    uint64_t decoder_count; /* ever opened */
+    struct decoder_park park;
+    /* Of the picture that is being collected: its surface, and the parked decoder it refers to. */
+    uint32_t target, wanted;
 };
 
 static struct context *find_context(struct session *s, uint32_t id)
@@ -61,9 +65,28 @@ static struct surface *find_surface(struct session *s, uint32_t id)
     return f && f->id == id ? f : NULL;
 }
 
+/* collect.c asks for each surface id of a picture. */
 static bool surface_known(void *arg, uint32_t id)
 {
-    return find_surface(arg, id) != NULL;
+    struct session *s = arg;
+    const struct surface *f = find_surface(s, id);
+    uint32_t place = f && id != s->target ? decoder_park_find(&s->park, f->decoder) : 0;
+
+    if (place > s->wanted)
+        s->wanted = place;
+    return f != NULL;
+}
+
+/* Whether a surface that this decoder decoded is left. */
+static bool decoder_needed(void *arg, uint64_t number)
+{
+    const struct session *s = arg;
+
+    for (size_t i = 0; i < VD_MAX_SURFACES; i++) {
+        if (s->surfaces[i] && s->surfaces[i]->decoder == number)
+            return true;
+    }
+    return false;
 }
 
 static uint32_t smaller(uint32_t a, uint32_t b)
@@ -150,6 +173,7 @@ static int session_context_create(void *self, const struct vd_context_create_req
         err = VD_ERR_LIMIT;
     if (!err) {
         setup.backend = s->cap_backend[cap - s->caps];
+        setup.decoder = ++s->decoder_count;
         err = context_create(&setup, &s->contexts[VD_SLOT(req->context)], &traits);
     }
     if (!err) {
@@ -173,7 +197,8 @@ static int session_context_destroy(void *self, const struct vd_context_destroy_r
         return VD_ERR_PROTOCOL;
     s->contexts[VD_SLOT(req->context)] = NULL;
     s->stats->contexts = --s->context_count;
-    context_destroy(context);
+    decoder_park_put(&s->park, context_leave(context));
+    decoder_park_sweep(&s->park, decoder_needed, s);
     pool_trim(s->pool);
     stats_set(&s->stats->frame_bytes, pool_bytes(s->pool));
     return 0;
@@ -229,6 +254,7 @@ static int session_surface_destroy(void *self, const struct vd_surface_destroy_r
             return VD_ERR_PROTOCOL;
         forget_surface(s, VD_SLOT(tail[i].id));
     }
+    decoder_park_sweep(&s->park, decoder_needed, s);
     pool_trim(s->pool);
     stats_set(&s->stats->frame_bytes, pool_bytes(s->pool));
     return 0;
@@ -283,6 +309,8 @@ static int session_submit(void *self, const struct vd_submit_req *req,
     if (!context || !surface || (req->display && (!display || display == surface)) ||
         req->submission != s->consumed + 1)
         return VD_ERR_PROTOCOL;
+    s->target = req->surface;
+    s->wanted = 0;
     refused = collect_picture(&s->collect, &s->arena, tail, tail_count, context_codec(context),
                               context_gap(context), s->blocks, surface_known, s, &block);
     if (refused == VD_ERR_PROTOCOL)
@@ -292,6 +320,12 @@ static int session_submit(void *self, const struct vd_submit_req *req,
         stats_add(&s->stats->bytes_in, s->collect.picture.slices[i].size);
     if (refused)
         log_debug("picture refused: %s", errors_text(refused));
+    if (context_fresh(context))
+        context_adopt(context, &s->park, s->wanted);
+    if (surface->decoder != context_decoder(context)) {
+        surface->decoder = context_decoder(context);
+        decoder_park_sweep(&s->park, decoder_needed, s);
+    }
     surface->submitted = true;
     surface->sequence = req->sequence;
     target = (struct context_target){
@@ -473,6 +507,7 @@ int session_serve(struct channel *channel, const struct backend_set *set,
 out:
     for (size_t i = 0; i < VD_MAX_CONTEXTS; i++)
         context_destroy(s->contexts[i]);
+    decoder_park_finish(&s->park);
     for (size_t i = 0; i < VD_MAX_SURFACES; i++)
         surface_unref(&s->surfaces[i]);
     pool_destroy(s->pool);

@@ -70,8 +70,8 @@ static void avcodec_context_destroy(void *context)
     free(self);
 }
 
-/* A decoder that has seen nothing, with the headers of `extradata` if there are some. */
-static int open_decoder(struct avcodec_context *self, const uint8_t *extradata, size_t size)
+/* A decoder that has seen nothing, with the headers beside `packet`, which may be NULL. */
+static int open_decoder(struct avcodec_context *self, const struct bitstream_packet *packet)
 {
     AVCodecContext *decoder = avcodec_alloc_context3(avcodec_find_decoder(self->codec->id));
 
@@ -82,10 +82,10 @@ static int open_decoder(struct avcodec_context *self, const uint8_t *extradata, 
     decoder->apply_cropping = 0;
     decoder->thread_count = thread_count(self->info.options);
     decoder->thread_type = self->codec->threads;
-    if (self->codec->extradata) {
+    if (packet) {
         /* Others have the size in their stream (and JPEG takes a lower picture for a field). */
-        decoder->width = (int)self->info.width;
-        decoder->height = (int)self->info.height;
+        decoder->width = (int)packet->coded_width;
+        decoder->height = (int)packet->coded_height;
     }
 #if LIBAVCODEC_VERSION_MAJOR < 60
     /* Older versions route get_buffer2 through the sending thread otherwise. */
@@ -96,12 +96,13 @@ static int open_decoder(struct avcodec_context *self, const uint8_t *extradata, 
     _Pragma("GCC diagnostic pop")
     // clang-format on
 #endif
-        if (size > 0)
-    {
+    if (packet && packet->extradata_size > 0) {
+        size_t size = packet->extradata_size;
+
         decoder->extradata = av_mallocz(size + AV_INPUT_BUFFER_PADDING_SIZE);
         if (!decoder->extradata)
             goto fail;
-        memcpy(decoder->extradata, extradata, size);
+        memcpy(decoder->extradata, packet->extradata, size);
         decoder->extradata_size = (int)size;
     }
     if (avcodec_open2(decoder, NULL, NULL) < 0)
@@ -134,7 +135,7 @@ static int avcodec_context_create(const struct backend_context_info *info, void 
     if (!self->packet || !self->frame)
         goto fail;
     /* The others' headers come with the first picture. */
-    err = codec->extradata ? 0 : open_decoder(self, NULL, 0);
+    err = codec->extradata ? 0 : open_decoder(self, NULL);
     if (err)
         goto fail;
     /*
@@ -218,12 +219,24 @@ static void send_packet(struct avcodec_context *self, struct backend_job *job, A
         finish_oldest(self, result);
 }
 
-/* Ends the pipeline: what it holds is lost. For decoders that nothing pushes out. */
-static void drop_all(struct avcodec_context *self)
+/*
+ * Ends the stream and starts another one: completes all, and the references are lost. For
+ * decoders that nothing pushes out; VP9 has no such packet only while it has no references.
+ */
+static void drain(struct avcodec_context *self)
 {
-    avcodec_flush_buffers(self->decoder);
+    int result = 0, err = avcodec_send_packet(self->decoder, NULL);
+
+    /* Which picture an error belongs to is not told. */
+    for (int i = 0; i < 4 * AVCODEC_MAX_THREADS && err != AVERROR_EOF; i++) {
+        err = avcodec_receive_frame(self->decoder, self->frame);
+        av_frame_unref(self->frame);
+        if (err < 0 && err != AVERROR_EOF)
+            result = err;
+    }
     while (self->finished < self->sent)
-        finish_oldest(self, AVERROR_INVALIDDATA);
+        finish_oldest(self, result);
+    avcodec_flush_buffers(self->decoder);
 }
 
 /*
@@ -249,7 +262,7 @@ static void push_out(struct avcodec_context *self, uint64_t number)
         packet->size = self->codec->no_op ? (int)self->codec->no_op(self, self->no_op) : 0;
         if (packet->size == 0) {
             /* An empty packet would end the stream. */
-            drop_all(self);
+            drain(self);
             return;
         }
         /* libavcodec copies packets that own no memory. */
@@ -277,7 +290,7 @@ static int take_extradata(struct avcodec_context *self, const struct bitstream_p
         memcmp(decoder->extradata, packet->extradata, packet->extradata_size) == 0)
         return 0;
     push_out(self, UINT64_MAX);
-    return open_decoder(self, packet->extradata, packet->extradata_size);
+    return open_decoder(self, packet);
 }
 
 static void send_job(struct avcodec_context *self, struct backend_job *job)
@@ -302,6 +315,8 @@ static void send_job(struct avcodec_context *self, struct backend_job *job)
     packet->size = (int)job->packet.size;
     if (job->packet.flags & BITSTREAM_KEY)
         packet->flags |= AV_PKT_FLAG_KEY;
+    memcpy(self->next_no_op, job->packet.no_op, sizeof(self->next_no_op));
+    self->next_no_op_size = job->packet.no_op_size;
     send_packet(self, job, packet);
 }
 
@@ -325,7 +340,8 @@ static bool join_fields(struct avcodec_context *self, struct backend_job *second
     AVPacket *packet = self->packet;
 
     if (!first || second->refused || second->surface != first->surface ||
-        ((first->packet.flags ^ second->packet.flags) & both) != both)
+        ((first->packet.flags ^ second->packet.flags) & both) != both ||
+        take_extradata(self, &first->packet))
         return false;
     if (av_new_packet(packet, (int)(first->packet.size + second->packet.size)) < 0)
         return false;
@@ -368,12 +384,20 @@ static void avcodec_flush(void *context, uint64_t number)
     push_out(self, number);
 }
 
+static void avcodec_context_adopt(void *context, const struct backend_context_info *info)
+{
+    struct avcodec_context *self = context;
+
+    self->info = *info;
+}
+
 const struct backend backend_avcodec = {
     .name = "avcodec",
     .probe = avcodec_probe,
     .caps = avcodec_codecs_caps,
     .builder = avcodec_builder,
     .context_create = avcodec_context_create,
+    .context_adopt = avcodec_context_adopt,
     .submit = avcodec_submit,
     .flush = avcodec_flush,
     .context_destroy = avcodec_context_destroy,

@@ -23,8 +23,6 @@ enum avcodec_extra {
     AVCODEC_EXTRA_ALIKE,  /* the first one is, and the others must have its pitches (mpegvideo) */
 };
 
-#define AVCODEC_NO_OP_ROOM 16
-
 /* One codec: a row of avcodec_codecs.c. */
 struct avcodec_codec {
     enum vd_codec codec;
@@ -32,7 +30,7 @@ struct avcodec_codec {
     const struct bitstream_builder *builder;
     int threads; /* FF_THREAD_* it may use */
     /*
-     * Writes a packet without a picture, at most AVCODEC_NO_OP_ROOM bytes, and returns its size;
+     * Writes a packet without a picture, at most BITSTREAM_NO_OP_ROOM bytes, and returns its size;
      * 0 if there is none at this time. NULL: never needed, as there are no frame threads.
      */
     size_t (*no_op)(struct avcodec_context *self, uint8_t *room);
@@ -59,7 +57,10 @@ struct avcodec_context {
     struct backend_job *in_flight[VD_MAX_IN_FLIGHT * 2];
     uint64_t sent, finished;
     struct backend_job *held; /* a first field that waits for its second */
-    uint8_t no_op[AVCODEC_NO_OP_ROOM + AV_INPUT_BUFFER_PADDING_SIZE];
+    uint8_t no_op[BITSTREAM_NO_OP_ROOM + AV_INPUT_BUFFER_PADDING_SIZE];
+    /* What the last picture's packet says may follow it. */
+    uint8_t next_no_op[BITSTREAM_NO_OP_ROOM];
+    size_t next_no_op_size;
 };
 
 /* AVCodecContext.get_buffer2: memory of the surface the packet's job decodes into. */

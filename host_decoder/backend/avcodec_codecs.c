@@ -18,6 +18,23 @@ static size_t no_op_h264(struct avcodec_context *self, uint8_t *room)
     return sizeof(end_of_sequence);
 }
 
+/* An access unit delimiter: an end of sequence would take all references with it. */
+static size_t no_op_hevc(struct avcodec_context *self, uint8_t *room)
+{
+    static const uint8_t access_unit_delimiter[] = {0, 0, 0, 1, 0x46, 1, 0x50};
+
+    (void)self;
+    memcpy(room, access_unit_delimiter, sizeof(access_unit_delimiter));
+    return sizeof(access_unit_delimiter);
+}
+
+/* The builder knows what may follow the last picture. */
+static size_t no_op_of_packet(struct avcodec_context *self, uint8_t *room)
+{
+    memcpy(room, self->next_no_op, self->next_no_op_size);
+    return self->next_no_op_size;
+}
+
 /* The decoders, by codec: every one a row. Those without a no-op must not have frame threads. */
 static const struct avcodec_codec avcodec_codecs[] = {
     {
@@ -29,16 +46,44 @@ static const struct avcodec_codec avcodec_codecs[] = {
         .extra = AVCODEC_EXTRA_BEFORE,
     },
     {
+        .codec = VD_CODEC_HEVC,
+        .id = AV_CODEC_ID_HEVC,
+        .builder = &bitstream_hevc,
+        .threads = FF_THREAD_FRAME,
+        .no_op = no_op_hevc,
+        .extra = AVCODEC_EXTRA_AFTER,
+    },
+    {
+        .codec = VD_CODEC_HEVC_EXT,
+        .id = AV_CODEC_ID_HEVC,
+        .builder = &bitstream_hevc,
+        .threads = FF_THREAD_FRAME,
+        .no_op = no_op_hevc,
+        .extra = AVCODEC_EXTRA_AFTER,
+    },
+    {
+        .codec = VD_CODEC_VP8,
+        .id = AV_CODEC_ID_VP8,
+        .builder = &bitstream_vp8,
+        /* No packet is without effect on its frame threads. */
+        .threads = FF_THREAD_SLICE,
+        .extra = AVCODEC_EXTRA_AFTER,
+    },
+    {
+        .codec = VD_CODEC_VP9,
+        .id = AV_CODEC_ID_VP9,
+        .builder = &bitstream_vp9,
+        .threads = FF_THREAD_FRAME,
+        .no_op = no_op_of_packet,
+        /* Newer versions ask for one more frame where references are missing. */
+        .extra = AVCODEC_EXTRA_AFTER,
+    },
+    {
         .codec = VD_CODEC_MPEG2,
         .id = AV_CODEC_ID_MPEG2VIDEO,
         .builder = &bitstream_mpeg2,
         .threads = FF_THREAD_SLICE,
         .extra = AVCODEC_EXTRA_ALIKE,
-    },
-    {
-        .codec = VD_CODEC_JPEG,
-        .id = AV_CODEC_ID_MJPEG,
-        .builder = &bitstream_jpeg,
     },
     {
         .codec = VD_CODEC_MPEG4,
@@ -54,79 +99,107 @@ static const struct avcodec_codec avcodec_codecs[] = {
         .threads = FF_THREAD_SLICE,
         .extra = AVCODEC_EXTRA_ALIKE,
     },
+    {
+        .codec = VD_CODEC_VC1,
+        .id = AV_CODEC_ID_VC1,
+        .builder = &bitstream_vc1,
+        .extra = AVCODEC_EXTRA_ALIKE,
+        .extradata = true,
+    },
+    {
+        .codec = VD_CODEC_WMV3,
+        .id = AV_CODEC_ID_WMV3,
+        .builder = &bitstream_vc1,
+        .extra = AVCODEC_EXTRA_ALIKE,
+        .extradata = true,
+    },
+    {
+        .codec = VD_CODEC_JPEG,
+        .id = AV_CODEC_ID_MJPEG,
+        .builder = &bitstream_jpeg,
+    },
 };
 
 struct avcodec_profile {
     uint32_t profile;
     enum vd_codec codec;
-    uint32_t rt_formats;
     uint32_t min_size, max_size; /* width and height, pixels */
     uint32_t formats[VD_MAX_CAP_FORMATS];
 };
 
-/* What the decoders write comes first: no copy. NV12 and P010 for clients that know nothing else.
+/* What the decoders write comes first: no copy. NV12 and P010 for clients that know nothing else. */
+#define YUV420    VA_FOURCC_I420, VA_FOURCC_NV12
+#define YUV420_10 VA_FOURCC_I010, VA_FOURCC_P010
+#define YUV420_12 VA_FOURCC_P012, VA_FOURCC_P016
+#define YUV422    VA_FOURCC_422H, VA_FOURCC_YUY2
+#define YUV440    VA_FOURCC_422V
+#define YUV411    VA_FOURCC_411P
+#define YUV422_10 VA_FOURCC_Y210
+#define YUV422_12 VA_FOURCC_Y212, VA_FOURCC_Y216
+#define YUV444    VA_FOURCC_444P, VA_FOURCC_AYUV, VA_FOURCC_XYUV
+#define YUV444_10 VA_FOURCC_Y410
+#define YUV444_12 VA_FOURCC_Y412, VA_FOURCC_Y416
+#define YUV400    VA_FOURCC_Y800
+#define RGB       VA_FOURCC_RGBP, VA_FOURCC_BGRA, VA_FOURCC_BGRX
+
+/*
+ * The limits of sizes are those of the fields in the streams; H.264's are of its levels. HEVC's
+ * range extensions have one profile for all that has no more bits and no finer chroma (A.3.5);
+ * screen content coding is nothing that libavcodec decodes.
  */
 static const struct avcodec_profile avcodec_profiles[] = {
-    {VAProfileH264ConstrainedBaseline,
-     VD_CODEC_H264,
-     VA_RT_FORMAT_YUV420,
-     16,
-     VD_MAX_H264_SIZE,
-     {VA_FOURCC_I420, VA_FOURCC_NV12}},
-    {VAProfileH264Main,
-     VD_CODEC_H264,
-     VA_RT_FORMAT_YUV420,
-     16,
-     VD_MAX_H264_SIZE,
-     {VA_FOURCC_I420, VA_FOURCC_NV12}},
-    {VAProfileH264High,
-     VD_CODEC_H264,
-     VA_RT_FORMAT_YUV420,
-     16,
-     VD_MAX_H264_SIZE,
-     {VA_FOURCC_I420, VA_FOURCC_NV12}},
-    {VAProfileMPEG2Simple,
-     VD_CODEC_MPEG2,
-     VA_RT_FORMAT_YUV420,
-     1,
-     16383,
-     {VA_FOURCC_I420, VA_FOURCC_NV12}},
-    {VAProfileMPEG2Main,
-     VD_CODEC_MPEG2,
-     VA_RT_FORMAT_YUV420,
-     1,
-     16383,
-     {VA_FOURCC_I420, VA_FOURCC_NV12}},
-    {VAProfileJPEGBaseline,
-     VD_CODEC_JPEG,
-     VA_RT_FORMAT_YUV420,
+    {VAProfileH264ConstrainedBaseline, VD_CODEC_H264, 16, VD_MAX_H264_SIZE, {YUV420}},
+    {VAProfileH264Main, VD_CODEC_H264, 16, VD_MAX_H264_SIZE, {YUV420}},
+    {VAProfileH264High, VD_CODEC_H264, 16, VD_MAX_H264_SIZE, {YUV420}},
+    {VAProfileHEVCMain, VD_CODEC_HEVC, 8, VD_MAX_WIDTH, {YUV420}},
+    {VAProfileHEVCMain10, VD_CODEC_HEVC, 8, VD_MAX_WIDTH, {YUV420_10, YUV420}},
+    {VAProfileHEVCMain12, VD_CODEC_HEVC_EXT, 8, VD_MAX_WIDTH, {YUV420_12, YUV420_10, YUV420}},
+    {VAProfileHEVCMain422_10,
+     VD_CODEC_HEVC_EXT,
+     8,
+     VD_MAX_WIDTH,
+     {YUV422_10, YUV422, YUV420_10, YUV420}},
+    {VAProfileHEVCMain422_12,
+     VD_CODEC_HEVC_EXT,
+     8,
+     VD_MAX_WIDTH,
+     {YUV422_12, YUV422_10, YUV422, YUV420_12, YUV420_10, YUV420}},
+    {VAProfileHEVCMain444, VD_CODEC_HEVC_EXT, 8, VD_MAX_WIDTH, {YUV444, YUV422, YUV420}},
+    {VAProfileHEVCMain444_10,
+     VD_CODEC_HEVC_EXT,
+     8,
+     VD_MAX_WIDTH,
+     {YUV444_10, YUV444, YUV422_10, YUV422, YUV420_10, YUV420}},
+    {VAProfileHEVCMain444_12,
+     VD_CODEC_HEVC_EXT,
+     8,
+     VD_MAX_WIDTH,
+     {YUV444_12, YUV444_10, YUV444, YUV422_12, YUV422_10, YUV422, VA_FOURCC_P012, YUV420_10,
+      YUV420}},
+    {VAProfileVP8Version0_3, VD_CODEC_VP8, 1, 16383, {YUV420}},
+    {VAProfileVP9Profile0, VD_CODEC_VP9, 1, VD_MAX_WIDTH, {YUV420}},
+    {VAProfileVP9Profile1, VD_CODEC_VP9, 1, VD_MAX_WIDTH, {YUV444, YUV422, YUV440, RGB}},
+    {VAProfileVP9Profile2, VD_CODEC_VP9, 1, VD_MAX_WIDTH, {YUV420_10, YUV420_12}},
+    {VAProfileVP9Profile3,
+     VD_CODEC_VP9,
      1,
      VD_MAX_WIDTH,
-     {VA_FOURCC_I420, VA_FOURCC_NV12}},
-    {VAProfileMPEG4Simple,
-     VD_CODEC_MPEG4,
-     VA_RT_FORMAT_YUV420,
+     {YUV422_10, YUV422_12, YUV444_10, YUV444_12}},
+    {VAProfileMPEG2Simple, VD_CODEC_MPEG2, 1, 16383, {YUV420}},
+    {VAProfileMPEG2Main, VD_CODEC_MPEG2, 1, 16383, {YUV420}},
+    {VAProfileMPEG4Simple, VD_CODEC_MPEG4, 1, 8191, {YUV420}},
+    {VAProfileMPEG4AdvancedSimple, VD_CODEC_MPEG4, 1, 8191, {YUV420}},
+    {VAProfileMPEG4Main, VD_CODEC_MPEG4, 1, 8191, {YUV420}},
+    {VAProfileH263Baseline, VD_CODEC_H263, 4, 2048, {YUV420}},
+    {VAProfileVC1Simple, VD_CODEC_WMV3, 16, VD_MAX_VC1_SIZE, {YUV420}},
+    {VAProfileVC1Main, VD_CODEC_WMV3, 16, VD_MAX_VC1_SIZE, {YUV420}},
+    {VAProfileVC1Advanced, VD_CODEC_VC1, 16, VD_MAX_VC1_SIZE, {YUV420}},
+    {VAProfileJPEGBaseline,
+     VD_CODEC_JPEG,
      1,
-     8191,
-     {VA_FOURCC_I420, VA_FOURCC_NV12}},
-    {VAProfileMPEG4AdvancedSimple,
-     VD_CODEC_MPEG4,
-     VA_RT_FORMAT_YUV420,
-     1,
-     8191,
-     {VA_FOURCC_I420, VA_FOURCC_NV12}},
-    {VAProfileMPEG4Main,
-     VD_CODEC_MPEG4,
-     VA_RT_FORMAT_YUV420,
-     1,
-     8191,
-     {VA_FOURCC_I420, VA_FOURCC_NV12}},
-    {VAProfileH263Baseline,
-     VD_CODEC_H263,
-     VA_RT_FORMAT_YUV420,
-     4,
-     2048,
-     {VA_FOURCC_I420, VA_FOURCC_NV12}},
+     VD_MAX_WIDTH,
+     {YUV420, VA_FOURCC_YUY2, VA_FOURCC_UYVY, VA_FOURCC_422H, YUV440, VA_FOURCC_444P, YUV411, YUV400,
+      RGB, VA_FOURCC_RGBA, VA_FOURCC_RGBX}},
 };
 
 const struct avcodec_codec *avcodec_codecs_find(enum vd_codec codec)
@@ -150,14 +223,15 @@ uint32_t avcodec_codecs_caps(struct vd_cap *ret_caps, uint32_t room)
         ret_caps[n] = (struct vd_cap){
             .profile = p->profile,
             .entrypoint = VAEntrypointVLD,
-            .rt_formats = p->rt_formats,
             .min_width = p->min_size,
             .min_height = p->min_size,
             .max_width = p->max_size,
             .max_height = p->max_size,
         };
-        for (uint32_t j = 0; j < VD_MAX_CAP_FORMATS && p->formats[j]; j++)
+        for (uint32_t j = 0; j < VD_MAX_CAP_FORMATS && p->formats[j]; j++) {
             ret_caps[n].formats[ret_caps[n].format_count++] = p->formats[j];
+            ret_caps[n].rt_formats |= format_find(p->formats[j])->rt_format;
+        }
         n++;
     }
     return n;

@@ -26,6 +26,9 @@
 /* Zero bytes that follow the last slice (libavcodec reads past the end). */
 #define BITSTREAM_TAIL_ROOM 64
 
+/* Bytes of a packet without a picture. */
+#define BITSTREAM_NO_OP_ROOM 16
+
 /* Parameter buffers that a picture has at most once. */
 enum va_param {
     VA_PARAM_PICTURE,
@@ -96,8 +99,8 @@ struct bitstream_packet {
     uint32_t coded_height;
     /*
      * Headers that the decoder wants before its first packet, for codecs that carry them beside
-     * the stream (AVCodecContext.extradata); a change starts the decoder anew. In the builder's
-     * state, valid until its next build.
+     * the stream (AVCodecContext.extradata); a change starts the decoder anew. In the block, too
+     * (the start of the head room), as packets wait while others are built.
      */
     const uint8_t *extradata;
     size_t extradata_size;
@@ -110,6 +113,12 @@ struct bitstream_packet {
     size_t open_at;
     struct bitstream_refresh refresh[BITSTREAM_MAX_OPEN];
     uint32_t refresh_count;
+    /*
+     * A packet without a picture that may follow this one, for codecs where it depends on what
+     * was decoded before. Size 0: there is none.
+     */
+    uint8_t no_op[BITSTREAM_NO_OP_ROOM];
+    size_t no_op_size;
 };
 
 /*
@@ -120,6 +129,11 @@ struct bitstream_builder {
     size_t state_size;
     /* Bytes free in front of every slice: BITSTREAM_SLICE_GAP or more, for headers that grow. */
     size_t gap;
+    /*
+     * Pictures of a VAContext may refer to those of an earlier one: apps make a new one where the
+     * size changes between key frames. Decoder and builder then outlive the context (decoder.h).
+     */
+    bool survives;
     /*
      * Writes the headers of one picture. 0, or a negative VD_ERR_* and no packet (but maybe its
      * `refresh`): the picture is lost and the app is told, the context goes on.
