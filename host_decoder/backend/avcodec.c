@@ -77,16 +77,6 @@ static int open_decoder(struct avcodec_context *self, const struct bitstream_pac
 
     if (!decoder)
         return VD_ERR_MEMORY;
-    decoder->opaque = self;
-    decoder->get_buffer2 = avcodec_frame_get;
-    decoder->apply_cropping = 0;
-    decoder->thread_count = thread_count(self->info.options);
-    decoder->thread_type = self->codec->threads;
-    if (packet) {
-        /* Others have the size in their stream (and JPEG takes a lower picture for a field). */
-        decoder->width = (int)packet->coded_width;
-        decoder->height = (int)packet->coded_height;
-    }
 #if LIBAVCODEC_VERSION_MAJOR < 60
     /* Older versions route get_buffer2 through the sending thread otherwise. */
     // clang-format off
@@ -96,6 +86,16 @@ static int open_decoder(struct avcodec_context *self, const struct bitstream_pac
     _Pragma("GCC diagnostic pop")
     // clang-format on
 #endif
+        decoder->opaque = self;
+    decoder->get_buffer2 = avcodec_frame_get;
+    decoder->apply_cropping = 0;
+    decoder->thread_count = thread_count(self->info.options);
+    decoder->thread_type = self->codec->threads;
+    if (packet) {
+        /* Others have the size in their stream (and JPEG takes a lower picture for a field). */
+        decoder->width = (int)packet->coded_width;
+        decoder->height = (int)packet->coded_height;
+    }
     if (packet && packet->extradata_size > 0) {
         size_t size = packet->extradata_size;
 
