@@ -84,9 +84,9 @@ static int open_decoder(struct avcodec_context *self, const struct bitstream_pac
     _Pragma("GCC diagnostic ignored \"-Wdeprecated-declarations\"")
     decoder->thread_safe_callbacks = 1;
     _Pragma("GCC diagnostic pop")
-    // clang-format on
 #endif
-        decoder->opaque = self;
+    decoder->opaque = self; /* clang-format thinks that the pragma goes on here */
+    // clang-format on
     decoder->get_buffer2 = avcodec_frame_get;
     decoder->apply_cropping = 0;
     decoder->thread_count = thread_count(self->info.options);
