@@ -6,6 +6,7 @@
 #include <string.h>
 #include <transport/fence.h>
 #include <viaduct/errors.h>
+#include <wire/log.h>
 
 struct context {
     struct context_setup setup;
@@ -159,6 +160,8 @@ void context_adopt(struct context *context, struct decoder_park *park, uint32_t 
 
     if (!decoder)
         return;
+    log_debug("context %#x goes on with decoder %llu", (unsigned)context->setup.id,
+              (unsigned long long)decoder->number);
     decoder_destroy(context->decoder);
     context->decoder = decoder;
     decoder->backend->context_adopt(decoder->context, &context->setup.info);

@@ -89,8 +89,8 @@ struct bitstream_packet {
     uint32_t coded_height;
     /*
      * Headers that the decoder wants before its first packet, for codecs that carry them beside
-     * the stream (AVCodecContext.extradata); a change starts the decoder anew. In the builder's
-     * state, valid until its next build.
+     * the stream (AVCodecContext.extradata); a change starts the decoder anew. In the block, too
+     * (the start of the head room), as packets wait while others are built.
      */
     const uint8_t *extradata;
     size_t extradata_size;
