@@ -49,6 +49,10 @@ OWN_FAULTS = (
 )
 
 
+# A decoder of GStreamer was not asked: its caps do not have what the parser says of the stream.
+UNLINKED = re.compile(r"reason not-(linked|negotiated)|could not link|Delayed linking failed")
+
+
 def own_fault(run):
     """The client's own fault that ended it, or None."""
     if run.late or not run.counters or int(run.counters.get("workers_died", 0)):
@@ -201,5 +205,9 @@ def check(stream, client, bridge):
         # The elements would not link: nothing to be seen.
         return Verdict("skip", missing)
     run = client.decode(stream, codec, bridge)
+    if compare is GstCompare and not run.decoded and UNLINKED.search(run.said):
+        trouble = robust(run)
+        return Verdict("FAIL", trouble) if trouble else Verdict(
+            "skip", f"{getattr(codec, client.plugin)} does not take {stream.profile or 'its'} caps")
     hidden = bool(codec and codec.hidden)
     return judge(stream, hidden, missing, run, compare(client, stream, codec, bridge))
