@@ -29,12 +29,15 @@ struct backend_job {
     struct surface *surface;
     uint32_t sequence;   /* of the surface */
     uint32_t flags;      /* VD_SUBMIT_* */
+    struct surface *display; /* gets the picture with film grain, or NULL */
+    uint32_t display_sequence;
     uint64_t number;     /* of the context, from 1 */
     int refused;         /* not 0: the picture could not be built; only ordering is left to do */
     struct block *block; /* holds the packet */
     struct bitstream_packet packet; /* empty for back ends without a builder */
     /* The back end's own: */
     struct backing *backing; /* memory this picture is decoded into, one reference */
+    struct backing *display_backing;
     void *frame;
     struct backend_job *pair; /* a first field that completes with this second one */
     int status;

@@ -31,6 +31,15 @@ static struct backend_job *job_at(struct context *context, uint64_t number)
     return &context->jobs[number % VD_MAX_IN_FLIGHT];
 }
 
+static void release_job(struct backend_job *job)
+{
+    pool_unref(&job->backing);
+    pool_unref(&job->display_backing);
+    surface_unref(&job->surface);
+    surface_unref(&job->display);
+    block_unref(&job->block);
+}
+
 /* backend_context_info.done: publishes one picture. Context's thread. */
 static void job_done(void *arg, struct backend_job *job)
 {
@@ -40,6 +49,9 @@ static void job_done(void *arg, struct backend_job *job)
     uint32_t count;
 
     surface_complete(job->surface, job->sequence, job->backing, job->status, job->errors);
+    if (job->display)
+        surface_complete(job->display, job->display_sequence, job->display_backing, job->status,
+                         job->errors);
     if (!job->status)
         stats_add(&context->setup.stats->decoded, 1);
     else if (job->backing)
@@ -47,9 +59,7 @@ static void job_done(void *arg, struct backend_job *job)
     else
         stats_add(&context->setup.stats->failed, 1);
     stats_set(&context->setup.stats->frame_bytes, pool_bytes(job->surface->pool));
-    pool_unref(&job->backing);
-    surface_unref(&job->surface);
-    block_unref(&job->block);
+    release_job(job);
     pthread_mutex_lock(&context->lock);
     context->complete++;
     count = (uint32_t)context->complete;
@@ -138,9 +148,7 @@ struct decoder *context_leave(struct context *context)
     for (uint64_t n = context->complete + 1; n <= context->queued; n++) {
         struct backend_job *job = job_at(context, n);
 
-        pool_unref(&job->backing);
-        surface_unref(&job->surface);
-        block_unref(&job->block);
+        release_job(job);
     }
     pthread_cond_destroy(&context->wake);
     pthread_mutex_destroy(&context->lock);
@@ -194,9 +202,8 @@ size_t context_gap(const struct context *context)
     return builder ? builder->gap : BITSTREAM_SLICE_GAP;
 }
 
-int context_submit(struct context *context, struct surface *surface, uint32_t sequence,
-                   uint32_t flags, struct block *block, const struct va_picture *picture,
-                   int refused)
+int context_submit(struct context *context, const struct context_target *target,
+                   struct block *block, const struct va_picture *picture, int refused)
 {
     const struct decoder *decoder = context->decoder;
     struct bitstream_packet packet = {0};
@@ -219,9 +226,11 @@ int context_submit(struct context *context, struct surface *surface, uint32_t se
     pthread_mutex_lock(&context->lock);
     job = job_at(context, context->queued + 1);
     *job = (struct backend_job){
-        .surface = surface,
-        .sequence = sequence,
-        .flags = flags,
+        .surface = target->surface,
+        .sequence = target->sequence,
+        .display = target->display,
+        .display_sequence = target->display_sequence,
+        .flags = target->flags,
         .number = context->queued + 1,
         .refused = refused,
         .block = block,

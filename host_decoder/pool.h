@@ -46,6 +46,7 @@ struct surface {
     struct backing *current; /* of the last complete picture, NULL before */
     bool submitted;          /* had a picture: nothing can be imported any more */
     uint64_t decoder;        /* number of the decoder of its last picture; session.c's */
+    uint32_t sequence;       /* the dispatcher's: pictures submitted, as the guest counts them */
     uint8_t *external;       /* the app's own memory, NULL if none */
     struct format_layout external_layout;
 };

@@ -11,6 +11,9 @@ static const struct backend *const backend_list[] = {
 #if HAVE_AVCODEC
     &backend_avcodec,
 #endif
+#if HAVE_DAV1D
+    &backend_dav1d,
+#endif
     &backend_null,
 };
 
