@@ -127,7 +127,8 @@ struct avcodec_profile {
     uint32_t formats[VD_MAX_CAP_FORMATS];
 };
 
-/* What the decoders write comes first: no copy. NV12 and P010 for clients that know nothing else. */
+/* What the decoders write comes first: no copy. NV12 and P010 for clients that know nothing else.
+ */
 #define YUV420    VA_FOURCC_I420, VA_FOURCC_NV12
 #define YUV420_10 VA_FOURCC_I010, VA_FOURCC_P010
 #define YUV420_12 VA_FOURCC_P012, VA_FOURCC_P016
@@ -198,8 +199,8 @@ static const struct avcodec_profile avcodec_profiles[] = {
      VD_CODEC_JPEG,
      1,
      VD_MAX_WIDTH,
-     {YUV420, VA_FOURCC_YUY2, VA_FOURCC_UYVY, VA_FOURCC_422H, YUV440, VA_FOURCC_444P, YUV411, YUV400,
-      RGB, VA_FOURCC_RGBA, VA_FOURCC_RGBX}},
+     {YUV420, VA_FOURCC_YUY2, VA_FOURCC_UYVY, VA_FOURCC_422H, YUV440, VA_FOURCC_444P, YUV411,
+      YUV400, RGB, VA_FOURCC_RGBA, VA_FOURCC_RGBX}},
 };
 
 const struct avcodec_codec *avcodec_codecs_find(enum vd_codec codec)

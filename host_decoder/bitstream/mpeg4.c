@@ -43,10 +43,10 @@ enum { SPRITE_NONE, SPRITE_STATIC, SPRITE_GMC };
 
 /* The decoder's clock, in ticks of vop_time_increment_resolution a second. */
 struct clock {
-    uint64_t last;                       /* time of the latest reference VOP */
-    uint64_t second, last_second;        /* time bases for the next reference VOP, and for B-VOPs */
-    uint16_t distance;                   /* from the reference VOP before to the latest one */
-    uint16_t usual;                      /* what the app last said of such a distance */
+    uint64_t last;                /* time of the latest reference VOP */
+    uint64_t second, last_second; /* time bases for the next reference VOP, and for B-VOPs */
+    uint16_t distance;            /* from the reference VOP before to the latest one */
+    uint16_t usual;               /* what the app last said of such a distance */
     bool started;
 };
 
