@@ -96,8 +96,7 @@ static int open_decoder(struct avcodec_context *self, const struct bitstream_pac
     _Pragma("GCC diagnostic pop")
     // clang-format on
 #endif
-        if (packet && packet->extradata_size > 0)
-    {
+    if (packet && packet->extradata_size > 0) {
         size_t size = packet->extradata_size;
 
         decoder->extradata = av_mallocz(size + AV_INPUT_BUFFER_PADDING_SIZE);
