@@ -118,20 +118,6 @@ static const struct avcodec_codec avcodec_codecs[] = {
         .id = AV_CODEC_ID_MJPEG,
         .builder = &bitstream_jpeg,
     },
-    {
-        .codec = VD_CODEC_VC1,
-        .id = AV_CODEC_ID_VC1,
-        .builder = &bitstream_vc1,
-        .extra = AVCODEC_EXTRA_ALIKE,
-        .extradata = true,
-    },
-    {
-        .codec = VD_CODEC_WMV3,
-        .id = AV_CODEC_ID_WMV3,
-        .builder = &bitstream_vc1,
-        .extra = AVCODEC_EXTRA_ALIKE,
-        .extradata = true,
-    },
 };
 
 struct avcodec_profile {
