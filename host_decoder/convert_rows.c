@@ -174,23 +174,21 @@ LOOP loop_mean_neighbours(uint8_t *restrict to, IN_ROW from, size_t n)
     attribute static void mean_neighbours_##kind(uint8_t *to, const uint8_t *from, size_t n)       \
     {                                                                                              \
         loop_mean_neighbours(to, from, n);                                                         \
-    }                                                                                              \
-    static const struct convert_rows rows_##kind = {                                               \
-        .shift16 = shift16_##kind,                                                                 \
-        .pair8 = pair8_##kind,                                                                     \
-        .pair16 = pair16_##kind,                                                                   \
-        .quad8 = quad8_##kind,                                                                     \
-        .quad16 = quad16_##kind,                                                                   \
-        .word8 = word8_##kind,                                                                     \
-        .word16 = word16_##kind,                                                                   \
-        .long16 = long16_##kind,                                                                   \
-        .mean_rows = mean_rows_##kind,                                                             \
-        .mean_neighbours = mean_neighbours_##kind,                                                 \
-    };
+    }
+
+#define TABLE(kind)                                                                      \
+    {                                                                                    \
+        .shift16 = shift16_##kind, .pair8 = pair8_##kind, .pair16 = pair16_##kind,       \
+        .quad8 = quad8_##kind, .quad16 = quad16_##kind, .word8 = word8_##kind,           \
+        .word16 = word16_##kind, .long16 = long16_##kind, .mean_rows = mean_rows_##kind, \
+        .mean_neighbours = mean_neighbours_##kind,                                       \
+    }
 
 ROWS(any, )
+const struct convert_rows convert_rows_any = TABLE(any);
 #if defined(__x86_64__)
 ROWS(avx2, __attribute__((target("avx2"))))
+static const struct convert_rows convert_rows_avx2 = TABLE(avx2);
 #endif
 
 #if defined(__GNUC__) && !defined(__clang__)
@@ -201,7 +199,7 @@ const struct convert_rows *convert_rows(void)
 {
 #if defined(__x86_64__)
     if (__builtin_cpu_supports("avx2"))
-        return &rows_avx2;
+        return &convert_rows_avx2;
 #endif
-    return &rows_any;
+    return &convert_rows_any;
 }

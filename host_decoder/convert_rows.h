@@ -42,5 +42,7 @@ struct convert_rows {
 
 /* Those for this processor. */
 const struct convert_rows *convert_rows(void);
+/* Those for any. */
+extern const struct convert_rows convert_rows_any;
 
 #endif

@@ -315,12 +315,15 @@ static int session_submit(void *self, const struct vd_submit_req *req,
     struct session *s = self;
     struct context *context = find_context(s, req->context);
     struct surface *surface = find_surface(s, req->surface);
+    struct surface *display = req->display ? find_surface(s, req->display) : NULL;
     struct vd_status_page *status = s->arena.status;
+    struct context_target target;
     struct block *block = NULL;
     int err, refused;
 
     (void)reply;
-    if (!context || !surface || req->submission != s->consumed + 1)
+    if (!context || !surface || (req->display && (!display || display == surface)) ||
+        req->submission != s->consumed + 1)
         return VD_ERR_PROTOCOL;
     s->target = req->surface;
     s->wanted = 0;
@@ -340,10 +343,21 @@ static int session_submit(void *self, const struct vd_submit_req *req,
         decoder_park_sweep(&s->park, decoder_needed, s);
     }
     surface->submitted = true;
-    err = context_submit(context, surface_ref(surface), req->sequence, req->flags, block,
-                         &s->collect.picture, refused);
+    surface->sequence = req->sequence;
+    target = (struct context_target){
+        .surface = surface_ref(surface),
+        .sequence = req->sequence,
+        .flags = req->flags,
+    };
+    if (display) {
+        display->submitted = true;
+        target.display = surface_ref(display);
+        target.display_sequence = ++display->sequence;
+    }
+    err = context_submit(context, &target, block, &s->collect.picture, refused);
     if (err) {
-        surface_unref(&surface);
+        surface_unref(&target.surface);
+        surface_unref(&target.display);
         block_unref(&block);
     }
     return err;

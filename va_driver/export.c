@@ -48,49 +48,76 @@ static int make_dmabuf(const struct host *host, uint64_t offset, uint64_t size, 
     return 0;
 }
 
+/*
+ * One layer with all planes, DRM_FORMAT_INVALID where DRM has no name for it. VA spells bytes in
+ * memory, DRM the word they make.
+ */
 static uint32_t composed_format(uint32_t fourcc)
 {
-    switch (fourcc) {
-    case VA_FOURCC_NV12:
-        return DRM_FORMAT_NV12;
-    case VA_FOURCC_YV12:
-        return DRM_FORMAT_YVU420;
-    default:
-        return DRM_FORMAT_YUV420;
+    static const struct {
+        uint32_t va, drm;
+    } names[] = {
+        {VA_FOURCC_I420, DRM_FORMAT_YUV420},   {VA_FOURCC_YV12, DRM_FORMAT_YVU420},
+        {VA_FOURCC_NV12, DRM_FORMAT_NV12},     {VA_FOURCC_P010, DRM_FORMAT_P010},
+        {VA_FOURCC_P012, DRM_FORMAT_P012},     {VA_FOURCC_P016, DRM_FORMAT_P016},
+        {VA_FOURCC_422H, DRM_FORMAT_YUV422},   {VA_FOURCC_411P, DRM_FORMAT_YUV411},
+        {VA_FOURCC_444P, DRM_FORMAT_YUV444},   {VA_FOURCC_Y800, DRM_FORMAT_R8},
+        {VA_FOURCC_YUY2, DRM_FORMAT_YUYV},     {VA_FOURCC_UYVY, DRM_FORMAT_UYVY},
+        {VA_FOURCC_Y210, DRM_FORMAT_Y210},     {VA_FOURCC_Y212, DRM_FORMAT_Y212},
+        {VA_FOURCC_Y216, DRM_FORMAT_Y216},     {VA_FOURCC_AYUV, DRM_FORMAT_AYUV},
+        {VA_FOURCC_XYUV, DRM_FORMAT_XYUV8888}, {VA_FOURCC_Y410, DRM_FORMAT_Y410},
+        {VA_FOURCC_Y412, DRM_FORMAT_Y412},     {VA_FOURCC_Y416, DRM_FORMAT_Y416},
+        {VA_FOURCC_BGRA, DRM_FORMAT_ARGB8888}, {VA_FOURCC_BGRX, DRM_FORMAT_XRGB8888},
+        {VA_FOURCC_RGBA, DRM_FORMAT_ABGR8888}, {VA_FOURCC_RGBX, DRM_FORMAT_XBGR8888},
+        {VA_FOURCC_ARGB, DRM_FORMAT_BGRA8888}, {VA_FOURCC_XRGB, DRM_FORMAT_BGRX8888},
+    };
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (names[i].va == fourcc)
+            return names[i].drm;
     }
+    return DRM_FORMAT_INVALID;
 }
 
-static void describe(const struct surface *surface, const struct format_layout *layout,
-                     uint32_t flags, int fd, VADRMPRIMESurfaceDescriptor *d)
+/* One plane as a layer of its own. */
+static uint32_t layer_format(const struct format_info *format, int plane)
+{
+    if (format->planes == 1)
+        return composed_format(format->fourcc);
+    if (format->plane[plane].samples == 2)
+        return format->sample_bytes == 2 ? DRM_FORMAT_GR1616 : DRM_FORMAT_GR88;
+    return format->sample_bytes == 2 ? DRM_FORMAT_R16 : DRM_FORMAT_R8;
+}
+
+static int describe(const struct surface *surface, const struct format_layout *layout,
+                    uint32_t flags, int fd, VADRMPRIMESurfaceDescriptor *ret_descriptor)
 {
     const struct format_info *format = surface->format;
+    const bool separate = flags & VA_EXPORT_SURFACE_SEPARATE_LAYERS;
+    VADRMPRIMESurfaceDescriptor d = {
+        .fourcc = format->fourcc,
+        .width = surface->width,
+        .height = surface->height,
+        .num_objects = 1,
+        .num_layers = separate ? format->planes : 1,
+    };
 
-    memset(d, 0, sizeof(*d));
-    d->fourcc = format->fourcc;
-    d->width = surface->width;
-    d->height = surface->height;
-    d->num_objects = 1;
-    d->objects[0].fd = fd;
-    d->objects[0].size = (uint32_t)layout->size;
-    d->objects[0].drm_format_modifier = DRM_FORMAT_MOD_LINEAR;
-    if (flags & VA_EXPORT_SURFACE_SEPARATE_LAYERS) {
-        d->num_layers = format->planes;
-        for (int i = 0; i < format->planes; i++) {
-            d->layers[i].drm_format =
-                format->plane[i].samples == 2 ? DRM_FORMAT_GR88 : DRM_FORMAT_R8;
-            d->layers[i].num_planes = 1;
-            d->layers[i].offset[0] = layout->offset[i];
-            d->layers[i].pitch[0] = layout->pitch[i];
-        }
-        return;
-    }
-    d->num_layers = 1;
-    d->layers[0].drm_format = composed_format(format->fourcc);
-    d->layers[0].num_planes = format->planes;
+    if (!separate && composed_format(format->fourcc) == DRM_FORMAT_INVALID)
+        return VD_ERR_UNSUPPORTED;
+    d.objects[0].fd = fd;
+    d.objects[0].size = (uint32_t)layout->size;
+    d.objects[0].drm_format_modifier = DRM_FORMAT_MOD_LINEAR;
     for (int i = 0; i < format->planes; i++) {
-        d->layers[0].offset[i] = layout->offset[i];
-        d->layers[0].pitch[i] = layout->pitch[i];
+        int layer = separate ? i : 0, plane = separate ? 0 : i;
+
+        d.layers[layer].drm_format =
+            separate ? layer_format(format, i) : composed_format(format->fourcc);
+        d.layers[layer].num_planes = (uint32_t)plane + 1;
+        d.layers[layer].offset[plane] = layout->offset[i];
+        d.layers[layer].pitch[plane] = layout->pitch[i];
     }
+    *ret_descriptor = d;
+    return 0;
 }
 
 VAStatus driver_ExportSurfaceHandle(VADriverContextP ctx, VASurfaceID id, uint32_t memory_type,
@@ -124,11 +151,14 @@ VAStatus driver_ExportSurfaceHandle(VADriverContextP ctx, VASurfaceID id, uint32
     } else {
         err = make_dmabuf(view.host, view.offset, surface->layout.size, &fd);
     }
+    if (!err)
+        err = describe(surface, view.layout, flags, fd, descriptor);
     if (err) {
+        if (fd >= 0)
+            close(fd);
         status = err == VD_ERR_UNSUPPORTED ? VA_STATUS_ERROR_UNSUPPORTED_MEMORY_TYPE
                                            : driver_status(err);
     } else {
-        describe(surface, view.layout, flags, fd, descriptor);
         /* The importer has no way to say that it is done: the pin lasts as long as the surface. */
         if (view.host && !surface->exported) {
             surface->exported = true;

@@ -118,13 +118,35 @@ int image_separate(struct driver *driver, struct host *host, uint32_t backing)
     return 0;
 }
 
+/* Masks of packed RGB are those of the pixel as a word; the fourcc spells its bytes in memory. */
 static void fill_format(const struct format_info *format, VAImageFormat *ret_format)
 {
-    *ret_format = (VAImageFormat){
+    VAImageFormat f = {
         .fourcc = format->fourcc,
         .byte_order = VA_LSB_FIRST,
         .bits_per_pixel = format->bits_per_pixel,
     };
+
+    for (int i = 0; i < 4 && format->rt_format == VA_RT_FORMAT_RGB32; i++) {
+        uint32_t mask = UINT32_C(0xff) << (8 * i);
+
+        switch (format->fourcc >> (8 * i) & 0xff) {
+        case 'R':
+            f.red_mask = mask;
+            break;
+        case 'G':
+            f.green_mask = mask;
+            break;
+        case 'B':
+            f.blue_mask = mask;
+            break;
+        case 'A':
+            f.alpha_mask = mask;
+            break;
+        }
+        f.depth = f.alpha_mask ? 32 : 24;
+    }
+    *ret_format = f;
 }
 
 VAStatus driver_QueryImageFormats(VADriverContextP ctx, VAImageFormat *list, int *count)

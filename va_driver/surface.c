@@ -166,14 +166,26 @@ static bool rt_format_served(const struct driver *driver, uint32_t rt_format)
     return false;
 }
 
-/* NV12 is what apps that name no pixel format expect from any driver, if the host has it. */
+/*
+ * What apps that name no pixel format get from most drivers and so expect; any other that the host
+ * has after those. Of several bits in `rt_format` the first here counts.
+ */
 static uint32_t default_fourcc(const struct driver *driver, uint32_t rt_format)
 {
-    if (rt_format & VA_RT_FORMAT_YUV420 && format_offered(driver, VA_FOURCC_NV12))
-        return VA_FOURCC_NV12;
-    for (size_t i = 0; format_at(i); i++) {
-        if (format_at(i)->rt_format & rt_format && format_offered(driver, format_at(i)->fourcc))
-            return format_at(i)->fourcc;
+    static const uint32_t usual[] = {
+        VA_FOURCC_NV12, VA_FOURCC_P010, VA_FOURCC_P012, VA_FOURCC_YUY2, VA_FOURCC_422H,
+        VA_FOURCC_444P, VA_FOURCC_Y210, VA_FOURCC_Y410, VA_FOURCC_Y212, VA_FOURCC_Y412,
+    };
+    const struct format_info *format;
+
+    for (size_t i = 0; i < sizeof(usual) / sizeof(usual[0]); i++) {
+        format = format_find(usual[i]);
+        if (format->rt_format & rt_format && format_offered(driver, format->fourcc))
+            return format->fourcc;
+    }
+    for (size_t i = 0; (format = format_at(i)); i++) {
+        if (format->rt_format & rt_format && format_offered(driver, format->fourcc))
+            return format->fourcc;
     }
     return 0;
 }

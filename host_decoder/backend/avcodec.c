@@ -71,8 +71,8 @@ void avcodec_context_destroy(void *context)
     free(self);
 }
 
-/* A decoder that has seen nothing, with the headers of `extradata` if there are some. */
-static int open_decoder(struct avcodec_context *self, const uint8_t *extradata, size_t size)
+/* A decoder that has seen nothing, with the headers beside `packet`, which may be NULL. */
+static int open_decoder(struct avcodec_context *self, const struct bitstream_packet *packet)
 {
     const AVCodec *codec =
         self->device ? avcodec_device_decoder(self->device, self->codec->id, &self->device_format)
@@ -86,10 +86,10 @@ static int open_decoder(struct avcodec_context *self, const uint8_t *extradata, 
     decoder->apply_cropping = 0;
     decoder->thread_count = thread_count(self->info.options);
     decoder->thread_type = self->codec->threads;
-    if (self->codec->extradata) {
+    if (packet) {
         /* Others have the size in their stream (and JPEG takes a lower picture for a field). */
-        decoder->width = (int)self->info.width;
-        decoder->height = (int)self->info.height;
+        decoder->width = (int)packet->coded_width;
+        decoder->height = (int)packet->coded_height;
     }
 #if LIBAVCODEC_VERSION_MAJOR < 60
     /* Older versions route get_buffer2 through the sending thread otherwise. */
@@ -100,12 +100,14 @@ static int open_decoder(struct avcodec_context *self, const uint8_t *extradata, 
     _Pragma("GCC diagnostic pop")
     // clang-format on
 #endif
-        if (size > 0)
+        if (packet && packet->extradata_size > 0)
     {
+        size_t size = packet->extradata_size;
+
         decoder->extradata = av_mallocz(size + AV_INPUT_BUFFER_PADDING_SIZE);
         if (!decoder->extradata)
             goto fail;
-        memcpy(decoder->extradata, extradata, size);
+        memcpy(decoder->extradata, packet->extradata, size);
         decoder->extradata_size = (int)size;
     }
     if (self->device && avcodec_device_open(self, decoder))
@@ -142,7 +144,7 @@ int avcodec_context_create(const struct backend_context_info *info, void **ret_c
     if (!self->packet || !self->frame)
         goto fail;
     /* The others' headers come with the first picture. */
-    err = codec->extradata ? 0 : open_decoder(self, NULL, 0);
+    err = codec->extradata ? 0 : open_decoder(self, NULL);
     if (err)
         goto fail;
     /*
@@ -316,7 +318,7 @@ static int take_extradata(struct avcodec_context *self, const struct bitstream_p
         memcmp(decoder->extradata, packet->extradata, packet->extradata_size) == 0)
         return 0;
     push_out(self, UINT64_MAX);
-    return open_decoder(self, packet->extradata, packet->extradata_size);
+    return open_decoder(self, packet);
 }
 
 static void send_job(struct avcodec_context *self, struct backend_job *job)
@@ -366,7 +368,8 @@ static bool join_fields(struct avcodec_context *self, struct backend_job *second
     AVPacket *packet = self->packet;
 
     if (!first || second->refused || second->surface != first->surface ||
-        ((first->packet.flags ^ second->packet.flags) & both) != both)
+        ((first->packet.flags ^ second->packet.flags) & both) != both ||
+        take_extradata(self, &first->packet))
         return false;
     if (av_new_packet(packet, (int)(first->packet.size + second->packet.size)) < 0)
         return false;

@@ -31,21 +31,29 @@ struct vaapi_context {
     bool quit;
 };
 
+static void wait_for(struct vaapi_context *self, struct backend_job *job,
+                     const struct device_frame *frame)
+{
+    VAStatus status;
+
+    if (!frame || job->status)
+        return;
+    status = vaSyncSurface(self->device->display, ((const struct vaapi_surface *)frame)->id);
+    job->status = vaapi_error(status);
+    /* The picture is there, with damage that was concealed. */
+    if (status == VA_STATUS_ERROR_DECODING_ERROR)
+        job->errors = 1;
+}
+
 /* Waits for one picture of the device. */
 static void finish(struct vaapi_context *self, struct backend_job *job)
 {
-    if (!job->status) {
-        struct vaapi_surface *target = (struct vaapi_surface *)job->device;
-        VAStatus status = vaSyncSurface(self->device->display, target->id);
-
-        job->status = vaapi_error(status);
-        /* The picture is there, with damage that was concealed. */
-        if (status == VA_STATUS_ERROR_DECODING_ERROR)
-            job->errors = 1;
-    }
+    wait_for(self, job, job->device);
+    wait_for(self, job, job->display_device);
     if (job->status && !job->errors) {
         log_debug("vaapi: picture lost: %s", errors_text(job->status));
         device_frame_unref(&job->device);
+        device_frame_unref(&job->display_device);
     }
     self->info.done(self->info.done_arg, job);
 }
@@ -139,6 +147,14 @@ static int render(struct vaapi_context *self, struct backend_job *job)
     if (err)
         return err;
     job->device = device_frame_ref(&target->frame);
+    if (job->display) {
+        struct vaapi_surface *display;
+
+        err = vaapi_surface_get(self->device, job->display, &display);
+        if (err)
+            return err;
+        job->display_device = device_frame_ref(&display->frame);
+    }
     err = vaapi_params_create(self->device, self->id, &self->info, job->picture, &self->buffers);
     if (err)
         return err;
