@@ -81,7 +81,16 @@ static int open_decoder(struct avcodec_context *self, const struct bitstream_pac
 
     if (!decoder)
         return codec ? VD_ERR_MEMORY : VD_ERR_UNSUPPORTED;
-    decoder->opaque = self;
+#if LIBAVCODEC_VERSION_MAJOR < 60
+    /* Older versions route get_buffer2 through the sending thread otherwise. */
+    // clang-format off
+    _Pragma("GCC diagnostic push")
+    _Pragma("GCC diagnostic ignored \"-Wdeprecated-declarations\"")
+    decoder->thread_safe_callbacks = 1;
+    _Pragma("GCC diagnostic pop")
+#endif
+    decoder->opaque = self; /* clang-format thinks that the pragma goes on here */
+    // clang-format on
     decoder->get_buffer2 = avcodec_frame_get;
     decoder->apply_cropping = 0;
     decoder->thread_count = thread_count(self->info.options);
@@ -91,17 +100,7 @@ static int open_decoder(struct avcodec_context *self, const struct bitstream_pac
         decoder->width = (int)packet->coded_width;
         decoder->height = (int)packet->coded_height;
     }
-#if LIBAVCODEC_VERSION_MAJOR < 60
-    /* Older versions route get_buffer2 through the sending thread otherwise. */
-    // clang-format off
-    _Pragma("GCC diagnostic push")
-    _Pragma("GCC diagnostic ignored \"-Wdeprecated-declarations\"")
-    decoder->thread_safe_callbacks = 1;
-    _Pragma("GCC diagnostic pop")
-    // clang-format on
-#endif
-        if (packet && packet->extradata_size > 0)
-    {
+    if (packet && packet->extradata_size > 0) {
         size_t size = packet->extradata_size;
 
         decoder->extradata = av_mallocz(size + AV_INPUT_BUFFER_PADDING_SIZE);

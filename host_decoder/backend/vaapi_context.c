@@ -31,25 +31,22 @@ struct vaapi_context {
     bool quit;
 };
 
-static void wait_for(struct vaapi_context *self, struct backend_job *job,
-                     const struct device_frame *frame)
-{
-    VAStatus status;
-
-    if (!frame || job->status)
-        return;
-    status = vaSyncSurface(self->device->display, ((const struct vaapi_surface *)frame)->id);
-    job->status = vaapi_error(status);
-    /* The picture is there, with damage that was concealed. */
-    if (status == VA_STATUS_ERROR_DECODING_ERROR)
-        job->errors = 1;
-}
-
 /* Waits for one picture of the device. */
 static void finish(struct vaapi_context *self, struct backend_job *job)
 {
-    wait_for(self, job, job->device);
-    wait_for(self, job, job->display_device);
+    if (!job->status) {
+        struct vaapi_surface *target = (struct vaapi_surface *)job->device;
+        VAStatus status = vaSyncSurface(self->device->display, target->id);
+        struct vaapi_surface *shown = (struct vaapi_surface *)job->display_device;
+
+        if (!status && shown)
+            status = vaSyncSurface(self->device->display, shown->id);
+
+        job->status = vaapi_error(status);
+        /* The picture is there, with damage that was concealed. */
+        if (status == VA_STATUS_ERROR_DECODING_ERROR)
+            job->errors = 1;
+    }
     if (job->status && !job->errors) {
         log_debug("vaapi: picture lost: %s", errors_text(job->status));
         device_frame_unref(&job->device);
@@ -140,7 +137,7 @@ int vaapi_context_create(const struct backend_context_info *info, void **ret_con
 static int render(struct vaapi_context *self, struct backend_job *job)
 {
     VADisplay display = self->device->display;
-    struct vaapi_surface *target;
+    struct vaapi_surface *target, *shown;
     VAStatus status;
     int err = vaapi_surface_get(self->device, job->surface, &target);
 
@@ -148,12 +145,10 @@ static int render(struct vaapi_context *self, struct backend_job *job)
         return err;
     job->device = device_frame_ref(&target->frame);
     if (job->display) {
-        struct vaapi_surface *display;
-
-        err = vaapi_surface_get(self->device, job->display, &display);
+        err = vaapi_surface_get(self->device, job->display, &shown);
         if (err)
             return err;
-        job->display_device = device_frame_ref(&display->frame);
+        job->display_device = device_frame_ref(&shown->frame);
     }
     err = vaapi_params_create(self->device, self->id, &self->info, job->picture, &self->buffers);
     if (err)

@@ -162,6 +162,13 @@ class Trouble(unittest.TestCase):
             self.assertEqual(judge(one, run(code=139)).kind, "FAIL", status)
             self.assertEqual(judge(one, clients.Run(md5=GOOD)).kind, "FAIL", status)
 
+    def test_aborts_of_the_client_itself(self):
+        done = run(code=134)
+        done.said = "Assertion par failed at src/libavcodec/mjpegdec.c:650"
+        self.assertEqual(judge(stream(codec="mjpeg"), done).kind, "skip")
+        done.counters["workers_died"] = "1"
+        self.assertEqual(judge(stream(codec="mjpeg"), done).kind, "FAIL")
+
     def test_damaged_streams_may_differ(self):
         one = stream(status="errors")
         self.assertEqual(judge(one, run(md5=BAD, code=1, decoded=0)).kind, "ok")

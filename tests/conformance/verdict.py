@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Decides what a run proves."""
 import dataclasses
+import re
 
 import facts
 
@@ -41,8 +42,32 @@ def robust(run):
     return None
 
 
+# Aborts of the clients themselves, on any driver.
+OWN_FAULTS = (
+    (r"Assertion .* src/libavcodec/mjpegdec\.c",
+     "FFmpeg itself aborts on this sampling when it decodes through VA-API"),
+)
+
+
+# A decoder of GStreamer was not asked: its caps do not have what the parser says of the stream.
+UNLINKED = re.compile(r"reason not-(linked|negotiated)|could not link|Delayed linking failed")
+
+
+def own_fault(run):
+    """The client's own fault that ended it, or None."""
+    if run.late or not run.counters or int(run.counters.get("workers_died", 0)):
+        return None
+    for pattern, why in OWN_FAULTS:
+        if run.code in (-6, 134) and re.search(pattern, run.said):
+            return why
+    return None
+
+
 def judge(stream, hidden, reason, run, compare):
     """The verdict on a run; `compare` is only called where the frames matter."""
+    fault = own_fault(run)
+    if fault:
+        return Verdict("skip", fault)
     trouble = robust(run)
     if trouble:
         return Verdict("FAIL", trouble)
@@ -180,5 +205,9 @@ def check(stream, client, bridge):
         # The elements would not link: nothing to be seen.
         return Verdict("skip", missing)
     run = client.decode(stream, codec, bridge)
+    if compare is GstCompare and not run.decoded and UNLINKED.search(run.said):
+        trouble = robust(run)
+        return Verdict("FAIL", trouble) if trouble else Verdict(
+            "skip", f"{getattr(codec, client.plugin)} does not take {stream.profile or 'its'} caps")
     hidden = bool(codec and codec.hidden)
     return judge(stream, hidden, missing, run, compare(client, stream, codec, bridge))

@@ -120,6 +120,26 @@ STREAMS = {
     "lossy_extreme": ["-qp", "51"],
     "near_lossless": ["-qp", "1"],
 }
+# Other encoders of FFmpeg; noise makes macroblocks of all kinds.
+MPEG_STREAMS = {
+    "mpeg2_frames.m2v": ["-c:v", "mpeg2video", "-bf", "2", "-g", "12"],
+    "mpeg2_interlaced.m2v": ["-c:v", "mpeg2video", "-bf", "2", "-flags", "+ilme+ildct",
+                             "-alternate_scan", "1", "-intra_vlc", "1", "-q", "3"],
+    "mpeg2_matrices.m2v": ["-c:v", "mpeg2video", "-q", "3", "-dc", "10", "-slices", "3",
+                           "-intra_matrix", ",".join(str(8 + i) for i in range(64)),
+                           "-inter_matrix", ",".join(str(80 - i) for i in range(64))],
+    "mpeg4_b.mp4": ["-c:v", "mpeg4", "-bf", "3", "-q", "4"],
+    "mpeg4_quarter.mp4": ["-c:v", "mpeg4", "-flags", "+qpel+mv4", "-bf", "2", "-q", "4"],
+    "mpeg4_interlaced.mp4": ["-c:v", "mpeg4", "-flags", "+ilme+ildct", "-bf", "2", "-q", "4",
+                             "-alternate_scan", "1"],
+    "mpeg4_matrices.mp4": ["-c:v", "mpeg4", "-mpeg_quant", "1", "-q", "4",
+                           "-intra_matrix", ",".join(str(8 + i) for i in range(64))],
+    "mpeg4_packets.mp4": ["-c:v", "mpeg4", "-ps", "300", "-bf", "2", "-q", "4"],
+    "mpeg4_partitions.mp4": ["-c:v", "mpeg4", "-data_partitioning", "1", "-ps", "400", "-q", "4"],
+    "h263.h263": ["-c:v", "h263", "-q", "5"],
+    "h263_packets.h263": ["-c:v", "h263", "-ps", "300", "-q", "5"],
+    "h263_extended.h263": ["-c:v", "h263p", "-threads", "1", "-q", "5", "-s", "320x240"],
+}
 SIZES = ["16x16", "18x34", "64x48", "130x66", "354x290", "720x576", "1918x1078"]
 
 
@@ -127,6 +147,22 @@ def test_streams(bench):
     for name, options in STREAMS.items():
         bench.same(bench.clip(name, options=options))
     return f"{len(STREAMS)} kinds of stream"
+
+
+def test_mpeg_streams(bench):
+    """MPEG-2, MPEG-4 part 2 and H.263."""
+    for name, options in MPEG_STREAMS.items():
+        clip = bench.path(name)
+        run(["ffmpeg", "-nostdin", "-v", "error", "-f", "lavfi", "-i",
+             "testsrc2=s=352x288:r=30000/1001:d=1.5,noise=alls=12:allf=t", "-pix_fmt", "yuv420p",
+             *options, "-y", clip])
+        try:
+            bench.same(clip)
+            if "interlaced" in name:
+                bench.same(clip, extra=["--surface-format", "NV12"], after=["-pix_fmt", "yuv420p"])
+        except AssertionError as why:
+            raise AssertionError(f"{name}: {why}") from why
+    return f"{len(MPEG_STREAMS)} kinds of stream"
 
 
 def test_sizes(bench):
@@ -160,6 +196,18 @@ def test_nv12_surfaces(bench):
         clip = bench.clip(name, options=STREAMS[name])
         bench.same(clip, extra=only, after=["-pix_fmt", "yuv420p"])
     return "decoded into NV12, seen as yuv420p"
+
+
+def test_mpeg_cut(bench):
+    """Streams that start with pictures whose references are missing."""
+    for name, where in (("mpeg2_frames.m2v", 30000), ("mpeg2_interlaced.m2v", 90000)):
+        clip, cut = bench.path(name), bench.path("cut_" + name)
+        if not os.path.exists(clip):
+            raise Skip("needs the clips of mpeg_streams")
+        with open(clip, "rb") as whole, open(cut, "wb") as part:
+            part.write(whole.read()[where:])
+        bench.same(cut)
+    return "without first pictures"
 
 
 def test_seek(bench):
