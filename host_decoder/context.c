@@ -35,6 +35,8 @@ static void release_job(struct backend_job *job)
 {
     pool_unref(&job->backing);
     pool_unref(&job->display_backing);
+    device_frame_unref(&job->device);
+    device_frame_unref(&job->display_device);
     surface_unref(&job->surface);
     surface_unref(&job->display);
     block_unref(&job->block);
@@ -48,13 +50,20 @@ static void job_done(void *arg, struct backend_job *job)
         &context->setup.arena->status->contexts[VD_SLOT(context->setup.id)];
     uint32_t count;
 
-    surface_complete(job->surface, job->sequence, job->backing, job->status, job->errors);
-    if (job->display)
+    if (job->device)
+        surface_complete_device(job->surface, job->sequence, job->device,
+                                job->flags & VD_SUBMIT_FIXED, job->fetch, job->status, job->errors);
+    else
+        surface_complete(job->surface, job->sequence, job->backing, job->status, job->errors);
+    if (job->display && job->display_device)
+        surface_complete_device(job->display, job->display_sequence, job->display_device,
+                                job->flags & VD_SUBMIT_FIXED, job->fetch, job->status, job->errors);
+    else if (job->display)
         surface_complete(job->display, job->display_sequence, job->display_backing, job->status,
                          job->errors);
     if (!job->status)
         stats_add(&context->setup.stats->decoded, 1);
-    else if (job->backing)
+    else if (job->backing || job->device)
         stats_add(&context->setup.stats->concealed, 1);
     else
         stats_add(&context->setup.stats->failed, 1);
@@ -239,6 +248,7 @@ int context_submit(struct context *context, const struct context_target *target,
     context->queued++;
     if (context->setup.backend->immediate) {
         context->taken++;
+        job->picture = refused ? NULL : picture;
         pthread_mutex_unlock(&context->lock);
         decoder->backend->submit(decoder->context, job);
         return 0;

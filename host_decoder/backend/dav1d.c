@@ -124,6 +124,13 @@ static int dav1d_context_create(const struct backend_context_info *info, void **
     return 0;
 }
 
+static void dav1d_context_adopt(void *context, const struct backend_context_info *info)
+{
+    struct dav1d_context *self = context;
+
+    self->info = *info;
+}
+
 static void packet_release(const uint8_t *data, void *cookie)
 {
     struct block *block = cookie;
@@ -312,6 +319,7 @@ const struct backend backend_dav1d = {
     .caps = dav1d_caps,
     .builder = dav1d_builder,
     .context_create = dav1d_context_create,
+    .context_adopt = dav1d_context_adopt,
     .submit = dav1d_submit,
     .flush = dav1d_flush_jobs,
     .context_destroy = dav1d_context_destroy,

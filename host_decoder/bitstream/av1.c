@@ -357,5 +357,6 @@ const struct bitstream_builder bitstream_av1 = {
     .name = "av1",
     .state_size = sizeof(struct state),
     .gap = TILE_GAP,
+    .survives = true,
     .build = build,
 };

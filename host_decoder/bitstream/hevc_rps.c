@@ -71,7 +71,7 @@ static const struct hevc_dpb_entry *find(const struct hevc_dpb *dpb, const VAPic
         const struct hevc_dpb_entry *entry = &dpb->entry[i];
 
         /* A surface that is gone by now does not change what was decoded. */
-        if (entry->app_poc == frame->pic_order_cnt && !entry->missing &&
+        if (entry->app_poc == frame->pic_order_cnt &&
             (entry->surface == frame->picture_id || frame->picture_id == VA_INVALID_SURFACE))
             return entry;
     }
@@ -95,8 +95,9 @@ static bool starts_sequence(const struct hevc_dpb *dpb, const VAPictureParameter
         return true;
     for (unsigned i = 0; i < HEVC_REFS; i++) {
         const VAPictureHEVC *frame = &picture->ReferenceFrames[i];
+        const struct hevc_dpb_entry *entry = is_reference(frame) ? find(dpb, frame) : NULL;
 
-        if (is_reference(frame) && find(dpb, frame))
+        if (entry && !entry->missing)
             return false;
     }
     return dpb->count > 0;
@@ -176,12 +177,12 @@ int hevc_rps_derive(const struct hevc_dpb *dpb, const VAPictureParameterBufferHE
             continue;
         entry = rps.new_sequence ? NULL : find(dpb, frame);
         /*
-         * The decoder would fill in what it does not have, which costs a frame. Only pictures that
-         * are used need it.
+         * The decoder fills in what it does not have, which costs a frame. Only pictures that are
+         * used need it.
          */
         if (!entry && (!ref.used || is_irap(nal)))
             continue;
-        ref.missing = !entry;
+        ref.missing = !entry || entry->missing;
         ref.poc = entry ? entry->poc : wrap((int64_t)frame->pic_order_cnt - app_poc + rps.poc);
         if (ref.poc == rps.poc) {
             if (ref.used)

@@ -24,11 +24,12 @@
 #define VD_MAX_CAP_FORMATS   16           /* surface formats of one profile and entry point */
 #define VD_MAX_WIDTH         16384        /* of a decoded picture */
 #define VD_MAX_HEIGHT        16384
-#define VD_MAX_H264_SIZE     8192 /* the same for H.264 */
-#define VD_MAX_VC1_SIZE      8192 /* for VC-1: 12 bits, in units of two pixels */
+#define VD_MAX_H264_SIZE     8192  /* the same for H.264 */
+#define VD_MAX_VC1_SIZE      8192  /* for VC-1: 12 bits, in units of two pixels */
 #define VD_MAX_SURFACE_SIZE  16384 /* width or height of a surface */
 #define VD_MAX_STATS_CLIENTS 1024  /* rows of one STATS reply */
 #define VD_NAME_BYTES        32    /* back end and client names, NUL-terminated */
+#define VD_ENGINE_BYTES      64    /* name of an engine, NUL-terminated */
 
 #define VD_UPLOAD_BYTES (512ull << 20) /* arena zone the guest puts buffers into (sparse) */
 

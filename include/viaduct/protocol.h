@@ -72,7 +72,7 @@ enum vd_op {
 static_assert(sizeof(struct vd_header) == 16, "header");
 static_assert(sizeof(struct vd_hello_req) == 64, "hello_req");
 static_assert(sizeof(struct vd_hello_rep) == 112, "hello_rep");
-static_assert(sizeof(struct vd_cap) == 96, "cap");
+static_assert(sizeof(struct vd_cap) == 160, "cap");
 static_assert(sizeof(struct vd_submit_req) == 24, "submit_req");
 static_assert(sizeof(struct vd_buffer_ref) == 24, "buffer_ref");
 
