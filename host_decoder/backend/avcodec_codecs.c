@@ -129,9 +129,9 @@ struct avcodec_profile {
 
 /*
  * What the decoders write comes first: no copy. NV12 and P010 for clients that know nothing else.
- * I010 is not offered: FFmpeg's decoders choose it where it is, and its surfaces have no such format
- * (vaapi_format_map in libavcodec/vaapi_decode.c and libavutil/hwcontext_vaapi.c, 5.1). And of two
- * formats that suit it as well FFmpeg takes the last: YUY2 stands before 422H.
+ * I010 is not offered: FFmpeg's decoders choose it where it is, and its surfaces have no such
+ * format (vaapi_format_map in libavcodec/vaapi_decode.c and libavutil/hwcontext_vaapi.c, 5.1). And
+ * of two formats that suit it as well FFmpeg takes the last: YUY2 stands before 422H.
  */
 #define YUV420    VA_FOURCC_I420, VA_FOURCC_NV12
 #define YUV420_10 VA_FOURCC_P010

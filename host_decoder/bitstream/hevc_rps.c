@@ -8,10 +8,10 @@
 
 #include "hevc_ps.h"
 
-#define MAX_LSB     (INT64_C(1) << HEVC_POC_LSB_BITS)
-#define MAX_DELTA   INT64_C(32768) /* delta_poc_s0_minus1 + 1, 7.4.8 */
-#define CURR_FLAGS                                                                                 \
-    (VA_PICTURE_HEVC_RPS_ST_CURR_BEFORE | VA_PICTURE_HEVC_RPS_ST_CURR_AFTER |                     \
+#define MAX_LSB   (INT64_C(1) << HEVC_POC_LSB_BITS)
+#define MAX_DELTA INT64_C(32768) /* delta_poc_s0_minus1 + 1, 7.4.8 */
+#define CURR_FLAGS                                                            \
+    (VA_PICTURE_HEVC_RPS_ST_CURR_BEFORE | VA_PICTURE_HEVC_RPS_ST_CURR_AFTER | \
      VA_PICTURE_HEVC_RPS_LT_CURR)
 #define LONG_TERM_FLAGS (VA_PICTURE_HEVC_LONG_TERM_REFERENCE | VA_PICTURE_HEVC_RPS_LT_CURR)
 
