@@ -18,6 +18,16 @@ static size_t no_op_h264(struct avcodec_context *self, uint8_t *room)
     return sizeof(end_of_sequence);
 }
 
+/* An access unit delimiter: an end of sequence would take all references with it. */
+static size_t no_op_hevc(struct avcodec_context *self, uint8_t *room)
+{
+    static const uint8_t access_unit_delimiter[] = {0, 0, 0, 1, 0x46, 1, 0x50};
+
+    (void)self;
+    memcpy(room, access_unit_delimiter, sizeof(access_unit_delimiter));
+    return sizeof(access_unit_delimiter);
+}
+
 /* The builder knows what may follow the last picture. */
 static size_t no_op_of_packet(struct avcodec_context *self, uint8_t *room)
 {
@@ -34,6 +44,22 @@ static const struct avcodec_codec avcodec_codecs[] = {
         .threads = FF_THREAD_FRAME,
         .no_op = no_op_h264,
         .extra = AVCODEC_EXTRA_BEFORE,
+    },
+    {
+        .codec = VD_CODEC_HEVC,
+        .id = AV_CODEC_ID_HEVC,
+        .builder = &bitstream_hevc,
+        .threads = FF_THREAD_FRAME,
+        .no_op = no_op_hevc,
+        .extra = AVCODEC_EXTRA_AFTER,
+    },
+    {
+        .codec = VD_CODEC_HEVC_EXT,
+        .id = AV_CODEC_ID_HEVC,
+        .builder = &bitstream_hevc,
+        .threads = FF_THREAD_FRAME,
+        .no_op = no_op_hevc,
+        .extra = AVCODEC_EXTRA_AFTER,
     },
     {
         .codec = VD_CODEC_VP8,
@@ -74,11 +100,6 @@ static const struct avcodec_codec avcodec_codecs[] = {
         .extra = AVCODEC_EXTRA_ALIKE,
     },
     {
-        .codec = VD_CODEC_JPEG,
-        .id = AV_CODEC_ID_MJPEG,
-        .builder = &bitstream_jpeg,
-    },
-    {
         .codec = VD_CODEC_VC1,
         .id = AV_CODEC_ID_VC1,
         .builder = &bitstream_vc1,
@@ -92,6 +113,11 @@ static const struct avcodec_codec avcodec_codecs[] = {
         .extra = AVCODEC_EXTRA_ALIKE,
         .extradata = true,
     },
+    {
+        .codec = VD_CODEC_JPEG,
+        .id = AV_CODEC_ID_MJPEG,
+        .builder = &bitstream_jpeg,
+    },
 };
 
 struct avcodec_profile {
@@ -103,10 +129,12 @@ struct avcodec_profile {
 
 /*
  * What the decoders write comes first: no copy. NV12 and P010 for clients that know nothing else.
- * But of two formats that suit it as well FFmpeg takes the last: YUY2 stands before 422H.
+ * I010 is not offered: FFmpeg's decoders choose it where it is, and its surfaces have no such format
+ * (vaapi_format_map in libavcodec/vaapi_decode.c and libavutil/hwcontext_vaapi.c, 5.1). And of two
+ * formats that suit it as well FFmpeg takes the last: YUY2 stands before 422H.
  */
 #define YUV420    VA_FOURCC_I420, VA_FOURCC_NV12
-#define YUV420_10 VA_FOURCC_I010, VA_FOURCC_P010
+#define YUV420_10 VA_FOURCC_P010
 #define YUV420_12 VA_FOURCC_P012, VA_FOURCC_P016
 #define YUV422    VA_FOURCC_YUY2, VA_FOURCC_422H
 #define YUV440    VA_FOURCC_422V
@@ -119,11 +147,40 @@ struct avcodec_profile {
 #define YUV400    VA_FOURCC_Y800
 #define RGB       VA_FOURCC_RGBP, VA_FOURCC_BGRA, VA_FOURCC_BGRX
 
-/* The limits of sizes are those of the fields in the streams; H.264's are of its levels. */
+/*
+ * The limits of sizes are those of the fields in the streams; H.264's are of its levels. HEVC's
+ * range extensions have one profile for all that has no more bits and no finer chroma (A.3.5);
+ * screen content coding is nothing that libavcodec decodes.
+ */
 static const struct avcodec_profile avcodec_profiles[] = {
     {VAProfileH264ConstrainedBaseline, VD_CODEC_H264, 16, VD_MAX_H264_SIZE, {YUV420}},
     {VAProfileH264Main, VD_CODEC_H264, 16, VD_MAX_H264_SIZE, {YUV420}},
     {VAProfileH264High, VD_CODEC_H264, 16, VD_MAX_H264_SIZE, {YUV420}},
+    {VAProfileHEVCMain, VD_CODEC_HEVC, 8, VD_MAX_WIDTH, {YUV420}},
+    {VAProfileHEVCMain10, VD_CODEC_HEVC, 8, VD_MAX_WIDTH, {YUV420_10, YUV420}},
+    {VAProfileHEVCMain12, VD_CODEC_HEVC_EXT, 8, VD_MAX_WIDTH, {YUV420_12, YUV420_10, YUV420}},
+    {VAProfileHEVCMain422_10,
+     VD_CODEC_HEVC_EXT,
+     8,
+     VD_MAX_WIDTH,
+     {YUV422_10, YUV422, YUV420_10, YUV420}},
+    {VAProfileHEVCMain422_12,
+     VD_CODEC_HEVC_EXT,
+     8,
+     VD_MAX_WIDTH,
+     {YUV422_12, YUV422_10, YUV422, YUV420_12, YUV420_10, YUV420}},
+    {VAProfileHEVCMain444, VD_CODEC_HEVC_EXT, 8, VD_MAX_WIDTH, {YUV444, YUV422, YUV420}},
+    {VAProfileHEVCMain444_10,
+     VD_CODEC_HEVC_EXT,
+     8,
+     VD_MAX_WIDTH,
+     {YUV444_10, YUV444, YUV422_10, YUV422, YUV420_10, YUV420}},
+    {VAProfileHEVCMain444_12,
+     VD_CODEC_HEVC_EXT,
+     8,
+     VD_MAX_WIDTH,
+     {YUV444_12, YUV444_10, YUV444, YUV422_12, YUV422_10, YUV422, VA_FOURCC_P012, YUV420_10,
+      YUV420}},
     {VAProfileVP8Version0_3, VD_CODEC_VP8, 1, 16383, {YUV420}},
     {VAProfileVP9Profile0, VD_CODEC_VP9, 1, VD_MAX_WIDTH, {YUV420}},
     {VAProfileVP9Profile1, VD_CODEC_VP9, 1, VD_MAX_WIDTH, {YUV444, YUV422, YUV440, RGB}},

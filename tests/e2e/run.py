@@ -277,13 +277,17 @@ def test_gstreamer_vaapi(bench):
 class Service:
     """A viaductd of its own, for what happens around it."""
 
-    def __init__(self, bench, *options):
+    def __init__(self, bench, *options, name="service", behind=None):
+        """`behind`: a service whose client this one is, through Viaduct's own VA-API driver."""
         if not bench.args.viaductd:
             raise Skip("needs --viaductd")
-        self.socket = bench.path("service.sock")
-        self.process = subprocess.Popen([bench.args.viaductd, "--socket", self.socket, *options],
-                                        env=dict(os.environ, VIADUCT_LOG="warn"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        for _ in range(200):
+        self.socket = bench.path(f"{name}.sock")
+        prefix = [bench.args.viaduct, "exec", "--"] if behind else []
+        self.process = subprocess.Popen(
+            [*prefix, bench.args.viaductd, "--socket", self.socket, *options],
+            env=dict(os.environ, VIADUCT_LOG="warn", **(behind.env if behind else {})),
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        for _ in range(1200):
             if os.path.exists(self.socket + ".stats"):
                 break
             time.sleep(0.05)
@@ -308,23 +312,26 @@ def test_stop(bench):
     return "SIGTERM: sockets and workers gone, exit code 0"
 
 
+def confinement_of(service):
+    """What /proc says of a service's worker, once that has closed its sandbox."""
+    found = {}
+    for _ in range(100):
+        for pid in workers(service):
+            with open(f"/proc/{pid}/status", encoding="utf-8") as text:
+                found = dict(line.partition(":\t")[::2] for line in text)
+                found = {key: value.strip() for key, value in found.items()}
+        if found.get("Seccomp") == "2":
+            break
+        time.sleep(0.1)
+    return found
+
+
 def test_confinement(bench):
     """A worker runs without rights before it reads a byte of its client."""
     service = Service(bench)
     idle = socket.socket(socket.AF_UNIX)
     idle.connect(service.socket)
-    time.sleep(0.5)
-    found = {}
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{pid}/status", encoding="utf-8") as text:
-                status = dict(line.partition(":\t")[::2] for line in text)
-                status = {key: value.strip() for key, value in status.items()}
-        except OSError:
-            continue
-        # The worker of this service: child of the nursery, grandchild of the listener.
-        if status.get("Name") == "viaduct-client" and parent(parent(pid)) == service.process.pid:
-            found = status
+    found = confinement_of(service)
     idle.close()
     _, said = service.stop()
     if "without a system call filter" in said:
@@ -377,6 +384,84 @@ def test_service_lost(bench):
             raise AssertionError(f"exit code {client.returncode} after {time.time() - start:.1f} s:"
                                  f" {out.decode(errors='replace')[-300:]}")
     return f"error after {time.time() - start - 2:.1f} s"
+
+
+def workers(service):
+    """Processes that serve the clients of a service."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/comm", encoding="utf-8") as comm:
+                if comm.read().strip() != "viaduct-client":
+                    continue
+        except OSError:
+            continue
+        if parent(parent(pid)) == service.process.pid:
+            found.append(int(pid))
+    return found
+
+
+def test_chain(bench):
+    """Back ends with a device, on Viaduct's own driver: what a GPU's would be on other machines."""
+    clip = bench.clip("high_b_pyramid", options=STREAMS["high_b_pyramid"])
+    want = hashes(run(ffmpeg(clip, ["-threads", "1"])).stdout)
+    for engine in ("vaapi", "vaapi:/dev/dri/renderD128", "avcodec:vaapi",
+                   "avcodec:vaapi:/dev/dri/renderD128"):
+        for after in ([], ["-vf", "hwdownload,format=yuv420p"]):
+            accel = ["-hwaccel", "vaapi"]
+            if after:
+                accel += ["-hwaccel_output_format", "vaapi"]
+            stats = bench.path("inner")
+            text, behind = bench.bridge([bench.args.viaduct, "exec", "--backend", engine,
+                                         "--stats", stats, "--", *ffmpeg(clip, accel, after)])
+            with open(stats, encoding="utf-8") as lines:
+                count = dict(line.strip().split(" ", 1) for line in lines)
+            if hashes(text.encode()) != want:
+                raise AssertionError(f"{engine}: frames differ: {text[-300:]}")
+            if not count["engine"].startswith(engine):
+                raise AssertionError(f"decoded by {count['engine']}, not {engine}")
+            if min(int(c["decoded"]) for c in (count, behind)) < len(want):
+                raise AssertionError(f"{engine}: decoded {count['decoded']}, {behind['decoded']}")
+    return f"4 devices, {len(want)} frames each"
+
+
+def test_device_lost(bench):
+    """The device goes away under a client: errors, the worker and the service live on."""
+    clip = bench.clip("long", "testsrc2=s=640x360:r=25:d=20", ["-preset", "ultrafast"])
+    short = bench.clip("high_b_pyramid", options=STREAMS["high_b_pyramid"])
+    for engine in ("vaapi", "avcodec:vaapi"):
+        behind = Service(bench, name="behind")
+        service = Service(bench, "--backend", engine, behind=behind)
+        try:
+            prefix = [bench.args.viaduct, "exec", "--"]
+            with subprocess.Popen(
+                    [*prefix, "ffmpeg", "-nostdin", "-v", "error", "-xerror", "-re", "-hwaccel",
+                     "vaapi", "-i", clip, "-f", "null", "-"],
+                    env=dict(os.environ, **service.env), stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT) as client:
+                time.sleep(2)
+                start = time.time()
+                for pid in workers(behind):
+                    os.kill(pid, signal.SIGKILL)
+                out, _ = client.communicate(timeout=30)
+                if not client.returncode or client.returncode > 128:
+                    raise AssertionError(f"{engine}: exit code {client.returncode}: "
+                                         f"{out.decode(errors='replace')[-300:]}")
+                took = time.time() - start
+            stats = bench.path("after")
+            result = run([bench.args.viaduct, "exec", "--stats", stats, "--",
+                          *ffmpeg(short, ["-hwaccel", "vaapi"])], env=service.env)
+            with open(stats, encoding="utf-8") as lines:
+                count = dict(line.strip().split(" ", 1) for line in lines)
+            if int(count["decoded"]) < len(hashes(result.stdout)) or not hashes(result.stdout):
+                raise AssertionError(f"{engine}: a new client is not served: {count}")
+            top = run([bench.args.viaduct, "top", "--json"], env=service.env).stdout.decode()
+            if '"workers_died": 0' not in top:
+                raise AssertionError(f"{engine}: a worker died: {top}")
+        finally:
+            service.stop()
+            behind.stop()
+    return f"error after {took:.1f} s, new clients are served"
 
 
 def main():

@@ -12,6 +12,7 @@
 #include <viaduct/errors.h>
 #include <wire/dispatch.h>
 
+#include "engine.h"
 #include "picture.h"
 #include "session.h"
 
@@ -55,7 +56,7 @@ static inline int guest_start(struct guest *g, const struct backend *backend)
 
     memset(g, 0, sizeof(*g));
     g->arena.fd = -1;
-    g->backends = (struct backend_set){.at = {backend}, .count = 1};
+    g->backends = (struct backend_set){.at = {{.backend = backend}}, .count = 1};
     strncpy(g->backends.name, backend->name, sizeof(g->backends.name) - 1);
     g->options.threads = 2;
     g->limits = (struct session_limits){.contexts = 4, .surfaces = 40, .bytes = 64 << 20};

@@ -173,10 +173,10 @@ int main(void)
     };
     static const struct backend_options options = {.threads = 2};
 
-    struct backend_set set;
+    static struct backend_set set;
 
-    if (!backend_select("avcodec", &options, &set))
-        backend = set.at[0];
+    if (!engine_select("avcodec:software", &options, &set))
+        backend = set.at[0].backend;
     if (!backend) {
         puts("built without libavcodec or it has no decoder: skipped");
         return 77;
