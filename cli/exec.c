@@ -257,9 +257,10 @@ static int write_stats(const struct exec *exec)
     }
     now = stats_read_total(&stats);
     fprintf(exec->stats,
-            "service %s\nbackend %s\nclients %llu\ndecoded %llu\nconcealed %llu\nfailed %llu\n"
+            "service %s\nbackend %s\nengine %s\nclients %llu\ndecoded %llu\nconcealed %llu\nfailed "
+            "%llu\n"
             "bytes_in %llu\nworkers_died %llu\n",
-            exec->service.pid ? "private" : exec->uri, stats.reply.backend,
+            exec->service.pid ? "private" : exec->uri, stats.reply.backend, now.engine,
             (unsigned long long)(stats.reply.clients_served - exec->served_before),
             (unsigned long long)(now.decoded - exec->before.decoded),
             (unsigned long long)(now.concealed - exec->before.concealed),

@@ -31,15 +31,18 @@ static void print_host(const struct host *host, const struct service_place *plac
 
 static void print_caps(const struct host *host)
 {
-    printf("\n%-28s %-11s %-24s %s\n", "PROFILE", "ENTRY POINT", "PICTURE SIZE", "SURFACES");
+    printf("\n%-28s %-11s %-24s %-20s %s\n", "PROFILE", "ENTRY POINT", "PICTURE SIZE", "ENGINE",
+           "SURFACES");
     for (uint32_t i = 0; i < host->cap_count; i++) {
         const struct vd_cap *cap = &host->caps[i];
-        char size[64];
+        char size[64], engine[sizeof(cap->engine)];
 
         snprintf(size, sizeof(size), "%ux%u to %ux%u", cap->min_width, cap->min_height,
                  cap->max_width, cap->max_height);
-        printf("%-28s %-11s %-24s", codecs_profile_name((int)cap->profile),
-               codecs_entrypoint_name((int)cap->entrypoint), size);
+        memcpy(engine, cap->engine, sizeof(engine));
+        text_printable(engine, sizeof(engine));
+        printf("%-28s %-11s %-24s %-20s", codecs_profile_name((int)cap->profile),
+               codecs_entrypoint_name((int)cap->entrypoint), size, engine);
         for (uint32_t k = 0; k < cap->format_count; k++) {
             char name[5];
 

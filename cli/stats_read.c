@@ -75,10 +75,12 @@ int stats_read_open(const char *uri, struct stats_read *ret_stats)
         goto out;
     }
     text_printable(stats.reply.backend, sizeof(stats.reply.backend));
+    text_printable(stats.reply.ended.engine, sizeof(stats.reply.ended.engine));
     for (uint32_t i = 0; i < stats.reply.rows; i++) {
         struct stats_counters *counters = &stats.rows[i].counters;
 
         text_printable(counters->backend, sizeof(counters->backend));
+        text_printable(counters->engine, sizeof(counters->engine));
         text_printable(counters->name, sizeof(counters->name));
     }
     *ret_stats = stats;
@@ -106,6 +108,8 @@ struct stats_counters stats_read_total(const struct stats_read *stats)
         total.failed += counters->failed;
         total.bytes_in += counters->bytes_in;
         total.frame_bytes += counters->frame_bytes;
+        if (counters->engine[0])
+            memcpy(total.engine, counters->engine, sizeof(total.engine));
         total.contexts += counters->contexts;
         total.surfaces += counters->surfaces;
     }

@@ -70,18 +70,18 @@ static void print_table(const char *uri, const struct stats_read *now,
            uri, now->reply.backend, now->reply.rows, (unsigned long long)now->reply.clients_served,
            (unsigned long long)now->reply.clients_refused,
            (unsigned long long)now->reply.workers_died);
-    printf("%7s %7s %5s %-16s %-8s %5s %5s %7s %9s %9s %7s %8s\n", "WORKER", "CLIENT", "UID",
-           "NAME", "BACK END", "CTXS", "SURFS", "MiB", "DECODED", "CONCEALED", "FAILED", "PICT/S");
+    printf("%7s %7s %5s %-16s %-20s %5s %5s %7s %9s %9s %7s %8s\n", "WORKER", "CLIENT", "UID",
+           "NAME", "ENGINE", "CTXS", "SURFS", "MiB", "DECODED", "CONCEALED", "FAILED", "PICT/S");
     for (uint32_t i = 0; i < now->reply.rows; i++) {
         const struct stats_row *row = &now->rows[i];
         const struct stats_row *old = row_before(before, row->pid);
 
-        printf("%7u %7u %5u %-16.16s %-8.8s ", row->pid, row->client_pid, row->uid,
-               row->counters.name, row->counters.backend);
+        printf("%7u %7u %5u %-16.16s %-20.20s ", row->pid, row->client_pid, row->uid,
+               row->counters.name, row->counters.engine);
         print_counters(&row->counters,
                        rate_of(&row->counters, old ? &old->counters : NULL, seconds));
     }
-    printf("%7s %7s %5s %-16s %-8s ", "TOTAL", "", "", "", "");
+    printf("%7s %7s %5s %-16s %-20s ", "TOTAL", "", "", "", "");
     print_counters(&total, rate_of(&total, seconds > 0 ? &total_before : NULL, seconds));
 }
 
@@ -124,6 +124,8 @@ static void print_json(const char *uri, const struct stats_read *now)
         print_json_text("name", row->counters.name);
         printf(", ");
         print_json_text("backend", row->counters.backend);
+        printf(", ");
+        print_json_text("engine", row->counters.engine);
         printf(", ");
         print_json_counters(&row->counters);
         printf("}");

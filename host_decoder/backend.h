@@ -3,6 +3,7 @@
 #define HOST_BACKEND_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <viaduct/codecs.h>
 #include <viaduct/protocol.h>
@@ -16,6 +17,9 @@
  * else of the service.
  */
 
+/* Text that names a device to its back end: "vaapi:/dev/dri/renderD129". */
+#define BACKEND_DEVICE_BYTES 48
+
 struct backend_options {
     int threads; /* decoder threads a context, 0: as many as the machine has (16 at most) */
     uint32_t surface_format; /* VA_FOURCC_* to offer alone, 0: all */
@@ -27,26 +31,39 @@ struct backend_options {
  */
 struct backend_job {
     struct surface *surface;
-    uint32_t sequence;   /* of the surface */
-    uint32_t flags;      /* VD_SUBMIT_* */
+    uint32_t sequence;       /* of the surface */
+    uint32_t flags;          /* VD_SUBMIT_* */
+    struct surface *display; /* gets the picture with film grain, or NULL */
+    uint32_t display_sequence;
     uint64_t number;     /* of the context, from 1 */
     int refused;         /* not 0: the picture could not be built; only ordering is left to do */
     struct block *block; /* holds the packet */
     struct bitstream_packet packet; /* empty for back ends without a builder */
+    /* What the packet was made from, during submit of an `immediate` back end only. */
+    const struct va_picture *picture;
     /* The back end's own: */
     struct backing *backing; /* memory this picture is decoded into, one reference */
+    struct backing *display_backing;
+    struct device_frame *device; /* or the frame of a device it is decoded into, one reference */
+    struct device_frame *display_device;
     void *frame;
     struct backend_job *pair; /* a first field that completes with this second one */
     int status;
     uint32_t errors;
-    bool done;
+    bool fetch;  /* bring `device` into the arena now: its memory is short */
+    bool output; /* the decoder handed it out */
 };
 
 struct backend_context_info {
+    void *device; /* what struct backend.open gave, NULL in software */
     uint32_t profile, entrypoint, rt_format, width, height;
     enum vd_codec codec;
     const struct backend_options *options;
-    /* Called by the back end, on the context's thread, when a picture is complete. */
+    /* The guest's surface of this id or NULL. During submit of an `immediate` back end only. */
+    struct surface *(*find_surface)(void *arg, uint32_t id);
+    void *find_arg;
+    uint32_t surfaces; /* that the client has now: a guess at how many it decodes into */
+    /* Called by the back end when a picture is complete: in order, one call at a time. */
     void (*done)(void *arg, struct backend_job *job);
     void *done_arg;
 };
@@ -60,7 +77,8 @@ struct backend {
     const char *name;
     /*
      * submit and flush only pass work on and take microseconds: they run on the session's thread,
-     * which saves a wake-up a picture. Otherwise each context has a thread of its own.
+     * which saves a wake-up a picture; done may then be called by a thread of the back end.
+     * Otherwise each context has a thread of its own.
      */
     bool immediate;
     /*
@@ -72,6 +90,19 @@ struct backend {
     uint32_t (*caps)(struct vd_cap *ret_caps, uint32_t room);
     /* The builder a codec's pictures go through; NULL: submit gets no packet. Optional. */
     const struct bitstream_builder *(*builder)(enum vd_codec codec);
+    /*
+     * Back ends that work on a device have these four instead of probe and caps. A device does not
+     * survive fork: it is opened in a short-lived child of the nursery, to see what it serves, and
+     * again in each worker, before the sandbox closes.
+     */
+    /*
+     * Devices to try if the user names none, best first: what follows "name:" in an engine's name.
+     * `asked`: the user named the back end, so also those that are never chosen on their own.
+     */
+    uint32_t (*devices)(bool asked, char (*ret_devices)[BACKEND_DEVICE_BYTES], uint32_t room);
+    int (*open)(const char *device, const struct backend_options *options, void **ret_device);
+    uint32_t (*device_caps)(void *device, struct vd_cap *ret_caps, uint32_t room);
+    void (*close)(void *device);
     /* Opens a decoder and fills in what the guest must know of it. */
     int (*context_create)(const struct backend_context_info *info, void **ret_context,
                           struct backend_context_traits *ret_traits);
@@ -92,24 +123,32 @@ struct backend {
     void (*context_destroy)(void *context);
 };
 
-#define BACKEND_SET_MAX 8
+#define BACKEND_SET_MAX 16
 
-/* The back ends of a service, best first: each profile is served by the first that has it. */
-struct backend_set {
-    const struct backend *at[BACKEND_SET_MAX];
-    uint32_t count;
-    char name[VD_NAME_BYTES]; /* "avcodec+dav1d" */
+/* What serves profiles: a back end, on a device or in software. */
+struct engine {
+    const struct backend *backend;
+    char name[VD_ENGINE_BYTES];        /* "vaapi:/dev/dri/renderD128", "avcodec:software" */
+    char device[BACKEND_DEVICE_BYTES]; /* for backend->open; empty in software */
+    /* Of a device, found by engine.c; other back ends are asked (caps). */
+    struct vd_cap caps[VD_MAX_CAPS];
+    uint32_t cap_count;
 };
 
-/*
- * backend/list.c: by name, or all that can serve (but null) if name is NULL or empty.
- * -VD_ERR_UNSUPPORTED if none.
- */
-int backend_select(const char *name, const struct backend_options *options,
-                   struct backend_set *ret_set);
+/* The engines of a service, best first: each profile is served by the first that has it. */
+struct backend_set {
+    struct engine at[BACKEND_SET_MAX];
+    uint32_t count;
+    char name[VD_NAME_BYTES]; /* their back ends, "vaapi+avcodec" */
+};
+
+/* backend/list.c: the i-th back end, best first; NULL behind the last. */
+const struct backend *backend_at(size_t i);
 
 extern const struct backend backend_avcodec;
+extern const struct backend backend_avcodec_device;
 extern const struct backend backend_dav1d;
 extern const struct backend backend_null;
+extern const struct backend backend_vaapi;
 
 #endif

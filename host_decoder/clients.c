@@ -48,6 +48,7 @@ static struct stats_counters counters_copy(const struct stats_counters *page)
 
     memcpy(&copy, page, sizeof(copy));
     copy.backend[sizeof(copy.backend) - 1] = 0;
+    copy.engine[sizeof(copy.engine) - 1] = 0;
     copy.name[sizeof(copy.name) - 1] = 0;
     return copy;
 }
@@ -65,6 +66,8 @@ void clients_remove(struct clients *clients, uint32_t slot, bool died)
     sum->concealed += last.concealed;
     sum->failed += last.failed;
     sum->bytes_in += last.bytes_in;
+    if (last.engine[0])
+        memcpy(sum->engine, last.engine, sizeof(sum->engine));
     if (died)
         clients->totals.workers_died++;
     munmap(client->stats, sizeof(*client->stats));

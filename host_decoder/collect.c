@@ -177,12 +177,18 @@ static int measure(struct collect *collect, const struct arena *arena,
     return 0;
 }
 
-/* Fields that every slice parameter struct of libva starts with. */
-static VASliceParameterBufferBase slice_base(const struct va_slice *slice)
+/*
+ * Fields that every slice parameter struct of libva starts with. GStreamer's VP8 skips a header
+ * by the offset and leaves the size that of the whole data.
+ */
+static VASliceParameterBufferBase slice_base(const struct va_slice *slice,
+                                             const struct collect_data *data)
 {
     VASliceParameterBufferBase base;
 
     memcpy(&base, slice->param, sizeof(base));
+    if (base.slice_data_size == data->size && base.slice_data_offset <= data->size)
+        base.slice_data_size -= base.slice_data_offset;
     return base;
 }
 
@@ -275,8 +281,8 @@ int collect_picture(struct collect *collect, const struct arena *arena,
     if (err)
         return err;
     for (uint32_t i = 0; i < slices; i++) {
-        VASliceParameterBufferBase base = slice_base(&collect->slices[i]);
         const struct collect_data *data = &collect->data[collect->slices[i].size];
+        VASliceParameterBufferBase base = slice_base(&collect->slices[i], data);
 
         if (base.slice_data_offset > data->size ||
             base.slice_data_size > data->size - base.slice_data_offset)
@@ -290,8 +296,8 @@ int collect_picture(struct collect *collect, const struct arena *arena,
         return VD_ERR_MEMORY;
     at = block->bytes + BITSTREAM_HEAD_ROOM;
     for (uint32_t i = 0; i < slices; i++) {
-        VASliceParameterBufferBase base = slice_base(&collect->slices[i]);
         const struct collect_data *data = &collect->data[collect->slices[i].size];
+        VASliceParameterBufferBase base = slice_base(&collect->slices[i], data);
 
         at += gap;
         memcpy(at, data->bytes + base.slice_data_offset, base.slice_data_size);

@@ -31,6 +31,17 @@ static struct backend_job *job_at(struct context *context, uint64_t number)
     return &context->jobs[number % VD_MAX_IN_FLIGHT];
 }
 
+static void release_job(struct backend_job *job)
+{
+    pool_unref(&job->backing);
+    pool_unref(&job->display_backing);
+    device_frame_unref(&job->device);
+    device_frame_unref(&job->display_device);
+    surface_unref(&job->surface);
+    surface_unref(&job->display);
+    block_unref(&job->block);
+}
+
 /* backend_context_info.done: publishes one picture. Context's thread. */
 static void job_done(void *arg, struct backend_job *job)
 {
@@ -39,17 +50,25 @@ static void job_done(void *arg, struct backend_job *job)
         &context->setup.arena->status->contexts[VD_SLOT(context->setup.id)];
     uint32_t count;
 
-    surface_complete(job->surface, job->sequence, job->backing, job->status, job->errors);
+    if (job->device)
+        surface_complete_device(job->surface, job->sequence, job->device,
+                                job->flags & VD_SUBMIT_FIXED, job->fetch, job->status, job->errors);
+    else
+        surface_complete(job->surface, job->sequence, job->backing, job->status, job->errors);
+    if (job->display && job->display_device)
+        surface_complete_device(job->display, job->display_sequence, job->display_device,
+                                job->flags & VD_SUBMIT_FIXED, job->fetch, job->status, job->errors);
+    else if (job->display)
+        surface_complete(job->display, job->display_sequence, job->display_backing, job->status,
+                         job->errors);
     if (!job->status)
         stats_add(&context->setup.stats->decoded, 1);
-    else if (job->backing)
+    else if (job->backing || job->device)
         stats_add(&context->setup.stats->concealed, 1);
     else
         stats_add(&context->setup.stats->failed, 1);
     stats_set(&context->setup.stats->frame_bytes, pool_bytes(job->surface->pool));
-    pool_unref(&job->backing);
-    surface_unref(&job->surface);
-    block_unref(&job->block);
+    release_job(job);
     pthread_mutex_lock(&context->lock);
     context->complete++;
     count = (uint32_t)context->complete;
@@ -138,9 +157,7 @@ struct decoder *context_leave(struct context *context)
     for (uint64_t n = context->complete + 1; n <= context->queued; n++) {
         struct backend_job *job = job_at(context, n);
 
-        pool_unref(&job->backing);
-        surface_unref(&job->surface);
-        block_unref(&job->block);
+        release_job(job);
     }
     pthread_cond_destroy(&context->wake);
     pthread_mutex_destroy(&context->lock);
@@ -194,9 +211,8 @@ size_t context_gap(const struct context *context)
     return builder ? builder->gap : BITSTREAM_SLICE_GAP;
 }
 
-int context_submit(struct context *context, struct surface *surface, uint32_t sequence,
-                   uint32_t flags, struct block *block, const struct va_picture *picture,
-                   int refused)
+int context_submit(struct context *context, const struct context_target *target,
+                   struct block *block, const struct va_picture *picture, int refused)
 {
     const struct decoder *decoder = context->decoder;
     struct bitstream_packet packet = {0};
@@ -219,9 +235,11 @@ int context_submit(struct context *context, struct surface *surface, uint32_t se
     pthread_mutex_lock(&context->lock);
     job = job_at(context, context->queued + 1);
     *job = (struct backend_job){
-        .surface = surface,
-        .sequence = sequence,
-        .flags = flags,
+        .surface = target->surface,
+        .sequence = target->sequence,
+        .display = target->display,
+        .display_sequence = target->display_sequence,
+        .flags = target->flags,
         .number = context->queued + 1,
         .refused = refused,
         .block = block,
@@ -230,6 +248,7 @@ int context_submit(struct context *context, struct surface *surface, uint32_t se
     context->queued++;
     if (context->setup.backend->immediate) {
         context->taken++;
+        job->picture = refused ? NULL : picture;
         pthread_mutex_unlock(&context->lock);
         decoder->backend->submit(decoder->context, job);
         return 0;

@@ -24,6 +24,15 @@ struct context_setup {
     uint64_t decoder; /* number of the decoder that it opens */
 };
 
+/* Where a picture goes. */
+struct context_target {
+    struct surface *surface;
+    uint32_t sequence;
+    uint32_t flags;          /* VD_SUBMIT_* */
+    struct surface *display; /* with film grain, or NULL */
+    uint32_t display_sequence;
+};
+
 /* Opens the decoder and starts the thread. */
 int context_create(const struct context_setup *setup, struct context **ret_context,
                    struct backend_context_traits *ret_traits);
@@ -48,13 +57,12 @@ enum vd_codec context_codec(const struct context *context);
 /* Bytes that its builder wants in front of every slice. */
 size_t context_gap(const struct context *context);
 /*
- * Queues a picture. References of surface and block are taken over. `refused`: an error the
+ * Queues a picture. References of surfaces and block are taken over. `refused`: an error the
  * dispatcher found; the picture only passes through to keep the order. -VD_ERR_PROTOCOL if the
  * client has more than VD_MAX_IN_FLIGHT pictures in flight (nothing is taken then).
  */
-int context_submit(struct context *context, struct surface *surface, uint32_t sequence,
-                   uint32_t flags, struct block *block, const struct va_picture *picture,
-                   int refused);
+int context_submit(struct context *context, const struct context_target *target,
+                   struct block *block, const struct va_picture *picture, int refused);
 /* The client waits for the picture whose count has these low 32 bits. */
 void context_kick(struct context *context, uint32_t picture);
 

@@ -15,6 +15,7 @@
 #include <wire/trace.h>
 
 #include "config.h"
+#include "engine.h"
 #include "ipc.h"
 #include "sandbox.h"
 
@@ -35,14 +36,14 @@ struct nursery {
 /* Memory a worker may have beside the arena: decoders' tables and bitstreams. */
 #define NURSERY_WORKER_MEMORY (6ull << 30)
 
-static int worker_ready(void *arg)
+static int worker_ready(void *arg, bool devices)
 {
     const struct nursery *n = arg;
     uint64_t arena =
         sizeof(struct vd_status_page) + VD_UPLOAD_BYTES + session_frame_zone(&n->limits);
 
     trace_open();
-    return sandbox_enter(arena + NURSERY_WORKER_MEMORY);
+    return sandbox_enter(arena + NURSERY_WORKER_MEMORY, devices);
 }
 
 /* The worker's whole life; never returns. */
@@ -177,11 +178,12 @@ int main(int argc, char **argv)
     n.signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     if (!sandbox_has_filter())
         log_warn("this build's workers run without a system call filter");
-    if (backend_select(argv[1], &n.options, &n.backends) || n.signals < 0) {
+    if (engine_select(argv[1], &n.options, &n.backends) || n.signals < 0) {
         event.kind = IPC_FAILED;
-        snprintf(event.text, sizeof(event.text), "back end %s cannot serve on this machine",
+        snprintf(event.text, sizeof(event.text), "back end %.80s cannot serve on this machine",
                  argv[1][0] ? argv[1] : "(any)");
     } else {
+        engine_log(&n.backends);
         snprintf(event.text, sizeof(event.text), "%s", n.backends.name);
     }
     if (ipc_send(IPC_FD, &event, sizeof(event), NULL, 0) || event.kind == IPC_FAILED)

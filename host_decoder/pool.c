@@ -12,6 +12,16 @@
 /* Large frames start on huge pages, small ones on pages. */
 #define POOL_HUGE (2ull << 20)
 
+/*
+ * Pictures on a device are brought into the arena when the guest maps them. If it maps nearly all,
+ * doing so at once saves a round trip each. Each picture that was mapped counts up to POOL_MAPPED,
+ * each that was not counts down; from POOL_EAGER on they are fetched when they are complete, but
+ * one of POOL_SAMPLE, which shows whether that is still wanted.
+ */
+#define POOL_MAPPED 16
+#define POOL_EAGER  12
+#define POOL_SAMPLE 16
+
 struct range {
     uint64_t offset, size;
 };
@@ -21,7 +31,9 @@ struct pool {
     struct arena *arena;
     uint64_t max_bytes, bytes;
     struct backing *backings[VD_MAX_BACKINGS];
-    uint32_t count; /* entries of backings ever used */
+    uint32_t count;   /* entries of backings ever used */
+    int mapped;       /* 0 to POOL_MAPPED */
+    uint32_t fetches; /* that nobody asked for */
     /* Free ranges of the frame zone, sorted by offset, never adjacent. */
     struct range *ranges;
     size_t range_count, range_room;
@@ -310,6 +322,21 @@ struct surface *surface_ref(struct surface *surface)
     return surface;
 }
 
+struct device_frame *device_frame_ref(struct device_frame *frame)
+{
+    atomic_fetch_add(&frame->refs, 1);
+    return frame;
+}
+
+void device_frame_unref(struct device_frame **ref)
+{
+    struct device_frame *frame = *ref;
+
+    *ref = NULL;
+    if (frame && atomic_fetch_sub(&frame->refs, 1) == 1)
+        frame->ops->free(frame);
+}
+
 void surface_unref(struct surface **ref)
 {
     struct surface *surface = *ref;
@@ -325,9 +352,22 @@ void surface_unref(struct surface **ref)
     pthread_mutex_unlock(&surface->pool->lock);
     if (refs)
         return;
+    device_frame_unref(&surface->frame);
+    device_frame_unref(&surface->native);
     if (surface->external)
         munmap(surface->external, surface->external_layout.size);
     free(surface);
+}
+
+void surface_set_native(struct surface *surface, struct device_frame *native)
+{
+    struct device_frame *old;
+
+    pthread_mutex_lock(&surface->pool->lock);
+    old = surface->native;
+    surface->native = native;
+    pthread_mutex_unlock(&surface->pool->lock);
+    device_frame_unref(&old);
 }
 
 int surface_import(struct surface *surface, int fd, const struct vd_surface_import_req *req)
@@ -381,13 +421,80 @@ static void bind_locked(struct surface *surface, struct backing *backing)
         pool->arena->status->surfaces[VD_SLOT(surface->id)].backing = backing->index;
 }
 
+/* The surface's picture lies in no memory of the arena. */
+static void unbind_locked(struct surface *surface)
+{
+    if (surface->current)
+        surface->current->refs--;
+    surface->current = NULL;
+    if (!surface->destroyed)
+        surface->pool->arena->status->surfaces[VD_SLOT(surface->id)].backing = VD_NO_BACKING;
+}
+
+/* Counts whether a picture of a device was mapped. */
+static void count_mapped(struct pool *pool, bool mapped)
+{
+    if (mapped && pool->mapped < POOL_MAPPED)
+        pool->mapped++;
+    else if (!mapped)
+        pool->mapped = pool->mapped > 4 ? pool->mapped - 4 : 0;
+}
+
+/* The picture is elsewhere from now on: the frame that held it, to be dropped without the lock. */
+static struct device_frame *take_frame(struct surface *surface)
+{
+    struct device_frame *frame = surface->frame;
+
+    surface->frame = NULL;
+    return frame;
+}
+
+/* A picture from a device into memory of the arena, or an error. Without the lock. */
+static int fetch(struct surface *surface, struct device_frame *frame, struct backing **backing)
+{
+    int err = *backing ? 0 : pool_get(surface, backing);
+
+    if (!err)
+        err = frame->ops->fetch(frame, surface, (*backing)->bytes);
+    if (err)
+        pool_unref(backing);
+    return err;
+}
+
+/* The guest wants to see a picture that lies on a device. */
+static int back_from_device(struct surface *surface, struct device_frame *frame)
+{
+    struct device_frame *old = NULL;
+    struct backing *backing = NULL;
+    int err = fetch(surface, frame, &backing);
+
+    pthread_mutex_lock(&surface->pool->lock);
+    /* A guest that does not wait may have a newer picture by now: that one counts. */
+    if (!err && surface->frame == frame) {
+        count_mapped(surface->pool, true);
+        bind_locked(surface, backing);
+        old = take_frame(surface);
+    }
+    pthread_mutex_unlock(&surface->pool->lock);
+    device_frame_unref(&old);
+    pool_unref(&backing);
+    return err;
+}
+
 int surface_back(struct surface *surface, uint32_t *ret_index)
 {
+    struct device_frame *frame;
     struct backing *backing;
     int err = 0;
 
     pthread_mutex_lock(&surface->pool->lock);
-    if (!surface->current) {
+    frame = surface->frame ? device_frame_ref(surface->frame) : NULL;
+    pthread_mutex_unlock(&surface->pool->lock);
+    if (frame)
+        err = back_from_device(surface, frame);
+    device_frame_unref(&frame);
+    pthread_mutex_lock(&surface->pool->lock);
+    if (!err && !surface->current) {
         err = get_locked(surface, &backing);
         if (!err) {
             /* Recycled memory holds an older picture of this client. */
@@ -414,22 +521,86 @@ struct backing *surface_current(struct surface *surface)
     return backing;
 }
 
-void surface_complete(struct surface *surface, uint32_t sequence, struct backing *backing,
-                      int status, uint32_t errors)
+/* Tells the guest that a picture is complete. */
+static void publish_locked(struct surface *surface, uint32_t sequence, int status, uint32_t errors)
 {
     struct vd_surface_slot *slot = &surface->pool->arena->status->surfaces[VD_SLOT(surface->id)];
 
-    /* Set once, before the first picture. */
+    if (surface->destroyed)
+        return;
+    slot->status = (uint32_t)-status;
+    slot->errors = errors;
+    fence_signal(&slot->done, &slot->waiters, sequence);
+}
+
+/* Set once, before the first picture. */
+static void copy_external(struct surface *surface, const struct backing *backing)
+{
     if (backing && surface->external)
         format_copy(surface->format, surface->width, surface->height, surface->external,
                     &surface->external_layout, backing->bytes, &surface->layout);
+}
+
+void surface_complete(struct surface *surface, uint32_t sequence, struct backing *backing,
+                      int status, uint32_t errors)
+{
+    struct device_frame *old = NULL;
+
+    copy_external(surface, backing);
     pthread_mutex_lock(&surface->pool->lock);
-    if (backing)
+    if (backing) {
         bind_locked(surface, backing);
-    if (!surface->destroyed) {
-        slot->status = (uint32_t)-status;
-        slot->errors = errors;
-        fence_signal(&slot->done, &slot->waiters, sequence);
+        old = take_frame(surface);
     }
+    publish_locked(surface, sequence, status, errors);
     pthread_mutex_unlock(&surface->pool->lock);
+    device_frame_unref(&old);
+}
+
+/* Whether a picture is to be fetched although nobody asked for it yet. */
+static bool eager(struct pool *pool)
+{
+    bool fetch;
+
+    pthread_mutex_lock(&pool->lock);
+    fetch = pool->mapped >= POOL_EAGER && ++pool->fetches % POOL_SAMPLE;
+    pthread_mutex_unlock(&pool->lock);
+    return fetch;
+}
+
+void surface_complete_device(struct surface *surface, uint32_t sequence, struct device_frame *frame,
+                             bool fixed, bool now, int status, uint32_t errors)
+{
+    struct backing *backing = NULL;
+    struct device_frame *old = NULL;
+    bool wanted = fixed || surface->external;
+
+    if (frame && (wanted || now || eager(surface->pool))) {
+        int err;
+
+        if (fixed)
+            backing = surface_current(surface);
+        err = fetch(surface, frame, &backing);
+        if (err && wanted) {
+            status = status ? status : err;
+            frame = NULL;
+        }
+        copy_external(surface, backing);
+    }
+    pthread_mutex_lock(&surface->pool->lock);
+    if (frame) {
+        old = take_frame(surface);
+        if (old)
+            count_mapped(surface->pool, false);
+    }
+    if (backing) {
+        bind_locked(surface, backing);
+    } else if (frame) {
+        surface->frame = device_frame_ref(frame);
+        unbind_locked(surface);
+    }
+    publish_locked(surface, sequence, status, errors);
+    pthread_mutex_unlock(&surface->pool->lock);
+    device_frame_unref(&old);
+    pool_unref(&backing);
 }

@@ -22,6 +22,7 @@
  * Any thread; one lock a client. The status page is only written here.
  */
 struct pool;
+struct surface;
 
 struct backing {
     struct pool *pool;
@@ -35,18 +36,39 @@ struct backing {
     size_t side_size;
 };
 
+/*
+ * A picture that lies on a device. Made by a back end, which puts this first into a struct of its
+ * own; freed with the last reference.
+ */
+struct device_frame {
+    const struct device_frame_ops *ops;
+    atomic_int refs;
+};
+
+struct device_frame_ops {
+    /*
+     * Writes the picture to memory that is laid out like the surface's. Waits for the device if it
+     * must. Any thread, one at a time for a frame; no lock of the pool is held.
+     */
+    int (*fetch)(struct device_frame *frame, const struct surface *surface, uint8_t *bytes);
+    void (*free)(struct device_frame *frame);
+};
+
 struct surface {
     struct pool *pool;
     uint32_t id;
     const struct format_info *format;
     struct format_layout layout;
     uint32_t width, height;
-    int refs;                /* under the lock */
-    bool destroyed;          /* the guest is done with it; its slot may be another surface's */
-    struct backing *current; /* of the last complete picture, NULL before */
-    bool submitted;          /* had a picture: nothing can be imported any more */
-    uint64_t decoder;        /* number of the decoder of its last picture; session.c's */
-    uint8_t *external;       /* the app's own memory, NULL if none */
+    int refs;                    /* under the lock */
+    bool destroyed;              /* the guest is done with it; its slot may be another surface's */
+    struct backing *current;     /* of the last complete picture, NULL before */
+    struct device_frame *frame;  /* where that picture is while nobody has mapped it, or NULL */
+    struct device_frame *native; /* memory that a back end keeps for this surface, or NULL */
+    bool submitted;              /* had a picture: nothing can be imported any more */
+    uint64_t decoder;            /* number of the decoder of its last picture; session.c's */
+    uint32_t sequence; /* the dispatcher's: pictures submitted, as the guest counts them */
+    uint8_t *external; /* the app's own memory, NULL if none */
     struct format_layout external_layout;
 };
 
@@ -72,7 +94,7 @@ struct surface *surface_ref(struct surface *surface);
 void surface_unref(struct surface **surface);
 /* The guest destroyed it: nothing is published any more. */
 void surface_retire(struct surface *surface);
-/* Memory for a surface that has none yet; binds and publishes it. */
+/* Memory for a surface that has none yet, with its picture if it has one; publishes it. */
 int surface_back(struct surface *surface, uint32_t *ret_index);
 /* Maps memory of the app for the surface (once); the descriptor stays the caller's. */
 int surface_import(struct surface *surface, int fd, const struct vd_surface_import_req *req);
@@ -85,5 +107,19 @@ struct backing *surface_current(struct surface *surface);
  */
 void surface_complete(struct surface *surface, uint32_t sequence, struct backing *backing,
                       int status, uint32_t errors);
+/*
+ * The same for a picture on a device (a reference is taken; NULL: the memory stays what it was).
+ * It stays there until the guest wants to see it, unless `fixed` (VD_SUBMIT_FIXED), imported memory
+ * or `now` (the device is short of memory) demand it at once, or lately the guest looked at nearly
+ * all.
+ */
+void surface_complete_device(struct surface *surface, uint32_t sequence, struct device_frame *frame,
+                             bool fixed, bool now, int status, uint32_t errors);
+/* Sets what a back end keeps for the surface; takes the reference over. NULL removes it. */
+void surface_set_native(struct surface *surface, struct device_frame *native);
+
+struct device_frame *device_frame_ref(struct device_frame *frame);
+/* Drops a reference and clears the pointer; NULL is fine. */
+void device_frame_unref(struct device_frame **frame);
 
 #endif

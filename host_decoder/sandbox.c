@@ -42,14 +42,17 @@ static int set_limit(int what, const char *name, rlim_t most)
 
 #endif
 
-static int drop_root(void)
+static int drop_root(bool devices)
 {
     if (geteuid() != 0)
         return 0;
     /* No network and an empty root even if the filter had a hole; not everywhere allowed. */
     if (unshare(CLONE_NEWNET | CLONE_NEWIPC) < 0)
         log_debug("no private network for workers: %s", strerror(errno));
-    if (chroot("/proc/self/fdinfo") < 0 || chdir("/") < 0)
+    /* Drivers of devices look for files late. */
+    if (devices)
+        log_debug("worker keeps its root for a device");
+    else if (chroot("/proc/self/fdinfo") < 0 || chdir("/") < 0)
         log_debug("no private root for workers: %s", strerror(errno));
     if (setgroups(0, NULL) < 0 || setresgid(SANDBOX_NOBODY, SANDBOX_NOBODY, SANDBOX_NOBODY) < 0 ||
         setresuid(SANDBOX_NOBODY, SANDBOX_NOBODY, SANDBOX_NOBODY) < 0) {
@@ -110,7 +113,6 @@ static const int sandbox_allowed[] = {
  */
 static const int sandbox_fatal[] = {
     SCMP_SYS(bpf),
-    SCMP_SYS(connect),
     SCMP_SYS(execve),
     SCMP_SYS(execveat),
     SCMP_SYS(fork),
@@ -128,17 +130,96 @@ static const int sandbox_fatal[] = {
     SCMP_SYS(vfork),
 };
 
+/*
+ * What drivers of devices want in addition: their device, files, memory of other kinds, questions
+ * about the machine. Files are opened as nobody (if the service is root); what the device needs
+ * with more rights was opened before.
+ */
+static const int sandbox_device[] = {
+    SCMP_SYS(access),
+    SCMP_SYS(clock_getres),
+    SCMP_SYS(dup),
+    SCMP_SYS(dup3),
+    SCMP_SYS(epoll_create1),
+    SCMP_SYS(epoll_ctl),
+    SCMP_SYS(epoll_pwait),
+    SCMP_SYS(epoll_wait),
+    SCMP_SYS(eventfd2),
+    SCMP_SYS(faccessat),
+    SCMP_SYS(faccessat2),
+    SCMP_SYS(fcntl),
+    SCMP_SYS(fstatfs),
+    SCMP_SYS(ftruncate),
+    SCMP_SYS(get_mempolicy),
+    SCMP_SYS(getcpu),
+    SCMP_SYS(getdents64),
+    SCMP_SYS(getegid),
+    SCMP_SYS(geteuid),
+    SCMP_SYS(getgid),
+    SCMP_SYS(getrusage),
+    SCMP_SYS(ioctl),
+    SCMP_SYS(kcmp),
+    SCMP_SYS(lstat),
+    SCMP_SYS(mbind),
+    SCMP_SYS(memfd_create),
+    SCMP_SYS(mincore),
+    SCMP_SYS(mlock),
+    SCMP_SYS(munlock),
+    SCMP_SYS(newfstatat),
+    SCMP_SYS(open),
+    SCMP_SYS(openat),
+    SCMP_SYS(pipe2),
+    SCMP_SYS(pread64),
+    SCMP_SYS(pwrite64),
+    SCMP_SYS(readlink),
+    SCMP_SYS(readlinkat),
+    SCMP_SYS(sched_get_priority_max),
+    SCMP_SYS(sched_get_priority_min),
+    SCMP_SYS(sched_getparam),
+    SCMP_SYS(sched_getscheduler),
+    SCMP_SYS(sched_setaffinity),
+    SCMP_SYS(sched_setscheduler),
+    SCMP_SYS(shutdown),
+    SCMP_SYS(stat),
+    SCMP_SYS(statfs),
+    SCMP_SYS(statx),
+    SCMP_SYS(sysinfo),
+    SCMP_SYS(timerfd_create),
+    SCMP_SYS(timerfd_settime),
+    SCMP_SYS(uname),
+};
+
 #define SANDBOX_PROT_EXEC 4
 
-static int enter_filter(void)
+static int add_rules(scmp_filter_ctx filter, uint32_t action, const int *calls, size_t count)
+{
+    int err = 0;
+
+    for (size_t i = 0; i < count && !err; i++)
+        err = seccomp_rule_add(filter, action, calls[i], 0);
+    return err;
+}
+
+#define ADD_RULES(filter, action, list) \
+    add_rules(filter, action, list, sizeof(list) / sizeof(list[0]))
+
+static int enter_filter(bool devices)
 {
     scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
     int err = filter ? 0 : -ENOMEM;
 
-    for (size_t i = 0; i < sizeof(sandbox_allowed) / sizeof(sandbox_allowed[0]) && !err; i++)
-        err = seccomp_rule_add(filter, SCMP_ACT_ALLOW, sandbox_allowed[i], 0);
-    for (size_t i = 0; i < sizeof(sandbox_fatal) / sizeof(sandbox_fatal[0]) && !err; i++)
-        err = seccomp_rule_add(filter, SCMP_ACT_KILL_PROCESS, sandbox_fatal[i], 0);
+    if (!err)
+        err = ADD_RULES(filter, SCMP_ACT_ALLOW, sandbox_allowed);
+    if (!err)
+        err = ADD_RULES(filter, SCMP_ACT_KILL_PROCESS, sandbox_fatal);
+    /* Drivers ask for daemons of their own, and live without. */
+    if (!err && !devices)
+        err = seccomp_rule_add(filter, SCMP_ACT_KILL_PROCESS, SCMP_SYS(connect), 0);
+    if (!err && devices)
+        err = ADD_RULES(filter, SCMP_ACT_ALLOW, sandbox_device);
+    /* Threads that a driver has started are in, too. */
+    if (!err && devices)
+        err = seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1);
     /* Its flags cannot be seen by a filter; libc then falls back to clone. */
     if (!err)
         err = seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
@@ -146,8 +227,10 @@ static int enter_filter(void)
     if (!err)
         err = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
                                SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD));
-    /* No new code. */
-    if (!err)
+    /* No new code; drivers load parts of themselves late. */
+    if (!err && devices)
+        err = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 0);
+    else if (!err)
         err = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1,
                                SCMP_A2(SCMP_CMP_MASKED_EQ, SANDBOX_PROT_EXEC, 0));
     if (!err)
@@ -157,7 +240,7 @@ static int enter_filter(void)
         err = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1,
                                SCMP_A0(SCMP_CMP_EQ, PR_SET_NAME, 0));
     /* Imported memory is asked for its seals. */
-    if (!err)
+    if (!err && !devices)
         err = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1,
                                SCMP_A1(SCMP_CMP_EQ, F_GET_SEALS, 0));
     if (!err)
@@ -177,9 +260,9 @@ int sandbox_has_filter(void)
     return HAVE_SECCOMP && CONFINE;
 }
 
-int sandbox_enter(uint64_t max_memory)
+int sandbox_enter(uint64_t max_memory, bool devices)
 {
-    int err = drop_root();
+    int err = drop_root(devices);
 
     /* After the change of user, which clears it: no worker outlives the service. */
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -187,8 +270,9 @@ int sandbox_enter(uint64_t max_memory)
     if (!err)
         err = set_limit(RLIMIT_CORE, "core dumps", 0);
     if (!err)
-        err = set_limit(RLIMIT_NOFILE, "descriptors", 64);
-    if (!err)
+        err = set_limit(RLIMIT_NOFILE, "descriptors", devices ? 1024 : 64);
+    /* Drivers reserve address space by the terabyte. */
+    if (!err && !devices)
         err = set_limit(RLIMIT_AS, "memory", max_memory);
 #else
     (void)max_memory;
@@ -200,7 +284,7 @@ int sandbox_enter(uint64_t max_memory)
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 #if HAVE_SECCOMP && CONFINE
     if (!err)
-        err = enter_filter();
+        err = enter_filter(devices);
 #endif
     return err;
 }

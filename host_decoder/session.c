@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "session.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <transport/fence.h>
@@ -14,6 +15,7 @@
 
 #include "collect.h"
 #include "context.h"
+#include "engine.h"
 
 /*
  * Security model: the guest on the other side may be hostile. wire/dispatch.c has checked each
@@ -39,8 +41,9 @@ struct session {
     struct block_pool *blocks;
     struct collect collect;
     struct vd_cap caps[VD_MAX_CAPS];
-    const struct backend *cap_backend[VD_MAX_CAPS];
+    uint8_t cap_engine[VD_MAX_CAPS]; /* index into the set */
     uint32_t cap_count;
+    void *devices[BACKEND_SET_MAX]; /* of the set's engines that were opened */
     uint32_t context_count, surface_count;
     struct context *contexts[VD_MAX_CONTEXTS];
     struct surface *surfaces[VD_MAX_SURFACES];
@@ -63,6 +66,12 @@ static struct surface *find_surface(struct session *s, uint32_t id)
     struct surface *f = VD_SLOT(id) < VD_MAX_SURFACES ? s->surfaces[VD_SLOT(id)] : NULL;
 
     return f && f->id == id ? f : NULL;
+}
+
+/* backend_context_info.find_surface */
+static struct surface *surface_of(void *arg, uint32_t id)
+{
+    return find_surface(arg, id);
 }
 
 /* collect.c asks for each surface id of a picture. */
@@ -156,7 +165,10 @@ static int session_context_create(void *self, const struct vd_context_create_req
                  .width = req->width,
                  .height = req->height,
                  .codec = codecs_of_profile((int)req->profile),
-                 .options = s->options},
+                 .options = s->options,
+                 .find_surface = surface_of,
+                 .find_arg = s,
+                 .surfaces = s->surface_count},
         .stats = s->stats,
     };
     int err = 0;
@@ -172,7 +184,11 @@ static int session_context_create(void *self, const struct vd_context_create_req
     else if (s->context_count >= s->limits->contexts)
         err = VD_ERR_LIMIT;
     if (!err) {
-        setup.backend = s->cap_backend[cap - s->caps];
+        const struct engine *engine = &s->set->at[s->cap_engine[cap - s->caps]];
+
+        setup.backend = engine->backend;
+        setup.info.device = s->devices[s->cap_engine[cap - s->caps]];
+        memcpy(s->stats->engine, cap->engine, sizeof(s->stats->engine));
         setup.decoder = ++s->decoder_count;
         err = context_create(&setup, &s->contexts[VD_SLOT(req->context)], &traits);
     }
@@ -299,12 +315,15 @@ static int session_submit(void *self, const struct vd_submit_req *req,
     struct session *s = self;
     struct context *context = find_context(s, req->context);
     struct surface *surface = find_surface(s, req->surface);
+    struct surface *display = req->display ? find_surface(s, req->display) : NULL;
     struct vd_status_page *status = s->arena.status;
+    struct context_target target;
     struct block *block = NULL;
     int err, refused;
 
     (void)reply;
-    if (!context || !surface || req->submission != s->consumed + 1)
+    if (!context || !surface || (req->display && (!display || display == surface)) ||
+        req->submission != s->consumed + 1)
         return VD_ERR_PROTOCOL;
     s->target = req->surface;
     s->wanted = 0;
@@ -324,10 +343,21 @@ static int session_submit(void *self, const struct vd_submit_req *req,
         decoder_park_sweep(&s->park, decoder_needed, s);
     }
     surface->submitted = true;
-    err = context_submit(context, surface_ref(surface), req->sequence, req->flags, block,
-                         &s->collect.picture, refused);
+    surface->sequence = req->sequence;
+    target = (struct context_target){
+        .surface = surface_ref(surface),
+        .sequence = req->sequence,
+        .flags = req->flags,
+    };
+    if (display) {
+        display->submitted = true;
+        target.display = surface_ref(display);
+        target.display_sequence = ++display->sequence;
+    }
+    err = context_submit(context, &target, block, &s->collect.picture, refused);
     if (err) {
-        surface_unref(&surface);
+        surface_unref(&target.surface);
+        surface_unref(&target.display);
         block_unref(&block);
     }
     return err;
@@ -423,35 +453,64 @@ static void keep_format(struct session *s, uint32_t fourcc)
         cap.format_count = 1;
         if (!has)
             continue;
-        s->cap_backend[kept] = s->cap_backend[i];
+        s->cap_engine[kept] = s->cap_engine[i];
         s->caps[kept++] = cap;
     }
     s->cap_count = kept;
 }
 
-/* What the back ends offer together: for each profile and entry point the first one that has it. */
-static void offer(struct session *s)
+/* Takes what an engine alone serves into the offer; returns whether there was something. */
+static bool offer_engine(struct session *s, uint32_t index)
 {
+    const struct engine *engine = &s->set->at[index];
     struct vd_cap caps[VD_MAX_CAPS];
+    uint32_t count = engine_caps(engine, caps), before = s->cap_count;
+
+    for (uint32_t i = 0; i < count && s->cap_count < VD_MAX_CAPS; i++) {
+        struct vd_cap *cap = &s->caps[s->cap_count];
+
+        if (find_cap(s, caps[i].profile, caps[i].entrypoint))
+            continue;
+        *cap = caps[i];
+        snprintf(cap->engine, sizeof(cap->engine), "%s",
+                 engine->name[0] ? engine->name : engine->backend->name);
+        s->cap_engine[s->cap_count++] = (uint8_t)index;
+    }
+    return s->cap_count > before;
+}
+
+/*
+ * What the engines offer together: for each profile and entry point the first one that has it.
+ * Devices are opened here, if they have something to do; returns how many.
+ */
+static uint32_t offer(struct session *s)
+{
+    uint32_t opened = 0;
 
     for (uint32_t i = 0; i < s->set->count; i++) {
-        uint32_t count = s->set->at[i]->caps(caps, VD_MAX_CAPS);
+        const struct engine *engine = &s->set->at[i];
+        uint32_t before = s->cap_count;
 
-        for (uint32_t j = 0; j < count && s->cap_count < VD_MAX_CAPS; j++) {
-            if (find_cap(s, caps[j].profile, caps[j].entrypoint))
-                continue;
-            s->cap_backend[s->cap_count] = s->set->at[i];
-            s->caps[s->cap_count++] = caps[j];
+        if (!offer_engine(s, i) || !engine->backend->open)
+            continue;
+        if (engine->backend->open(engine->device, s->options, &s->devices[i])) {
+            log_warn("engine %s is gone; others take its place", engine->name);
+            s->cap_count = before;
+            s->devices[i] = NULL;
+        } else {
+            opened++;
         }
     }
+    return opened;
 }
 
 int session_serve(struct channel *channel, const struct backend_set *set,
                   const struct backend_options *options, const struct session_limits *limits,
-                  struct stats_counters *stats, int (*ready)(void *arg), void *arg)
+                  struct stats_counters *stats, int (*ready)(void *arg, bool devices), void *arg)
 {
     struct session *s = calloc(1, sizeof(*s));
     size_t room_size = 0;
+    uint32_t devices;
     void *room = NULL;
     int err = VD_ERR_MEMORY;
 
@@ -478,11 +537,11 @@ int session_serve(struct channel *channel, const struct backend_set *set,
     if (err)
         goto out;
     memcpy(stats->backend, set->name, sizeof(stats->backend));
-    offer(s);
+    devices = offer(s);
     if (options->surface_format)
         keep_format(s, options->surface_format);
     if (ready)
-        err = ready(arg);
+        err = ready(arg, devices > 0);
     if (!err)
         err = session_loop(s, room);
     if (err == VD_ERR_GONE)
@@ -496,6 +555,10 @@ out:
     decoder_park_finish(&s->park);
     for (size_t i = 0; i < VD_MAX_SURFACES; i++)
         surface_unref(&s->surfaces[i]);
+    for (uint32_t i = 0; i < set->count; i++) {
+        if (s->devices[i])
+            set->at[i].backend->close(s->devices[i]);
+    }
     pool_destroy(s->pool);
     block_pool_destroy(s->blocks);
     collect_finish(&s->collect);

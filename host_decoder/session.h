@@ -24,6 +24,6 @@ uint64_t session_frame_zone(const struct session_limits *limits);
  */
 int session_serve(struct channel *channel, const struct backend_set *set,
                   const struct backend_options *options, const struct session_limits *limits,
-                  struct stats_counters *stats, int (*ready)(void *arg), void *arg);
+                  struct stats_counters *stats, int (*ready)(void *arg, bool devices), void *arg);
 
 #endif

@@ -24,7 +24,8 @@ struct stats_counters {
     uint32_t contexts;    /* now */
     uint32_t surfaces;    /* now */
     char backend[VD_NAME_BYTES];
-    char name[VD_NAME_BYTES]; /* what the guest says it is */
+    char engine[VD_ENGINE_BYTES]; /* of the context that was opened last */
+    char name[VD_NAME_BYTES];     /* what the guest says it is */
 };
 
 struct stats_reply {

@@ -252,11 +252,8 @@ VAStatus driver_QuerySurfaceAttributes(VADriverContextP ctx, VAConfigID id, VASu
     for (uint32_t i = 0; i < cap->format_count; i++) {
         const struct format_info *format = format_find(cap->formats[i]);
 
-        /*
-         * Only what surfaces of this config's render-target formats can be. Who knows I010 may
-         * ask for it; FFmpeg (5.1 to 7.1) would take it for the best and then cannot use it.
-         */
-        if (format && (format->rt_format & config->rt_format) && format->fourcc != VA_FOURCC_I010)
+        /* Only what surfaces of this config's render-target formats can be. */
+        if (format && (format->rt_format & config->rt_format))
             put_attribute(list, room, &n, VASurfaceAttribPixelFormat, both, (int)format->fourcc);
     }
     put_attribute(list, room, &n, VASurfaceAttribMinWidth, get, (int)cap->min_width);

@@ -249,14 +249,51 @@ VAStatus driver_RenderPicture(VADriverContextP ctx, VAContextID id, VABufferID *
     return status;
 }
 
+/*
+ * The second surface of an AV1 picture with film grain: the render target gets the one without it,
+ * as a reference, current_display_picture the one that apps show, sync and read.
+ */
+static struct surface *find_display(struct driver *driver, const struct context *context)
+{
+    if (context->profile != VAProfileAV1Profile0 && context->profile != VAProfileAV1Profile1)
+        return NULL;
+    for (uint32_t i = 0; i < context->pending_count; i++) {
+        const struct buffer *buffer = context->pending[i];
+        const VADecPictureParameterBufferAV1 *param;
+        struct surface *display;
+
+        if (buffer->type != VAPictureParameterBufferType || buffer->size < sizeof(*param) ||
+            !buffer->count)
+            continue;
+        param = (const void *)(context->host->arena.base + buffer->offset);
+        if (!param->film_grain_info.film_grain_info_fields.bits.apply_grain)
+            return NULL;
+        display = object_find(&driver->surfaces, param->current_display_picture);
+        return display == context->target ? NULL : display;
+    }
+    return NULL;
+}
+
+/* A picture was sent that will be in this surface. */
+static void count_picture(const struct context *context, struct surface *surface)
+{
+    surface->sequence++;
+    surface->lost = 0;
+    surface->context = context->object.id;
+    surface->picture = context->submitted;
+}
+
 /* One message for the whole picture. */
 static int submit(struct driver *driver, struct context *context)
 {
     struct host *host = context->host;
     struct surface *surface = context->target;
+    struct surface *display = find_display(driver, context);
     struct vd_submit_req req;
     int err = surface->host == host ? 0 : surface_register(driver, surface);
 
+    if (!err && display && display->host != host)
+        err = surface_register(driver, display);
     if (err)
         return err;
     for (uint32_t i = 0; i < context->pending_count; i++) {
@@ -277,16 +314,18 @@ static int submit(struct driver *driver, struct context *context)
         .sequence = surface->sequence + 1,
         .submission = host->submission + 1,
         .flags = surface->derived || surface->exported ? VD_SUBMIT_FIXED : 0,
+        .display = display ? display->object.id : 0,
     };
+    if (display && (display->derived || display->exported))
+        req.flags |= VD_SUBMIT_DISPLAY_FIXED;
     err = host_send(host, VD_OP_submit, &req, context->refs, context->pending_count);
     if (err)
         return err;
     host->submission++;
     context->submitted++;
-    surface->sequence++;
-    surface->lost = 0;
-    surface->context = context->object.id;
-    surface->picture = context->submitted;
+    count_picture(context, surface);
+    if (display)
+        count_picture(context, display);
     return 0;
 }
 

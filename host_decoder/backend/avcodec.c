@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "avcodec.h"
+#include "avcodec_device.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +9,7 @@
 #include <wire/log.h>
 
 /*
- * libavcodec, in software.
+ * libavcodec, in software and, with avcodec_device_frame.c, on a device.
  *
  * When is a picture complete? Without frame threads, when the decoder asks for more input. With
  * T frame threads, at most T - 1 packets later; packets without a picture push it out when
@@ -23,7 +23,7 @@
 #define AVCODEC_QUEUE 6
 
 /* libavcodec's own messages are about guests' streams: details for who looks for them. */
-static void avcodec_log(void *avcl, int level, const char *format, va_list args)
+void avcodec_log(void *avcl, int level, const char *format, va_list args)
 {
     char line[512];
     int prefix = 1;
@@ -44,7 +44,7 @@ static int avcodec_probe(const struct backend_options *options)
     return avcodec_codecs_caps(&cap, 1) ? 0 : VD_ERR_UNSUPPORTED;
 }
 
-static const struct bitstream_builder *avcodec_builder(enum vd_codec codec)
+const struct bitstream_builder *avcodec_builder(enum vd_codec codec)
 {
     const struct avcodec_codec *c = avcodec_codecs_find(codec);
 
@@ -60,10 +60,11 @@ static int thread_count(const struct backend_options *options)
     return n > AVCODEC_MAX_THREADS ? AVCODEC_MAX_THREADS : (int)n;
 }
 
-static void avcodec_context_destroy(void *context)
+void avcodec_context_destroy(void *context)
 {
     struct avcodec_context *self = context;
 
+    avcodec_device_leave(self);
     avcodec_free_context(&self->decoder);
     av_packet_free(&self->packet);
     av_frame_free(&self->frame);
@@ -73,11 +74,23 @@ static void avcodec_context_destroy(void *context)
 /* A decoder that has seen nothing, with the headers beside `packet`, which may be NULL. */
 static int open_decoder(struct avcodec_context *self, const struct bitstream_packet *packet)
 {
-    AVCodecContext *decoder = avcodec_alloc_context3(avcodec_find_decoder(self->codec->id));
+    const AVCodec *codec =
+        self->device ? avcodec_device_decoder(self->device, self->codec->id, &self->device_format)
+                     : avcodec_find_decoder(self->codec->id);
+    AVCodecContext *decoder = codec ? avcodec_alloc_context3(codec) : NULL;
 
     if (!decoder)
-        return VD_ERR_MEMORY;
-    decoder->opaque = self;
+        return codec ? VD_ERR_MEMORY : VD_ERR_UNSUPPORTED;
+#if LIBAVCODEC_VERSION_MAJOR < 60
+    /* Older versions route get_buffer2 through the sending thread otherwise. */
+    // clang-format off
+    _Pragma("GCC diagnostic push")
+    _Pragma("GCC diagnostic ignored \"-Wdeprecated-declarations\"")
+    decoder->thread_safe_callbacks = 1;
+    _Pragma("GCC diagnostic pop")
+#endif
+    decoder->opaque = self; /* clang-format thinks that the pragma goes on here */
+    // clang-format on
     decoder->get_buffer2 = avcodec_frame_get;
     decoder->apply_cropping = 0;
     decoder->thread_count = thread_count(self->info.options);
@@ -87,17 +100,7 @@ static int open_decoder(struct avcodec_context *self, const struct bitstream_pac
         decoder->width = (int)packet->coded_width;
         decoder->height = (int)packet->coded_height;
     }
-#if LIBAVCODEC_VERSION_MAJOR < 60
-    /* Older versions route get_buffer2 through the sending thread otherwise. */
-    // clang-format off
-    _Pragma("GCC diagnostic push")
-    _Pragma("GCC diagnostic ignored \"-Wdeprecated-declarations\"")
-    decoder->thread_safe_callbacks = 1;
-    _Pragma("GCC diagnostic pop")
-    // clang-format on
-#endif
-        if (packet && packet->extradata_size > 0)
-    {
+    if (packet && packet->extradata_size > 0) {
         size_t size = packet->extradata_size;
 
         decoder->extradata = av_mallocz(size + AV_INPUT_BUFFER_PADDING_SIZE);
@@ -106,19 +109,22 @@ static int open_decoder(struct avcodec_context *self, const struct bitstream_pac
         memcpy(decoder->extradata, packet->extradata, size);
         decoder->extradata_size = (int)size;
     }
+    if (self->device && avcodec_device_open(self, decoder))
+        goto fail;
     if (avcodec_open2(decoder, NULL, NULL) < 0)
         goto fail;
     avcodec_free_context(&self->decoder);
     self->decoder = decoder;
-    self->delay = decoder->active_thread_type & FF_THREAD_FRAME ? decoder->thread_count - 1 : 0;
+    if (!self->device)
+        self->delay = decoder->active_thread_type & FF_THREAD_FRAME ? decoder->thread_count - 1 : 0;
     return 0;
 fail:
     avcodec_free_context(&decoder);
     return VD_ERR_UNSUPPORTED;
 }
 
-static int avcodec_context_create(const struct backend_context_info *info, void **ret_context,
-                                  struct backend_context_traits *ret_traits)
+int avcodec_context_create(const struct backend_context_info *info, void **ret_context,
+                           struct backend_context_traits *ret_traits)
 {
     const struct avcodec_codec *codec = avcodec_codecs_find(info->codec);
     struct avcodec_context *self;
@@ -130,6 +136,7 @@ static int avcodec_context_create(const struct backend_context_info *info, void 
     if (!self)
         return VD_ERR_MEMORY;
     self->info = *info;
+    self->device = info->device;
     self->codec = codec;
     self->packet = av_packet_alloc();
     self->frame = av_frame_alloc();
@@ -159,15 +166,9 @@ static struct backend_job **flight_at(struct avcodec_context *self, uint64_t num
     return &self->in_flight[number % (2 * VD_MAX_IN_FLIGHT)];
 }
 
-/* Completes the oldest packet; `result` is what the decoder returned when it gave it back. */
-static void finish_oldest(struct avcodec_context *self, int result)
+/* What became of a picture that was decoded in software. */
+static void judge(struct backend_job *job, int result)
 {
-    struct backend_job **slot = flight_at(self, ++self->finished);
-    struct backend_job *job = *slot;
-
-    *slot = NULL;
-    if (!job)
-        return;
     if (!job->status && avcodec_frame_damaged(job)) {
         job->status = VD_ERR_DECODE;
         job->errors = 1;
@@ -181,12 +182,29 @@ static void finish_oldest(struct avcodec_context *self, int result)
         if (!job->backing)
             job->status = VD_ERR_DECODE;
     }
+}
+
+/* Completes the oldest packet; `result` is what the decoder returned when it gave it back. */
+static void finish_oldest(struct avcodec_context *self, int result)
+{
+    struct backend_job **slot = flight_at(self, ++self->finished);
+    struct backend_job *job = *slot;
+
+    *slot = NULL;
+    if (!job)
+        return;
+    /* Without memory of the arena, unless the device left a stream to software. */
+    if (self->device && !job->backing)
+        avcodec_device_finish(self, job);
+    else
+        judge(job, result);
     avcodec_frame_finish(job);
     if (job->pair) {
         struct backend_job *first = job->pair;
 
         first->status = job->status;
         first->backing = job->backing ? pool_ref(job->backing) : NULL;
+        first->device = job->device ? device_frame_ref(job->device) : NULL;
         self->info.done(self->info.done_arg, first);
     }
     self->info.done(self->info.done_arg, job);
@@ -212,10 +230,15 @@ static void send_packet(struct avcodec_context *self, struct backend_job *job, A
     /* Output frames are not wanted: the surfaces have the pictures already. */
     do {
         err = avcodec_receive_frame(self->decoder, self->frame);
+        if (!err)
+            avcodec_device_output(self, self->frame);
         av_frame_unref(self->frame);
     } while (!err);
     if (err != AVERROR(EAGAIN) && result >= 0)
         result = err;
+    /* Without threads of its own the decoder speaks of this packet. */
+    if (self->device && job && !job->status && result < 0)
+        job->status = VD_ERR_DECODE;
     while (self->sent - self->finished > (uint64_t)self->delay)
         finish_oldest(self, result);
 }
@@ -257,6 +280,9 @@ static void push_out(struct avcodec_context *self, uint64_t number)
         if (job && job->number <= number)
             target = n;
     }
+    /* A device needs no more input. */
+    while (self->device && self->finished < target)
+        finish_oldest(self, 0);
     while (self->finished < target) {
         AVPacket *packet = self->packet;
 
@@ -354,7 +380,7 @@ static bool join_fields(struct avcodec_context *self, struct backend_job *second
     return true;
 }
 
-static void avcodec_submit(void *context, struct backend_job *job)
+void avcodec_submit(void *context, struct backend_job *job)
 {
     struct avcodec_context *self = context;
 
@@ -376,7 +402,7 @@ static void avcodec_submit(void *context, struct backend_job *job)
     send_job(self, job);
 }
 
-static void avcodec_flush(void *context, uint64_t number)
+void avcodec_flush(void *context, uint64_t number)
 {
     struct avcodec_context *self = context;
 
@@ -385,7 +411,7 @@ static void avcodec_flush(void *context, uint64_t number)
     push_out(self, number);
 }
 
-static void avcodec_context_adopt(void *context, const struct backend_context_info *info)
+void avcodec_context_adopt(void *context, const struct backend_context_info *info)
 {
     struct avcodec_context *self = context;
 

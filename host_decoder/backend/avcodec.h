@@ -5,6 +5,7 @@
 #include <libavcodec/avcodec.h>
 
 #include "../backend.h"
+#include "../convert.h"
 
 /*
  * The libavcodec back end: avcodec.c feeds packets and decides what is complete,
@@ -12,6 +13,8 @@
  */
 
 struct avcodec_context;
+struct avcodec_device;
+struct avcodec_budget;
 
 /*
  * get_buffer2 is called more than once for a packet: H.264 asks for frames that are missing
@@ -43,6 +46,9 @@ const struct avcodec_codec *avcodec_codecs_find(enum vd_codec codec);
 /* struct backend.caps of the software decoders. */
 uint32_t avcodec_codecs_caps(struct vd_cap *ret_caps, uint32_t room);
 
+/* Frames of a device that are told apart: a pool has fewer. */
+#define AVCODEC_MAX_SEEN 128
+
 struct avcodec_context {
     struct backend_context_info info;
     const struct avcodec_codec *codec;
@@ -56,6 +62,14 @@ struct avcodec_context {
      */
     struct backend_job *in_flight[VD_MAX_IN_FLIGHT * 2];
     uint64_t sent, finished;
+    /* On a device (avcodec_device_frame.c), else NULL and unused. */
+    const struct avcodec_device *device;
+    enum AVPixelFormat device_format;
+    struct avcodec_budget *budget;
+    struct device_frame *last; /* of the last complete picture, and its surface (not a reference) */
+    const struct surface *last_surface;
+    const uint8_t *seen[AVCODEC_MAX_SEEN]; /* memory of the device that was cleared */
+    uint32_t seen_count;
     struct backend_job *held; /* a first field that waits for its second */
     uint8_t no_op[BITSTREAM_NO_OP_ROOM + AV_INPUT_BUFFER_PADDING_SIZE];
     /* What the last picture's packet says may follow it. */
@@ -69,5 +83,18 @@ int avcodec_frame_get(AVCodecContext *decoder, AVFrame *frame, int flags);
 void avcodec_frame_finish(struct backend_job *job);
 /* Whether the decoder marked the picture as damaged. */
 bool avcodec_frame_damaged(const struct backend_job *job);
+/* What the decoder is about to write, if it is planes of samples and no alpha. */
+int avcodec_frame_samples(int format, struct convert_samples *ret_samples);
+
+/* libavcodec's messages, for av_log_set_callback. */
+void avcodec_log(void *avcl, int level, const char *format, va_list args);
+/* struct backend's, in software and on a device. */
+const struct bitstream_builder *avcodec_builder(enum vd_codec codec);
+int avcodec_context_create(const struct backend_context_info *info, void **ret_context,
+                           struct backend_context_traits *ret_traits);
+void avcodec_context_adopt(void *context, const struct backend_context_info *info);
+void avcodec_submit(void *context, struct backend_job *job);
+void avcodec_flush(void *context, uint64_t number);
+void avcodec_context_destroy(void *context);
 
 #endif

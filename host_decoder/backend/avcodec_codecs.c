@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <string.h>
-#include <va/va.h>
+#include <viaduct/va_newer.h>
 
 #include "avcodec.h"
 
@@ -127,12 +127,16 @@ struct avcodec_profile {
     uint32_t formats[VD_MAX_CAP_FORMATS];
 };
 
-/* What the decoders write comes first: no copy. NV12 and P010 for clients that know nothing else.
+/*
+ * What the decoders write comes first: no copy. NV12 and P010 for clients that know nothing else.
+ * I010 is not offered: FFmpeg's decoders choose it where it is, and its surfaces have no such
+ * format (vaapi_format_map in libavcodec/vaapi_decode.c and libavutil/hwcontext_vaapi.c, 5.1). And
+ * of two formats that suit it as well FFmpeg takes the last: YUY2 stands before 422H.
  */
 #define YUV420    VA_FOURCC_I420, VA_FOURCC_NV12
-#define YUV420_10 VA_FOURCC_I010, VA_FOURCC_P010
+#define YUV420_10 VA_FOURCC_P010
 #define YUV420_12 VA_FOURCC_P012, VA_FOURCC_P016
-#define YUV422    VA_FOURCC_422H, VA_FOURCC_YUY2
+#define YUV422    VA_FOURCC_YUY2, VA_FOURCC_422H
 #define YUV440    VA_FOURCC_422V
 #define YUV411    VA_FOURCC_411P
 #define YUV422_10 VA_FOURCC_Y210
@@ -152,6 +156,7 @@ static const struct avcodec_profile avcodec_profiles[] = {
     {VAProfileH264ConstrainedBaseline, VD_CODEC_H264, 16, VD_MAX_H264_SIZE, {YUV420}},
     {VAProfileH264Main, VD_CODEC_H264, 16, VD_MAX_H264_SIZE, {YUV420}},
     {VAProfileH264High, VD_CODEC_H264, 16, VD_MAX_H264_SIZE, {YUV420}},
+    {VAProfileH264High10, VD_CODEC_H264, 16, VD_MAX_H264_SIZE, {YUV420_10, YUV420}},
     {VAProfileHEVCMain, VD_CODEC_HEVC, 8, VD_MAX_WIDTH, {YUV420}},
     {VAProfileHEVCMain10, VD_CODEC_HEVC, 8, VD_MAX_WIDTH, {YUV420_10, YUV420}},
     {VAProfileHEVCMain12, VD_CODEC_HEVC_EXT, 8, VD_MAX_WIDTH, {YUV420_12, YUV420_10, YUV420}},
@@ -192,15 +197,14 @@ static const struct avcodec_profile avcodec_profiles[] = {
     {VAProfileMPEG4AdvancedSimple, VD_CODEC_MPEG4, 1, 8191, {YUV420}},
     {VAProfileMPEG4Main, VD_CODEC_MPEG4, 1, 8191, {YUV420}},
     {VAProfileH263Baseline, VD_CODEC_H263, 4, 2048, {YUV420}},
-    {VAProfileVC1Simple, VD_CODEC_WMV3, 16, VD_MAX_VC1_SIZE, {YUV420}},
-    {VAProfileVC1Main, VD_CODEC_WMV3, 16, VD_MAX_VC1_SIZE, {YUV420}},
-    {VAProfileVC1Advanced, VD_CODEC_VC1, 16, VD_MAX_VC1_SIZE, {YUV420}},
     {VAProfileJPEGBaseline,
      VD_CODEC_JPEG,
      1,
      VD_MAX_WIDTH,
-     {YUV420, VA_FOURCC_YUY2, VA_FOURCC_UYVY, VA_FOURCC_422H, YUV440, VA_FOURCC_444P, YUV411,
-      YUV400, RGB, VA_FOURCC_RGBA, VA_FOURCC_RGBX}},
+     {YUV420, YUV422, YUV440, YUV411, YUV444, YUV400, RGB}},
+    {VAProfileVC1Simple, VD_CODEC_WMV3, 1, VD_MAX_VC1_SIZE, {YUV420}},
+    {VAProfileVC1Main, VD_CODEC_WMV3, 1, VD_MAX_VC1_SIZE, {YUV420}},
+    {VAProfileVC1Advanced, VD_CODEC_VC1, 2, VD_MAX_VC1_SIZE, {YUV420}},
 };
 
 const struct avcodec_codec *avcodec_codecs_find(enum vd_codec codec)

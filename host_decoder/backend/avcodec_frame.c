@@ -19,8 +19,7 @@ static void frame_release(void *opaque, uint8_t *data)
     pool_unref(&backing);
 }
 
-/* What the decoder is about to write, if it is planes of samples and no alpha. */
-static int samples_of(int format, struct convert_samples *ret_samples)
+int avcodec_frame_samples(int format, struct convert_samples *ret_samples)
 {
     const AVPixFmtDescriptor *d = av_pix_fmt_desc_get(format);
     const uint64_t strange = AV_PIX_FMT_FLAG_BE | AV_PIX_FMT_FLAG_PAL | AV_PIX_FMT_FLAG_BITSTREAM |
@@ -62,7 +61,7 @@ static int place_planes(struct backend_job *job, AVCodecContext *decoder, AVFram
     int err;
 
     avcodec_align_dimensions2(decoder, &width, &height, align);
-    err = samples_of(frame->format, &samples);
+    err = avcodec_frame_samples(frame->format, &samples);
     if (err)
         return err;
     err = planes_place(job->surface, job->backing, &samples, (uint32_t)frame->width,
@@ -91,7 +90,7 @@ static int get_beside(AVCodecContext *decoder, AVFrame *frame, int flags,
 
     memset(frame->data, 0, sizeof(frame->data));
     memset(frame->linesize, 0, sizeof(frame->linesize));
-    if (samples_of(frame->format, &samples))
+    if (avcodec_frame_samples(frame->format, &samples))
         return avcodec_default_get_buffer2(decoder, frame, flags);
     avcodec_align_dimensions2(decoder, &width, &height, align);
     if (like && (uint32_t)width < like->width)

@@ -80,6 +80,16 @@ enum bitstream_flags {
     BITSTREAM_BOTTOM_FIELD = 1 << 2,
 };
 
+/*
+ * AV1: whether a picture is kept as a reference, and in whose place, may only be known when the
+ * next one says what it refers to. `refresh_frame_flags` is for picture number `open`.
+ */
+#define BITSTREAM_MAX_OPEN 2
+struct bitstream_refresh {
+    uint64_t open;
+    uint8_t refresh_frame_flags;
+};
+
 /* The result lies inside the block the picture came in (headers were put into head and gaps). */
 struct bitstream_packet {
     uint8_t *data;
@@ -100,6 +110,15 @@ struct bitstream_packet {
      */
     uint8_t no_op[BITSTREAM_NO_OP_ROOM];
     size_t no_op_size;
+    /*
+     * AV1. `open` is not 0 if the picture's refresh_frame_flags are not known: they are zero, 8
+     * bits at bit `open_at` of the data. A later packet has them in `refresh`; those of its own are
+     * never among those.
+     */
+    uint64_t open;
+    size_t open_at;
+    struct bitstream_refresh refresh[BITSTREAM_MAX_OPEN];
+    uint32_t refresh_count;
 };
 
 /*
@@ -116,8 +135,8 @@ struct bitstream_builder {
      */
     bool survives;
     /*
-     * Writes the headers of one picture. 0, or a negative VD_ERR_* and no packet: the picture is
-     * lost and the app is told, the context goes on.
+     * Writes the headers of one picture. 0, or a negative VD_ERR_* and no packet (but maybe its
+     * `refresh`): the picture is lost and the app is told, the context goes on.
      */
     int (*build)(void *state, const struct va_picture *picture,
                  struct bitstream_packet *ret_packet);

@@ -192,8 +192,38 @@ static int write_huffman_pair(const struct state *state, struct sent *sent, stru
     return err;
 }
 
+/* MCUs of an interleaved scan of a picture that high (A.2.4). */
+static uint32_t count_mcus(const VAPictureParameterBufferJPEGBaseline *param, uint32_t height)
+{
+    uint32_t h = 1, v = 1;
+
+    for (unsigned i = 0; i < param->num_components; i++) {
+        if (param->components[i].h_sampling_factor > h)
+            h = param->components[i].h_sampling_factor;
+        if (param->components[i].v_sampling_factor > v)
+            v = param->components[i].v_sampling_factor;
+    }
+    return ((param->picture_width + 8 * h - 1) / (8 * h)) * ((height + 8 * v - 1) / (8 * v));
+}
+
+/*
+ * Of streams by Avid, whose pictures start with lines that are not shown, FFmpeg passes the height
+ * that is. Their scans are as long as the context is high.
+ */
+static uint32_t find_height(const struct va_picture *picture)
+{
+    const VAPictureParameterBufferJPEGBaseline *param = picture->param[VA_PARAM_PICTURE];
+    const VASliceParameterBufferJPEGBaseline *scan = picture->slices[0].param;
+
+    if (scan->num_components > 1 && picture->height > param->picture_height &&
+        scan->num_mcus > count_mcus(param, param->picture_height) &&
+        scan->num_mcus == count_mcus(param, picture->height))
+        return picture->height;
+    return param->picture_height;
+}
+
 /* What is in front of all scans. */
-static void write_frame_header(const VAPictureParameterBufferJPEGBaseline *param,
+static void write_frame_header(const VAPictureParameterBufferJPEGBaseline *param, uint32_t height,
                                struct bits_writer *w)
 {
     static const uint8_t adobe[] = {'A', 'd', 'o', 'b', 'e', 0, 100, 0, 0, 0, 0, 0};
@@ -209,7 +239,7 @@ static void write_frame_header(const VAPictureParameterBufferJPEGBaseline *param
     bits_write(w, 16, SOF0);
     bits_write(w, 16, 8 + 3 * n);
     bits_write(w, 8, 8); /* P */
-    bits_write(w, 16, param->picture_height);
+    bits_write(w, 16, height);
     bits_write(w, 16, param->picture_width);
     bits_write(w, 8, n);
     for (unsigned i = 0; i < n; i++) {
@@ -331,6 +361,7 @@ static int build(void *opaque, const struct va_picture *picture,
     struct walk huffmans = walk_start(picture, VA_PARAM_HUFFMAN);
     struct sent sent = {0};
     struct bits_writer w;
+    uint32_t height = 0;
     uint8_t *data = NULL, *at = NULL; /* start of the packet, end of what is there of it */
     int err = check_picture(picture);
 
@@ -342,7 +373,8 @@ static int build(void *opaque, const struct va_picture *picture,
         take_huffman(state, &sent, walk_next(&huffmans, picture, i == 0));
         if (i == 0) {
             bits_write_init(&w, picture->head, BITSTREAM_HEAD_ROOM);
-            write_frame_header(param, &w);
+            height = find_height(picture);
+            write_frame_header(param, height, &w);
         } else {
             bits_write_init(&w, at, (size_t)(slice->data - at));
         }
@@ -369,7 +401,7 @@ static int build(void *opaque, const struct va_picture *picture,
         .size = (size_t)(at - data),
         .flags = BITSTREAM_KEY,
         .coded_width = param->picture_width,
-        .coded_height = param->picture_height,
+        .coded_height = height,
     };
     return 0;
 }

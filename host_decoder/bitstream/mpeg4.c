@@ -163,8 +163,8 @@ static int write_sequence(const struct state *state, const VAPictureParameterBuf
 }
 
 /* A time for a reference VOP that is TRD after the last one. */
-static int time_reference(struct clock *clock, const VAPictureParameterBufferMPEG4 *param,
-                          uint32_t *ret_seconds, uint32_t *ret_increment)
+static void time_reference(struct clock *clock, const VAPictureParameterBufferMPEG4 *param,
+                           uint32_t *ret_seconds, uint32_t *ret_increment)
 {
     uint32_t resolution = param->vop_time_increment_resolution;
     uint64_t distance = (uint16_t)param->TRD, seconds, time;
@@ -189,7 +189,6 @@ static int time_reference(struct clock *clock, const VAPictureParameterBufferMPE
     time = clock->second * resolution + *ret_increment;
     clock->distance = (uint16_t)(time - clock->last);
     clock->last = time;
-    return 0;
 }
 
 /* A time for a B-VOP: TRB after the first reference, or as far in proportion. */
@@ -246,12 +245,12 @@ static int write_vop(struct clock *clock, const VAPictureParameterBufferMPEG4 *p
                      uint32_t quant, struct bits_writer *w)
 {
     uint32_t type = param->vop_fields.bits.vop_coding_type, seconds, increment;
-    int err;
+    int err = 0;
 
     if (type == TYPE_B)
         err = time_between(clock, param, &seconds, &increment);
     else
-        err = time_reference(clock, param, &seconds, &increment);
+        time_reference(clock, param, &seconds, &increment);
     if (err)
         return err;
     write_code(w, CODE_VOP);
@@ -370,21 +369,17 @@ static void append(struct bits_writer *w, const uint8_t *data, size_t size, size
 }
 
 /* Slices after the first one are video packets without their headers (GStreamer). */
-static int append_packet(const VAPictureParameterBufferMPEG4 *param, const struct va_slice *slice,
-                         struct bits_writer *w)
+static void append_packet(const VAPictureParameterBufferMPEG4 *param, const struct va_slice *slice,
+                          struct bits_writer *w)
 {
     const VASliceParameterBufferMPEG4 *s = slice->param;
-    uint32_t count = macroblocks(param);
 
-    if (s->macroblock_number == 0 || s->macroblock_number >= count || s->quant_scale < 0)
-        return VD_ERR_PARAMETER;
     bits_write(w, marker_zeros(param), 0);
     bits_write(w, 1, 1);
-    bits_write(w, bit_count(count - 1), s->macroblock_number);
+    bits_write(w, bit_count(macroblocks(param) - 1), s->macroblock_number);
     bits_write(w, quant_precision(param), (uint32_t)s->quant_scale);
     bits_write(w, 1, 0); /* header_extension_code */
     append(w, slice->data, slice->size, s->macroblock_offset, marker_zeros(param));
-    return 0;
 }
 
 static int check(const struct va_picture *picture, const VAPictureParameterBufferMPEG4 *param)
@@ -413,6 +408,10 @@ static int check(const struct va_picture *picture, const VAPictureParameterBuffe
             return VD_ERR_UNSUPPORTED;
         if (slice->macroblock_offset / 8 >= picture->slices[i].size)
             return VD_ERR_DECODE;
+        if (i > 0 &&
+            (slice->macroblock_number == 0 || slice->macroblock_number >= macroblocks(param) ||
+             slice->quant_scale < 0 || slice->quant_scale >> quant_precision(param)))
+            return VD_ERR_PARAMETER;
     }
     return 0;
 }
@@ -475,13 +474,12 @@ static int build(void *opaque, const struct va_picture *picture,
                       picture->slices[picture->slice_count - 1].size - w.data);
     memmove(w.data, picture->head, header.used);
     append(&w, slice->data, slice->size, first->macroblock_offset, marker_zeros(param));
-    for (uint32_t i = 1; i < picture->slice_count; i++) {
-        err = append_packet(param, &picture->slices[i], &w);
-        if (err)
-            return err;
-    }
-    if (w.error)
+    for (uint32_t i = 1; i < picture->slice_count; i++)
+        append_packet(param, &picture->slices[i], &w);
+    if (w.error) {
+        state->sequence_size = 0; /* it is lost with the rest */
         return VD_ERR_INTERNAL;
+    }
     *ret_packet = (struct bitstream_packet){
         .data = w.data,
         .size = w.used,

@@ -25,6 +25,7 @@ enum { CS_RGB = 7 };
 struct format {
     uint8_t bit_depth; /* 0: no frame is there */
     uint8_t subsampling_x, subsampling_y;
+    bool rgb;
 };
 
 struct slot {
@@ -46,7 +47,7 @@ struct header {
 static bool same_format(const struct format *a, const struct format *b)
 {
     return a->bit_depth == b->bit_depth && a->subsampling_x == b->subsampling_x &&
-           a->subsampling_y == b->subsampling_y;
+           a->subsampling_y == b->subsampling_y && a->rgb == b->rgb;
 }
 
 /* frame_sync_code(), 7.2.1 */
@@ -58,21 +59,24 @@ static int read_sync_code(struct bits_reader *r)
 /* color_config(), 6.2.2 */
 static int read_color_config(struct bits_reader *r, int profile, struct format *ret_format)
 {
-    struct format format = {8, 1, 1};
+    struct format format = {8, 1, 1, false};
 
     if (profile >= 2)
         format.bit_depth = bits_read(r, 1) ? 12 : 10;
-    if (bits_read(r, 3) == CS_RGB) {
-        /* 4:4:4, which profiles 0 and 2 do not have. No surface has GBR planes. */
-        return profile & 1 ? VD_ERR_UNSUPPORTED : VD_ERR_DECODE;
+    format.rgb = bits_read(r, 3) == CS_RGB;
+    if (format.rgb) {
+        format.subsampling_x = format.subsampling_y = 0;
+    } else {
+        bits_read(r, 1); /* color_range */
+        if (profile & 1) {
+            format.subsampling_x = (uint8_t)bits_read(r, 1);
+            format.subsampling_y = (uint8_t)bits_read(r, 1);
+        }
     }
-    bits_read(r, 1); /* color_range */
-    if (profile & 1) {
-        format.subsampling_x = (uint8_t)bits_read(r, 1);
-        format.subsampling_y = (uint8_t)bits_read(r, 1);
-        if ((format.subsampling_x && format.subsampling_y) || bits_read(r, 1))
-            return VD_ERR_DECODE;
-    }
+    /* 4:2:0 is for profiles 0 and 2, all else for 1 and 3, which have a reserved_zero here. */
+    if ((profile & 1) == (format.subsampling_x && format.subsampling_y) ||
+        (profile & 1 && bits_read(r, 1)))
+        return VD_ERR_DECODE;
     *ret_format = format;
     return 0;
 }
@@ -151,7 +155,7 @@ static int parse_header(const struct state *state, const struct va_slice *slice,
         if (!error_resilient)
             bits_read(&r, 2); /* reset_frame_context */
         err = intra_only ? read_sync_code(&r) : 0;
-        h.frame.format = (struct format){8, 1, 1};
+        h.frame.format = (struct format){8, 1, 1, false};
         if (!err && intra_only && profile > 0)
             err = read_color_config(&r, profile, &h.frame.format);
         h.refresh_frame_flags = bits_read(&r, 8);

@@ -29,6 +29,7 @@
 #define VD_MAX_SURFACE_SIZE  16384 /* width or height of a surface */
 #define VD_MAX_STATS_CLIENTS 1024  /* rows of one STATS reply */
 #define VD_NAME_BYTES        32    /* back end and client names, NUL-terminated */
+#define VD_ENGINE_BYTES      64    /* name of an engine, NUL-terminated */
 
 #define VD_UPLOAD_BYTES (512ull << 20) /* arena zone the guest puts buffers into (sparse) */
 

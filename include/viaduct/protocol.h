@@ -41,8 +41,9 @@
 #define VD_CONTEXT_FLAGS VD_CONTEXT_KICK
 
 /* submit_req.flags */
-#define VD_SUBMIT_FIXED (1u << 0) /* the surface's memory is mapped or exported: keep it */
-#define VD_SUBMIT_FLAGS VD_SUBMIT_FIXED
+#define VD_SUBMIT_FIXED         (1u << 0) /* the surface's memory is mapped or exported: keep it */
+#define VD_SUBMIT_DISPLAY_FIXED (1u << 1) /* the same for the display surface */
+#define VD_SUBMIT_FLAGS         (VD_SUBMIT_FIXED | VD_SUBMIT_DISPLAY_FIXED)
 
 #define VD_SLOT(id) ((id)&0xfffffu)
 
@@ -71,7 +72,7 @@ enum vd_op {
 static_assert(sizeof(struct vd_header) == 16, "header");
 static_assert(sizeof(struct vd_hello_req) == 64, "hello_req");
 static_assert(sizeof(struct vd_hello_rep) == 112, "hello_rep");
-static_assert(sizeof(struct vd_cap) == 96, "cap");
+static_assert(sizeof(struct vd_cap) == 160, "cap");
 static_assert(sizeof(struct vd_submit_req) == 24, "submit_req");
 static_assert(sizeof(struct vd_buffer_ref) == 24, "buffer_ref");
 

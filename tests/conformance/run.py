@@ -1,177 +1,151 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Compares decodes through the bridge with FFmpeg's software decoder, frame by frame.
+"""Compares decodes through the bridge with software decoders, frame by frame.
 
-usage: run.py --viaduct PROGRAM [--corpus DIR] [--codec h264] [--status clean] [--jobs N] [FILE...]
+usage: run.py --viaduct PROGRAM [--codec all] [--client ffmpeg,gst] [--jobs N] [FILE...]
 
 Streams come from the corpus (VIADUCT_CORPUS, --corpus, ../shared/corpus) or the command line.
-For each, `viaduct exec --stats` runs stock ffmpeg with -hwaccel vaapi; the service's counters
-must show that the bridge decoded the pictures, since ffmpeg falls back to software silently.
+For each, `viaduct exec --stats` runs a stock client. The service's counters must show that the
+bridge decoded the pictures, since programs fall back to software silently.
 
-`clean` streams must be equal. `errors` and `broken` streams only must not hang, crash a worker
-or stop the service. A stream that VA-API has no profile for is skipped, with the reason.
+`clean` streams must be equal. Damaged streams only must not hang, crash a worker or stop the
+service. A stream that VA-API cannot express is skipped, with the reason, if the counters say that
+the bridge was not asked.
 """
 import argparse
 import concurrent.futures
-import csv
 import os
 import subprocess
 import sys
-import tempfile
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-# Seconds for one stream: the longest of the corpus takes 10 on one busy core.
-TIMEOUT = 180
-# Profiles of the streams, as ffmpeg names them, that the installed libva cannot say.
-NO_PROFILE = {"High 10", "High 4:2:2", "High 4:4:4 Predictive", "High 4:4:4", "48",
-              "Sequential", "Progressive", "Lossless"}
-# Sample formats that FFmpeg has no VA surface for: it would take one that means something else.
-NO_SURFACE = {"gbrp", "gbrap", "yuva420p", "yuva444p"}
-# What FFmpeg 5.1 gives its VA decoders of a codec, where that is less than VA-API can say.
-ONLY = {"hevc": {"yuv420p", "yuvj420p", "yuv420p10le", "yuv422p", "yuv422p10le"}}
+import clients
+import corpus
+import document
+import facts
+import report
+import verdict
 
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--viaduct", required=True, help="the viaduct program to test")
-    parser.add_argument("--corpus", default=os.environ.get("VIADUCT_CORPUS"))
-    parser.add_argument("--codec", default="h264")
-    parser.add_argument("--status", default="clean,errors,fail")
+    parser.add_argument("--viaduct", help="the viaduct program to test")
+    parser.add_argument("--corpus", help="folder with a manifest.tsv")
+    parser.add_argument("--codec", default="h264", help="list, or all")
+    parser.add_argument("--status", default="clean,errors,fail,novideo")
+    parser.add_argument("--client", default="ffmpeg", help="list of ffmpeg, gst-va, gst-vaapi, gst")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--every", type=int, default=1, help="only every N-th stream")
+    parser.add_argument("--timeout", type=float, default=clients.TIMEOUT,
+                        help="seconds for a stream")
     parser.add_argument("--threads", default="", help="decoder threads of the service")
-    parser.add_argument("--surface-format", help="surfaces of this format only, for instance NV12")
-    parser.add_argument("--pix-fmt", help="compare in this format, where surfaces have another")
+    parser.add_argument("--surface-format", default="", help="surfaces of this format only")
+    parser.add_argument("--backend", default="", help="back end of the service")
+    parser.add_argument("--chain", default="", metavar="ENGINE",
+                        help="a second service in front, whose ENGINE (vaapi, avcodec:vaapi) has "
+                             "Viaduct's own driver as the host's VA-API driver")
+    parser.add_argument("--if-offered", action="store_true",
+                        help="skip everything (77) unless the service offers the codecs")
+    parser.add_argument("--verbose", action="store_true", help="a line for each stream")
+    parser.add_argument("--results", help="add the verdicts to this file")
+    parser.add_argument("--table", help="write the document from the verdicts")
+    parser.add_argument("--fluster", action="store_true", help="fluster's summary of the verdicts")
+    parser.add_argument("--only-report", action="store_true", help="decode nothing")
+    parser.add_argument("--write-suites", metavar="DIR", help="write test suites for fluster")
+    parser.add_argument("--self-check", action="store_true", help="test the runner itself")
     parser.add_argument("files", nargs="*")
     return parser.parse_args()
 
 
-def find_corpus(named):
-    for place in (named, os.path.join(HERE, "../../../shared/corpus")):
-        if place and os.path.isfile(os.path.join(place, "manifest.tsv")):
-            return place
-    return None
+def offered(bridge):
+    """The profiles that the service offers."""
+    run = clients.execute([bridge.prefix[0], "info"], bridge)
+    _, _, table = run.said.partition("PROFILE")
+    return table
 
 
-def streams(args):
-    """Rows of (path, status, profile, capped, pix_fmt)."""
-    if args.files:
-        return [(path, "clean", "", "", "") for path in args.files]
-    corpus = find_corpus(args.corpus)
-    if not corpus:
-        return None
-    rows = []
-    with open(os.path.join(corpus, "manifest.tsv"), encoding="utf-8", newline="") as table:
-        for row in csv.DictReader(table, delimiter="\t"):
-            if row["codec"] == args.codec and row["status"] in args.status.split(","):
-                rows.append((os.path.join(corpus, row["file"]), row["status"], row["profile"],
-                             row["capped"].removeprefix("cap"), row["pix_fmt"]))
-    return rows[:: args.every]
+def run_all(todo, client, bridge, args, results):
+    """Runs the streams through one client; returns whether none failed and some passed."""
+    totals = {"ok": 0, "FAIL": 0, "skip": 0}
+    odd = 0
+    client.prepare(bridge)
+    with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
+        for stream, said in zip(todo, pool.map(lambda s: verdict.check(s, client, bridge), todo)):
+            totals[said.kind] += 1
+            odd += said.odd
+            results.add(args.backend or args.chain or "software", client.name, stream, said)
+            if said.kind == "FAIL" or said.odd or args.files or args.verbose:
+                print(f"{said.kind:4} {stream.file or stream.path}: {said.why}", flush=True)
+    client.close()
+    print(f"{client.name}: {totals['ok']} passed, {totals['FAIL']} failed, "
+          f"{totals['skip']} skipped" + (f", {odd} to look at" if odd else ""), flush=True)
+    return not totals["FAIL"] and bool(totals["ok"] or totals["skip"])
 
 
-def decode(path, capped, prefix, extra, filters, out):
-    command = prefix + ["ffmpeg", "-nostdin", "-v", "error"] + extra + [
-        "-noautorotate", "-i", path, "-map", "0:v:0", "-fps_mode", "passthrough",
-        "-autoscale", "0"] + filters
-    if capped:
-        command += ["-frames:v", capped]
-    command += ["-f", "framemd5", "-y", out]
-    return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          timeout=TIMEOUT, check=False)
-
-
-def hashes(path):
-    with open(path, encoding="utf-8") as text:
-        return [line.rsplit(",", 1)[1].strip() for line in text if not line.startswith("#")]
-
-
-def counters(path):
-    found = {}
-    with open(path, encoding="utf-8") as text:
-        for line in text:
-            key, _, value = line.strip().partition(" ")
-            found[key] = value
-    return found
-
-
-def check(stream, args):
-    path, status, profile, capped, pix_fmt = stream
-    if status == "clean" and profile in NO_PROFILE:
-        return "skip", f"VA-API has no profile for {profile}"
-    if status == "clean" and pix_fmt in NO_SURFACE:
-        return "skip", f"VA-API has no surface for {pix_fmt}"
-    if status == "clean" and pix_fmt and pix_fmt not in ONLY.get(args.codec, {pix_fmt}):
-        return "skip", f"FFmpeg has no hardware decoding for {pix_fmt}"
-    with tempfile.TemporaryDirectory() as folder:
-        native, bridge, stats = (os.path.join(folder, name) for name in ("n", "b", "s"))
-        prefix = [args.viaduct, "exec", "--private", "--stats", stats]
-        if args.threads:
-            prefix += ["--threads", args.threads]
-        if args.surface_format:
-            prefix += ["--surface-format", args.surface_format]
-        accel = ["-hwaccel", "vaapi"]
-        if args.codec != "mjpeg":
-            accel += ["-hwaccel_flags", "allow_profile_mismatch"]
-        # Surfaces of more than 8 bits have formats of their own.
-        common = args.pix_fmt or (pix_fmt if pix_fmt.endswith(("10le", "12le")) else "")
-        filters = compare = ["-pix_fmt", common] if common else []
-        if pix_fmt.startswith("yuvj"):
-            # Downloaded frames are yuv there: ffmpeg would convert the range on its own.
-            accel += ["-hwaccel_output_format", "vaapi"]
-            filters, compare = ["-vf", "hwdownload,format=" + pix_fmt.replace("yuvj", "yuv")], []
-        try:
-            result = decode(path, capped, prefix + ["--"], accel, filters, bridge)
-        except subprocess.TimeoutExpired:
-            return "FAIL", f"no end after {TIMEOUT} s"
-        said = result.stdout.decode(errors="replace").strip().splitlines()
-        tail = said[-1] if said else ""
-        if not os.path.exists(stats):
-            return "FAIL", f"no counters: {tail}"
-        count = counters(stats)
-        if int(count.get("workers_died", 0)):
-            return "FAIL", f"a worker died: {tail}"
-        if "Assertion" in tail and "src/libavcodec/mjpegdec.c" in tail:
-            return "skip", "FFmpeg itself cannot decode this sampling with hardware"
-        if result.returncode < 0 or result.returncode > 128:
-            return "FAIL", f"ffmpeg ended with {result.returncode}: {tail}"
-        if status != "clean":
-            return "ok", ""
-        decode(path, capped, [], ["-threads", "1"], compare, native)
-        want = hashes(native) if os.path.exists(native) else []
-        have = hashes(bridge) if os.path.exists(bridge) else []
-        done = int(count.get("decoded", 0)) + int(count.get("concealed", 0))
-        if not want:
-            return "FAIL", "ffmpeg in software decodes nothing"
-        if have != want and status == "clean":
-            # hwdownload cannot crop at the left or top: compare whole coded frames.
-            whole = ["-apply_cropping", "0"]
-            decode(path, capped, prefix + ["--"], accel + whole, filters, bridge)
-            decode(path, capped, [], ["-threads", "1"] + whole, compare, native)
-            if hashes(native) and hashes(native) == hashes(bridge):
-                return "ok", f"{len(want)} frames, uncropped"
-        if have != want:
-            bad = sum(1 for a, b in zip(have, want) if a != b)
-            return "FAIL", (f"{len(have)} frames for {len(want)}, {bad} differ "
-                            f"(bridge decoded {done}): {tail}")
-        if int(count.get("decoded", 0)) * 2 < len(want):
-            return "FAIL", f"equal, but the bridge decoded {done} of {len(want)}: {tail}"
-        return "ok", f"{len(want)} frames"
+def software_scores(streams, jobs):
+    """Which vectors ffmpeg's software decoder passes, for fluster's table."""
+    def one(stream):
+        client = clients.Ffmpeg()
+        return client.software(stream, facts.CODECS.get(stream.codec)).md5 == stream.raw_md5
+    todo = [s for s in streams if s.status == "clean" and not s.reason]
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        return dict(zip((s.file for s in todo), pool.map(one, todo)))
 
 
 def main():
     args = arguments()
-    todo = streams(args)
-    if todo is None:
+    clients.TIMEOUT = args.timeout
+    if args.self_check:
+        here = os.path.dirname(os.path.abspath(__file__))
+        return subprocess.run([sys.executable, os.path.join(here, "test_run.py")],
+                              check=False).returncode
+    try:
+        chosen = clients.clients(args.client)
+        folder = corpus.find(args.corpus)
+        streams = [] if args.files or not folder else corpus.load(folder)
+        todo = corpus.select(streams, args.codec, args.status, args.every)
+    except (ValueError, corpus.BadManifest) as error:
+        print(f"run.py: {error}", file=sys.stderr)
+        return 2
+    if args.files:
+        todo = [corpus.Stream(path=path, codec=probe(path)) for path in args.files]
+    elif not folder:
         print("SKIP: no corpus (set VIADUCT_CORPUS)")
         return 77
-    totals = {"ok": 0, "FAIL": 0, "skip": 0}
-    with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
-        for stream, (verdict, why) in zip(todo, pool.map(lambda s: check(s, args), todo)):
-            totals[verdict] += 1
-            if verdict != "ok" or args.files:
-                print(f"{verdict:4} {stream[0]}: {why}", flush=True)
-    print(f"{totals['ok']} passed, {totals['FAIL']} failed, {totals['skip']} skipped")
-    return 1 if totals["FAIL"] or not totals["ok"] else 0
+    if args.write_suites:
+        suites, vectors, left = report.write_suites(streams, args.write_suites)
+        print(f"{suites} suites, {vectors} vectors; {left} clean streams that fluster has no codec "
+              "or format for, or that it cuts or scales")
+        return 0
+    results = report.Results(args.results)
+    good = True
+    if not args.only_report:
+        if not args.viaduct:
+            print("run.py: --viaduct is needed", file=sys.stderr)
+            return 2
+        bridge = clients.Bridge(args.viaduct, args.threads, args.surface_format, args.backend,
+                                args.chain)
+        if args.if_offered:
+            table = offered(bridge)
+            names = [n for n in facts.wanted(args.codec) if n and facts.CODECS[n].info not in table]
+            if names:
+                print(f"SKIP: the service offers no {', '.join(names)}")
+                return 77
+        for client in chosen:
+            good = run_all(todo, client, bridge, args, results) and good
+            results.save()
+    if args.fluster:
+        print(report.fluster(streams, results, software_scores(todo, args.jobs)))
+    if args.table:
+        with open(args.table, "w", encoding="utf-8") as out:
+            out.write(document.write(streams, results, args.viaduct))
+    return 0 if good else 1
+
+
+def probe(path):
+    """The codec of a file's first video stream."""
+    run = clients.execute(["ffprobe", "-v", "error", "-select_streams", "v:0", "-show_entries",
+                           "stream=codec_name", "-of", "default=nw=1:nk=1", path], None)
+    return run.said.strip().splitlines()[-1] if run.said.strip() else ""
 
 
 if __name__ == "__main__":

@@ -120,6 +120,26 @@ STREAMS = {
     "lossy_extreme": ["-qp", "51"],
     "near_lossless": ["-qp", "1"],
 }
+# Other encoders of FFmpeg; noise makes macroblocks of all kinds.
+MPEG_STREAMS = {
+    "mpeg2_frames.m2v": ["-c:v", "mpeg2video", "-bf", "2", "-g", "12"],
+    "mpeg2_interlaced.m2v": ["-c:v", "mpeg2video", "-bf", "2", "-flags", "+ilme+ildct",
+                             "-alternate_scan", "1", "-intra_vlc", "1", "-q", "3"],
+    "mpeg2_matrices.m2v": ["-c:v", "mpeg2video", "-q", "3", "-dc", "10", "-slices", "3",
+                           "-intra_matrix", ",".join(str(8 + i) for i in range(64)),
+                           "-inter_matrix", ",".join(str(80 - i) for i in range(64))],
+    "mpeg4_b.mp4": ["-c:v", "mpeg4", "-bf", "3", "-q", "4"],
+    "mpeg4_quarter.mp4": ["-c:v", "mpeg4", "-flags", "+qpel+mv4", "-bf", "2", "-q", "4"],
+    "mpeg4_interlaced.mp4": ["-c:v", "mpeg4", "-flags", "+ilme+ildct", "-bf", "2", "-q", "4",
+                             "-alternate_scan", "1"],
+    "mpeg4_matrices.mp4": ["-c:v", "mpeg4", "-mpeg_quant", "1", "-q", "4",
+                           "-intra_matrix", ",".join(str(8 + i) for i in range(64))],
+    "mpeg4_packets.mp4": ["-c:v", "mpeg4", "-ps", "300", "-bf", "2", "-q", "4"],
+    "mpeg4_partitions.mp4": ["-c:v", "mpeg4", "-data_partitioning", "1", "-ps", "400", "-q", "4"],
+    "h263.h263": ["-c:v", "h263", "-q", "5"],
+    "h263_packets.h263": ["-c:v", "h263", "-ps", "300", "-q", "5"],
+    "h263_extended.h263": ["-c:v", "h263p", "-threads", "1", "-q", "5", "-s", "320x240"],
+}
 SIZES = ["16x16", "18x34", "64x48", "130x66", "354x290", "720x576", "1918x1078"]
 
 
@@ -127,6 +147,22 @@ def test_streams(bench):
     for name, options in STREAMS.items():
         bench.same(bench.clip(name, options=options))
     return f"{len(STREAMS)} kinds of stream"
+
+
+def test_mpeg_streams(bench):
+    """MPEG-2, MPEG-4 part 2 and H.263."""
+    for name, options in MPEG_STREAMS.items():
+        clip = bench.path(name)
+        run(["ffmpeg", "-nostdin", "-v", "error", "-f", "lavfi", "-i",
+             "testsrc2=s=352x288:r=30000/1001:d=1.5,noise=alls=12:allf=t", "-pix_fmt", "yuv420p",
+             *options, "-y", clip])
+        try:
+            bench.same(clip)
+            if "interlaced" in name:
+                bench.same(clip, extra=["--surface-format", "NV12"], after=["-pix_fmt", "yuv420p"])
+        except AssertionError as why:
+            raise AssertionError(f"{name}: {why}") from why
+    return f"{len(MPEG_STREAMS)} kinds of stream"
 
 
 def test_sizes(bench):
@@ -160,6 +196,18 @@ def test_nv12_surfaces(bench):
         clip = bench.clip(name, options=STREAMS[name])
         bench.same(clip, extra=only, after=["-pix_fmt", "yuv420p"])
     return "decoded into NV12, seen as yuv420p"
+
+
+def test_mpeg_cut(bench):
+    """Streams that start with pictures whose references are missing."""
+    for name, where in (("mpeg2_frames.m2v", 30000), ("mpeg2_interlaced.m2v", 90000)):
+        clip, cut = bench.path(name), bench.path("cut_" + name)
+        if not os.path.exists(clip):
+            raise Skip("needs the clips of mpeg_streams")
+        with open(clip, "rb") as whole, open(cut, "wb") as part:
+            part.write(whole.read()[where:])
+        bench.same(cut)
+    return "without first pictures"
 
 
 def test_seek(bench):
@@ -277,13 +325,17 @@ def test_gstreamer_vaapi(bench):
 class Service:
     """A viaductd of its own, for what happens around it."""
 
-    def __init__(self, bench, *options):
+    def __init__(self, bench, *options, name="service", behind=None):
+        """`behind`: a service whose client this one is, through Viaduct's own VA-API driver."""
         if not bench.args.viaductd:
             raise Skip("needs --viaductd")
-        self.socket = bench.path("service.sock")
-        self.process = subprocess.Popen([bench.args.viaductd, "--socket", self.socket, *options],
-                                        env=dict(os.environ, VIADUCT_LOG="warn"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        for _ in range(200):
+        self.socket = bench.path(f"{name}.sock")
+        prefix = [bench.args.viaduct, "exec", "--"] if behind else []
+        self.process = subprocess.Popen(
+            [*prefix, bench.args.viaductd, "--socket", self.socket, *options],
+            env=dict(os.environ, VIADUCT_LOG="warn", **(behind.env if behind else {})),
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        for _ in range(1200):
             if os.path.exists(self.socket + ".stats"):
                 break
             time.sleep(0.05)
@@ -308,23 +360,26 @@ def test_stop(bench):
     return "SIGTERM: sockets and workers gone, exit code 0"
 
 
+def confinement_of(service):
+    """What /proc says of a service's worker, once that has closed its sandbox."""
+    found = {}
+    for _ in range(100):
+        for pid in workers(service):
+            with open(f"/proc/{pid}/status", encoding="utf-8") as text:
+                found = dict(line.partition(":\t")[::2] for line in text)
+                found = {key: value.strip() for key, value in found.items()}
+        if found.get("Seccomp") == "2":
+            break
+        time.sleep(0.1)
+    return found
+
+
 def test_confinement(bench):
     """A worker runs without rights before it reads a byte of its client."""
     service = Service(bench)
     idle = socket.socket(socket.AF_UNIX)
     idle.connect(service.socket)
-    time.sleep(0.5)
-    found = {}
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{pid}/status", encoding="utf-8") as text:
-                status = dict(line.partition(":\t")[::2] for line in text)
-                status = {key: value.strip() for key, value in status.items()}
-        except OSError:
-            continue
-        # The worker of this service: child of the nursery, grandchild of the listener.
-        if status.get("Name") == "viaduct-client" and parent(parent(pid)) == service.process.pid:
-            found = status
+    found = confinement_of(service)
     idle.close()
     _, said = service.stop()
     if "without a system call filter" in said:
@@ -377,6 +432,84 @@ def test_service_lost(bench):
             raise AssertionError(f"exit code {client.returncode} after {time.time() - start:.1f} s:"
                                  f" {out.decode(errors='replace')[-300:]}")
     return f"error after {time.time() - start - 2:.1f} s"
+
+
+def workers(service):
+    """Processes that serve the clients of a service."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/comm", encoding="utf-8") as comm:
+                if comm.read().strip() != "viaduct-client":
+                    continue
+        except OSError:
+            continue
+        if parent(parent(pid)) == service.process.pid:
+            found.append(int(pid))
+    return found
+
+
+def test_chain(bench):
+    """Back ends with a device, on Viaduct's own driver: what a GPU's would be on other machines."""
+    clip = bench.clip("high_b_pyramid", options=STREAMS["high_b_pyramid"])
+    want = hashes(run(ffmpeg(clip, ["-threads", "1"])).stdout)
+    for engine in ("vaapi", "vaapi:/dev/dri/renderD128", "avcodec:vaapi",
+                   "avcodec:vaapi:/dev/dri/renderD128"):
+        for after in ([], ["-vf", "hwdownload,format=yuv420p"]):
+            accel = ["-hwaccel", "vaapi"]
+            if after:
+                accel += ["-hwaccel_output_format", "vaapi"]
+            stats = bench.path("inner")
+            text, behind = bench.bridge([bench.args.viaduct, "exec", "--backend", engine,
+                                         "--stats", stats, "--", *ffmpeg(clip, accel, after)])
+            with open(stats, encoding="utf-8") as lines:
+                count = dict(line.strip().split(" ", 1) for line in lines)
+            if hashes(text.encode()) != want:
+                raise AssertionError(f"{engine}: frames differ: {text[-300:]}")
+            if not count["engine"].startswith(engine):
+                raise AssertionError(f"decoded by {count['engine']}, not {engine}")
+            if min(int(c["decoded"]) for c in (count, behind)) < len(want):
+                raise AssertionError(f"{engine}: decoded {count['decoded']}, {behind['decoded']}")
+    return f"4 devices, {len(want)} frames each"
+
+
+def test_device_lost(bench):
+    """The device goes away under a client: errors, the worker and the service live on."""
+    clip = bench.clip("long", "testsrc2=s=640x360:r=25:d=20", ["-preset", "ultrafast"])
+    short = bench.clip("high_b_pyramid", options=STREAMS["high_b_pyramid"])
+    for engine in ("vaapi", "avcodec:vaapi"):
+        behind = Service(bench, name="behind")
+        service = Service(bench, "--backend", engine, behind=behind)
+        try:
+            prefix = [bench.args.viaduct, "exec", "--"]
+            with subprocess.Popen(
+                    [*prefix, "ffmpeg", "-nostdin", "-v", "error", "-xerror", "-re", "-hwaccel",
+                     "vaapi", "-i", clip, "-f", "null", "-"],
+                    env=dict(os.environ, **service.env), stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT) as client:
+                time.sleep(2)
+                start = time.time()
+                for pid in workers(behind):
+                    os.kill(pid, signal.SIGKILL)
+                out, _ = client.communicate(timeout=30)
+                if not client.returncode or client.returncode > 128:
+                    raise AssertionError(f"{engine}: exit code {client.returncode}: "
+                                         f"{out.decode(errors='replace')[-300:]}")
+                took = time.time() - start
+            stats = bench.path("after")
+            result = run([bench.args.viaduct, "exec", "--stats", stats, "--",
+                          *ffmpeg(short, ["-hwaccel", "vaapi"])], env=service.env)
+            with open(stats, encoding="utf-8") as lines:
+                count = dict(line.strip().split(" ", 1) for line in lines)
+            if int(count["decoded"]) < len(hashes(result.stdout)) or not hashes(result.stdout):
+                raise AssertionError(f"{engine}: a new client is not served: {count}")
+            top = run([bench.args.viaduct, "top", "--json"], env=service.env).stdout.decode()
+            if '"workers_died": 0' not in top:
+                raise AssertionError(f"{engine}: a worker died: {top}")
+        finally:
+            service.stop()
+            behind.stop()
+    return f"error after {took:.1f} s, new clients are served"
 
 
 def main():

@@ -12,6 +12,7 @@
 #include <wire/dispatch.h>
 
 #include "../unit/picture.h"
+#include "engine.h"
 #include "session.h"
 
 /*
@@ -191,7 +192,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static const struct session_limits limits = {.contexts = 3, .surfaces = 24, .bytes = 4 << 20};
     static struct script s;
     struct backend_options options = {.threads = 1};
-    struct backend_set set = {.at = {&backend_null}, .count = 1, .name = "null"};
+    static struct backend_set null = {
+        .at = {{.backend = &backend_null}}, .count = 1, .name = "null"};
+    static struct backend_set software;
     struct stats_counters stats = {0};
     int before = fuzz_descriptors();
     uint8_t option;
@@ -203,11 +206,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     option = fuzz_byte(&s.input);
     if (option & OPTION_THREADS)
         options.threads = 3;
-    if (option & OPTION_AVCODEC)
-        backend_select(NULL, &options, &set);
-    if (!set.count)
-        set.at[set.count++] = &backend_null;
-    session_serve(&s.base, &set, &options, &limits, &stats, NULL, NULL);
+    if (!software.count && engine_select("avcodec:software", &options, &software))
+        software = null;
+    session_serve(&s.base, option & OPTION_AVCODEC ? &software : &null, &options, &limits, &stats,
+                  NULL, NULL);
     if (s.fd >= 0)
         close(s.fd);
     arena_finish(&s.arena);

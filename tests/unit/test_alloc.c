@@ -132,13 +132,13 @@ static void test_null(void **state)
 static void test_avcodec(void **state)
 {
     static const struct backend_options options = {.threads = 2};
-    struct backend_set set;
+    static struct backend_set set;
 
     (void)state;
-    if (backend_select("avcodec", &options, &set))
+    if (engine_select("avcodec:software", &options, &set))
         skip();
-    fail_each(set.at[0], VA_FOURCC_I420);
-    fail_each(set.at[0], VA_FOURCC_NV12);
+    fail_each(set.at[0].backend, VA_FOURCC_I420);
+    fail_each(set.at[0].backend, VA_FOURCC_NV12);
 }
 
 int main(void)

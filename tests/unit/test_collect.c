@@ -130,6 +130,11 @@ static void test_valid(void **state)
         assert_memory_equal(p->param[VA_PARAM_IQ_MATRIX], &f.picture.matrix,
                             sizeof(f.picture.matrix));
         assert_null(p->param[VA_PARAM_HUFFMAN]);
+        assert_int_equal(p->copy_count, 2);
+        for (uint32_t i = 0; i < 2; i++) {
+            assert_int_equal(p->copies[i].slot, i ? VA_PARAM_IQ_MATRIX : VA_PARAM_PICTURE);
+            assert_ptr_equal(p->copies[i].param, p->param[p->copies[i].slot]);
+        }
         assert_int_equal(p->slice_count, 1);
         assert_memory_equal(p->slices[0].param, &f.picture.slice, sizeof(f.picture.slice));
         assert_int_equal(p->slices[0].size, f.picture.data_size);
@@ -272,7 +277,11 @@ static void test_slice_ranges(void **state)
         {0, size, 0},
         {0, size + 1, VD_ERR_PARAMETER},
         {1, size - 1, 0},
-        {1, size, VD_ERR_PARAMETER},
+        {1, size, 0}, /* of the whole data: GStreamer's VP8 */
+        {1, size + 1, VD_ERR_PARAMETER},
+        {size, size, 0},
+        {size + 1, size, VD_ERR_PARAMETER},
+        {2, size - 1, VD_ERR_PARAMETER},
         {size, 0, 0},
         {size + 1, 0, VD_ERR_PARAMETER},
         {UINT32_MAX, 2, VD_ERR_PARAMETER},

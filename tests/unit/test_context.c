@@ -142,14 +142,12 @@ static int teardown(void **state)
 static int submit(uint32_t sequence, int refused)
 {
     struct block *block = refused ? NULL : block_get(f.blocks, 100);
+    struct context_target target = {.surface = surface_ref(f.surface), .sequence = sequence};
     struct va_picture picture = {0};
-    int err =
-        context_submit(f.context, surface_ref(f.surface), sequence, 0, block, &picture, refused);
+    int err = context_submit(f.context, &target, block, &picture, refused);
 
     if (err) {
-        struct surface *surface = f.surface;
-
-        surface_unref(&surface);
+        surface_unref(&target.surface);
         block_unref(&block);
     }
     return err;

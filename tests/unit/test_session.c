@@ -436,9 +436,10 @@ static void test_bytes_limit(void **state)
     assert_int_equal(g.stats.frame_bytes, 0);
 }
 
-static int not_ready(void *arg)
+static int not_ready(void *arg, bool devices)
 {
     (void)arg;
+    assert_false(devices);
     return VD_ERR_DENIED;
 }
 
