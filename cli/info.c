@@ -38,8 +38,8 @@ static void print_caps(const struct host *host)
 
         width = length > width ? length : width;
     }
-    printf("\n%-28s %-11s %-24s %-*s %s\n", "PROFILE", "ENTRY POINT", "PICTURE SIZE", width, "ENGINE",
-           "SURFACES");
+    printf("\n%-28s %-11s %-24s %-*s %s\n", "PROFILE", "ENTRY POINT", "PICTURE SIZE", width,
+           "ENGINE", "SURFACES");
     for (uint32_t i = 0; i < host->cap_count; i++) {
         const struct vd_cap *cap = &host->caps[i];
         char size[64], engine[sizeof(cap->engine)];
