@@ -35,6 +35,8 @@ def arguments():
     parser.add_argument("--client", default="ffmpeg", help="list of ffmpeg, gst-va, gst-vaapi, gst")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--every", type=int, default=1, help="only every N-th stream")
+    parser.add_argument("--timeout", type=float, default=clients.TIMEOUT,
+                        help="seconds for a stream")
     parser.add_argument("--threads", default="", help="decoder threads of the service")
     parser.add_argument("--surface-format", default="", help="surfaces of this format only")
     parser.add_argument("--backend", default="", help="back end of the service")
@@ -91,6 +93,7 @@ def software_scores(streams, jobs):
 
 def main():
     args = arguments()
+    clients.TIMEOUT = args.timeout
     if args.self_check:
         here = os.path.dirname(os.path.abspath(__file__))
         return subprocess.run([sys.executable, os.path.join(here, "test_run.py")],
