@@ -186,8 +186,9 @@ class Gst:
             return "GStreamer has no demuxer for AVIF"
         if stream.pix_fmt and facts.plain(stream.pix_fmt) not in facts.GST_FORMATS:
             return f"videocodectestsink takes no {stream.pix_fmt}"
-        if os.path.basename(stream.path) in facts.GST_CANNOT:
-            return facts.GST_CANNOT[os.path.basename(stream.path)]
+        cannot = facts.gst_cannot(self.plugin, stream.codec, stream.path, stream.features)
+        if cannot:
+            return cannot
         if stream.reason and "FFmpeg" not in stream.reason:
             return stream.reason
         return None

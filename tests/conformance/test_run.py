@@ -210,6 +210,12 @@ class Skipped(unittest.TestCase):
         self.assertIn("4:4:4", facts.reason("av1", "High", "yuv420p"))
 
 
+    def test_gstreamer_alone(self):
+        self.assertIn("DRI", facts.gst_cannot("va", "mjpeg", "a.jpg", "8bit DRI38 RST"))
+        self.assertIsNone(facts.gst_cannot("vaapi", "mjpeg", "a.jpg", "8bit DRI38 RST"))
+        self.assertIsNone(facts.gst_cannot("va", "h264", "DRI1.264", "DRI1"))
+
+
 class Programs(unittest.TestCase):
     def test_ffmpeg_output(self):
         done = clients.Run(said="  Stream #0:0: Video: rawvideo (I420), yuv420p\nOutput #0, md5\n"
