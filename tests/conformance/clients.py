@@ -23,6 +23,8 @@ class Run:
     md5: str = ""  # of all raw frames
     frames: list = dataclasses.field(default_factory=list)  # md5 of each, where asked for
     pix_fmt: str = ""  # of the frames
+    size: tuple = ()  # width and height, where they are the same for all frames
+    first: bytes = b""  # the first frame, where each was asked for
     counters: dict = None  # the service's; None: there are none
 
     @property
@@ -146,10 +148,25 @@ class Ffmpeg:
         run.pix_fmt = found.group(1) if found else ""
         sums = re.findall(r"^MD5=([0-9a-f]{32})", run.said, re.M)
         run.md5 = sums[-1] if sums else ""
+        sizes = set(re.findall(r"rawvideo.*?, (\d+)x(\d+)", run.said[max(output, 0):]))
+        run.size = tuple(map(int, sizes.pop())) if len(sizes) == 1 else ()
         run.frames = re.findall(r"^0, .*, ([0-9a-f]{32})$", run.said, re.M)
 
     def software(self, stream, codec, **options):
         return self.decode(stream, codec, None, **options)
+
+    @staticmethod
+    def first_frame(stream):
+        """The first frame's bytes, whole and not cropped."""
+        with tempfile.TemporaryDirectory() as folder:
+            raw = os.path.join(folder, "raw")
+            execute(["ffmpeg", "-nostdin", "-v", "error", "-threads", "1", "-apply_cropping", "0",
+                     "-noautorotate", "-i", stream.path, "-map", "0:v:0", "-frames:v", "1", "-f",
+                     "rawvideo", raw], None)
+            if not os.path.exists(raw):
+                return b""
+            with open(raw, "rb") as data:
+                return data.read()
 
 
 class Gst:
@@ -187,6 +204,9 @@ class Gst:
             return "GStreamer has no demuxer for AVIF"
         if stream.pix_fmt and facts.plain(stream.pix_fmt) not in facts.GST_FORMATS:
             return f"videocodectestsink takes no {stream.pix_fmt}"
+        cannot = facts.gst_cannot(self.plugin, stream.codec, stream.path, stream.features)
+        if cannot:
+            return cannot
         if stream.reason and "FFmpeg" not in stream.reason:
             return stream.reason
         return None
@@ -206,7 +226,7 @@ class Gst:
             run.md5 = found.group(1).lower() if found else ""
             run.pix_fmt = facts.plain(stream.pix_fmt)
             if each and os.path.exists(raw):
-                run.frames = split(raw, run.said, form)
+                split(raw, run.said, form, run)
         return run
 
     def software(self, stream, codec, **options):
@@ -224,7 +244,7 @@ def frame_size(form, width, height):
     return (width * height + 2 * chroma) * (2 if depth else 1)
 
 
-def split(path, said, form):
+def split(path, said, form, run):
     """md5 of each frame of a raw file; of the whole file where the size changes."""
     sizes = set(re.findall(r"codectestsink0.GstPad:sink: caps = video/x-raw.*? width=\(int\)(\d+), "
                            r"height=\(int\)(\d+)", said))
@@ -232,11 +252,11 @@ def split(path, said, form):
     if len(sizes) == 1:
         width, height = map(int, next(iter(sizes)))
         size = frame_size(form, width, height)
-    found = []
+        run.size = (width, height)
     with open(path, "rb") as raw:
         while frame := raw.read(max(size, 1)):
-            found.append(hashlib.md5(frame).hexdigest())
-    return found
+            run.first = run.first or frame
+            run.frames.append(hashlib.md5(frame).hexdigest())
 
 
 def clients(names):

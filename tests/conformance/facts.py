@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What the runner knows of each codec: how programs are called, and what VA-API cannot say."""
 import dataclasses
+import re
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +78,25 @@ NO_PROFILE = {
 }
 
 
+# What GStreamer 1.22 does not do, with any driver: plugin, codec, file name or word of the
+# manifest's features, reason.
+GST_CANNOT = (
+    ("", "hevc", r"transparent-2frames\.mp4$",
+     "GStreamer takes HEVC layers above 0 for pictures of their own"),
+    ("va", "mjpeg", r"^DRI\d", "GStreamer's JPEG decoder class stops at the marker DRI"),
+)
+
+
+def gst_cannot(plugin, codec, name, features):
+    """Why GStreamer's own code does not get as far as VA-API, or None."""
+    for of_plugin, of_codec, pattern, why in GST_CANNOT:
+        words = [name, *features.split()]
+        if of_plugin in ("", plugin) and of_codec == codec and any(
+                re.search(pattern, word) for word in words):
+            return why
+    return None
+
+
 def plain(pix_fmt):
     return SAME_BYTES.get(pix_fmt, pix_fmt)
 
@@ -86,6 +106,8 @@ def reason(codec, profile, pix_fmt, features=""):
     known = NO_PROFILE.get((codec, profile))
     if known:
         return known
+    if codec == "av1" and profile == "High":
+        return "AV1 High is 4:4:4, for which FFmpeg's av1 decoder offers no VA-API"
     if codec in OFFERED and pix_fmt and plain(pix_fmt) not in OFFERED[codec]:
         return f"FFmpeg's {codec} decoder offers VA-API for no {pix_fmt} stream"
     if codec == "hevc" and profile == "9":

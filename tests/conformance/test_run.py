@@ -207,7 +207,13 @@ class Skipped(unittest.TestCase):
         self.assertIsNone(facts.reason("h264", "High", "yuvj420p"))
         self.assertIsNone(facts.reason("mjpeg", "Baseline", "yuvj444p"))
         self.assertIn("progressive", facts.reason("mjpeg", "Progressive", "yuvj420p"))
-        self.assertIn("yuv444p", facts.reason("av1", "High", "yuv444p"))
+        self.assertIn("4:4:4", facts.reason("av1", "High", "yuv420p"))
+
+
+    def test_gstreamer_alone(self):
+        self.assertIn("DRI", facts.gst_cannot("va", "mjpeg", "a.jpg", "8bit DRI38 RST"))
+        self.assertIsNone(facts.gst_cannot("vaapi", "mjpeg", "a.jpg", "8bit DRI38 RST"))
+        self.assertIsNone(facts.gst_cannot("va", "h264", "DRI1.264", "DRI1"))
 
 
 class Programs(unittest.TestCase):
@@ -231,11 +237,18 @@ class Programs(unittest.TestCase):
             raw.flush()
             said = ("videocodectestsink0.GstPad:sink: caps = video/x-raw, format=(string)I420, "
                     "width=(int)4, height=(int)4, x=1")
-            found = clients.split(raw.name, said.replace("video", "GstVideo", 0), "I420")
-        self.assertEqual(len(found), 2)
-        self.assertEqual(found[0], found[1])
+            done = clients.Run()
+            clients.split(raw.name, said, "I420", done)
+        self.assertEqual((len(done.frames), done.size, len(done.first)), (2, (4, 4), 24))
+        self.assertEqual(done.frames[0], done.frames[1])
         self.assertEqual(clients.frame_size("I420_10LE", 3, 3), (9 + 8) * 2)
         self.assertEqual(clients.frame_size("Y42B", 4, 3), 24)
+
+    def test_window(self):
+        whole = bytes(range(48)) + bytes(24)  # 8x6
+        part = bytes([10, 11, 12, 13, 18, 19, 20, 21]) + bytes(4)
+        self.assertEqual(verdict.window(whole, 8, part, 4, 2), (2, 1))
+        self.assertIsNone(verdict.window(whole, 8, bytes(8), 4, 2))
 
     def test_gst_subset(self):
         one = stream(raw_md5=BAD)

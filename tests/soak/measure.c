@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -76,6 +77,7 @@ static void take_process(uint32_t pid, struct measure_process *ret_process)
 bool measure_take(uint64_t frames, struct measure *ret_measure)
 {
     const char *uri = getenv("VIADUCT_HOST");
+    struct mallinfo2 heap = mallinfo2();
     struct stats_read stats;
     bool found = false;
 
@@ -88,6 +90,7 @@ bool measure_take(uint64_t frames, struct measure *ret_measure)
             continue;
         found = true;
         ret_measure->frames = frames;
+        ret_measure->heap_kib = (int64_t)(heap.uordblks + heap.hblkhd) / 1024;
         ret_measure->frame_bytes = row->counters.frame_bytes;
         ret_measure->contexts = row->counters.contexts;
         ret_measure->surfaces = row->counters.surfaces;
@@ -126,6 +129,7 @@ int measure_growth(const struct measure *all, int count, int64_t slack_kib)
         size_t place;
         int64_t allow;
     } members[] = {
+        {"guest heap (KiB)", offsetof(struct measure, heap_kib), 1024},
         {"guest PSS (KiB)", MEMBER(guest, pss_kib), slack_kib},
         {"guest RSS (KiB)", MEMBER(guest, rss_kib), slack_kib},
         {"guest descriptors", MEMBER(guest, descriptors), ALLOW_DESCRIPTORS},
@@ -155,18 +159,19 @@ int measure_growth(const struct measure *all, int count, int64_t slack_kib)
 
 void measure_print_head(void)
 {
-    printf("%9s | %9s %9s %4s %5s | %9s %9s %4s %5s | %8s %4s %5s\n", "frames", "guest PSS", "RSS",
-           "fds", "maps", "worker PSS", "RSS", "fds", "maps", "pool MiB", "ctxs", "surfs");
+    printf("%9s | %8s %9s %9s %4s %5s | %9s %9s %4s %5s | %8s %4s %5s\n", "frames", "heap KiB",
+           "guest PSS", "RSS", "fds", "maps", "worker PSS", "RSS", "fds", "maps", "pool MiB",
+           "ctxs", "surfs");
 }
 
 void measure_print(const struct measure *measure)
 {
     const struct measure_process *g = &measure->guest, *w = &measure->worker;
 
-    printf("%9" PRIu64 " | %9" PRId64 " %9" PRId64 " %4" PRId64 " %5" PRId64 " | %10" PRId64
-           " %9" PRId64 " %4" PRId64 " %5" PRId64 " | %8.1f %4u %5u\n",
-           measure->frames, g->pss_kib, g->rss_kib, g->descriptors, g->mappings, w->pss_kib,
-           w->rss_kib, w->descriptors, w->mappings, (double)measure->frame_bytes / (1 << 20),
-           measure->contexts, measure->surfaces);
+    printf("%9" PRIu64 " | %8" PRId64 " %9" PRId64 " %9" PRId64 " %4" PRId64 " %5" PRId64
+           " | %10" PRId64 " %9" PRId64 " %4" PRId64 " %5" PRId64 " | %8.1f %4u %5u\n",
+           measure->frames, measure->heap_kib, g->pss_kib, g->rss_kib, g->descriptors, g->mappings,
+           w->pss_kib, w->rss_kib, w->descriptors, w->mappings,
+           (double)measure->frame_bytes / (1 << 20), measure->contexts, measure->surfaces);
     fflush(stdout);
 }

@@ -16,7 +16,8 @@ struct measure_process {
 };
 
 struct measure {
-    uint64_t frames; /* decoded so far */
+    uint64_t frames;  /* decoded so far */
+    int64_t heap_kib; /* of this process, in use: unlike PSS, without what the allocator keeps */
     struct measure_process guest;
     struct measure_process worker;
     uint64_t frame_bytes;

@@ -285,6 +285,12 @@ int main(int argc, char **argv)
         return 77;
     }
     av_log_set_level(AV_LOG_QUIET);
+    /*
+     * glibc raises its limit for mappings when large blocks are freed, and keeps frames of FFmpeg's
+     * own software decoders, which look at each stream first, in the heaps of its threads.
+     */
+    mallopt(M_MMAP_THRESHOLD, 128 * 1024);
+    mallopt(M_ARENA_MAX, 2);
     if (av_hwdevice_ctx_create(&soak.device, AV_HWDEVICE_TYPE_VAAPI, "/dev/dri/renderD128", NULL,
                                0)) {
         fprintf(stderr, "soak: no VA display; run it by viaduct exec\n");
