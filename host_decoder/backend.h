@@ -31,8 +31,8 @@ struct backend_options {
  */
 struct backend_job {
     struct surface *surface;
-    uint32_t sequence;   /* of the surface */
-    uint32_t flags;      /* VD_SUBMIT_* */
+    uint32_t sequence;       /* of the surface */
+    uint32_t flags;          /* VD_SUBMIT_* */
     struct surface *display; /* gets the picture with film grain, or NULL */
     uint32_t display_sequence;
     uint64_t number;     /* of the context, from 1 */
@@ -42,7 +42,7 @@ struct backend_job {
     /* What the packet was made from, during submit of an `immediate` back end only. */
     const struct va_picture *picture;
     /* The back end's own: */
-    struct backing *backing;     /* memory this picture is decoded into, one reference */
+    struct backing *backing; /* memory this picture is decoded into, one reference */
     struct backing *display_backing;
     struct device_frame *device; /* or the frame of a device it is decoded into, one reference */
     struct device_frame *display_device;

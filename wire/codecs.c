@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <stddef.h>
-#include <va/va.h>
 #include <viaduct/codecs.h>
+#include <viaduct/va_newer.h>
 
 static const struct {
     int profile;

@@ -71,6 +71,19 @@ void avcodec_context_destroy(void *context)
     free(self);
 }
 
+/* Older versions route get_buffer2 through the thread that sends packets otherwise. */
+static void call_from_threads(AVCodecContext *decoder)
+{
+#if LIBAVCODEC_VERSION_MAJOR < 60
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+    decoder->thread_safe_callbacks = 1;
+#pragma GCC diagnostic pop
+#else
+    (void)decoder;
+#endif
+}
+
 /* A decoder that has seen nothing, with the headers beside `packet`, which may be NULL. */
 static int open_decoder(struct avcodec_context *self, const struct bitstream_packet *packet)
 {
@@ -81,16 +94,8 @@ static int open_decoder(struct avcodec_context *self, const struct bitstream_pac
 
     if (!decoder)
         return codec ? VD_ERR_MEMORY : VD_ERR_UNSUPPORTED;
-#if LIBAVCODEC_VERSION_MAJOR < 60
-    /* Older versions route get_buffer2 through the sending thread otherwise. */
-    // clang-format off
-    _Pragma("GCC diagnostic push")
-    _Pragma("GCC diagnostic ignored \"-Wdeprecated-declarations\"")
-    decoder->thread_safe_callbacks = 1;
-    _Pragma("GCC diagnostic pop")
-#endif
-    decoder->opaque = self; /* clang-format thinks that the pragma goes on here */
-    // clang-format on
+    call_from_threads(decoder);
+    decoder->opaque = self;
     decoder->get_buffer2 = avcodec_frame_get;
     decoder->apply_cropping = 0;
     decoder->thread_count = thread_count(self->info.options);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <string.h>
-#include <va/va.h>
+#include <viaduct/va_newer.h>
 
 #include "avcodec.h"
 
@@ -129,9 +129,9 @@ struct avcodec_profile {
 
 /*
  * What the decoders write comes first: no copy. NV12 and P010 for clients that know nothing else.
- * I010 is not offered: FFmpeg's decoders choose it where it is, and its surfaces have no such format
- * (vaapi_format_map in libavcodec/vaapi_decode.c and libavutil/hwcontext_vaapi.c, 5.1). And of two
- * formats that suit it as well FFmpeg takes the last: YUY2 stands before 422H.
+ * I010 is not offered: FFmpeg's decoders choose it where it is, and its surfaces have no such
+ * format (vaapi_format_map in libavcodec/vaapi_decode.c and libavutil/hwcontext_vaapi.c, 5.1). And
+ * of two formats that suit it as well FFmpeg takes the last: YUY2 stands before 422H.
  */
 #define YUV420    VA_FOURCC_I420, VA_FOURCC_NV12
 #define YUV420_10 VA_FOURCC_P010
@@ -156,6 +156,7 @@ static const struct avcodec_profile avcodec_profiles[] = {
     {VAProfileH264ConstrainedBaseline, VD_CODEC_H264, 16, VD_MAX_H264_SIZE, {YUV420}},
     {VAProfileH264Main, VD_CODEC_H264, 16, VD_MAX_H264_SIZE, {YUV420}},
     {VAProfileH264High, VD_CODEC_H264, 16, VD_MAX_H264_SIZE, {YUV420}},
+    {VAProfileH264High10, VD_CODEC_H264, 16, VD_MAX_H264_SIZE, {YUV420_10, YUV420}},
     {VAProfileHEVCMain, VD_CODEC_HEVC, 8, VD_MAX_WIDTH, {YUV420}},
     {VAProfileHEVCMain10, VD_CODEC_HEVC, 8, VD_MAX_WIDTH, {YUV420_10, YUV420}},
     {VAProfileHEVCMain12, VD_CODEC_HEVC_EXT, 8, VD_MAX_WIDTH, {YUV420_12, YUV420_10, YUV420}},

@@ -9,8 +9,7 @@ static const struct backend *const backend_list[] = {
     &backend_vaapi,
 #endif
 #if HAVE_AVCODEC
-    &backend_avcodec_device,
-    &backend_avcodec,
+    &backend_avcodec_device, &backend_avcodec,
 #endif
 #if HAVE_DAV1D
     &backend_dav1d,

@@ -166,16 +166,16 @@ void av1_header_sequence(const VADecPictureParameterBufferAV1 *param, struct bit
     bool order_hints = param->seq_info_fields.fields.enable_order_hint;
 
     bits_write(writer, 3, param->profile);
-    bits_write(writer, 1, 0);   /* still_picture */
-    bits_write(writer, 1, 0);   /* reduced_still_picture_header */
-    bits_write(writer, 1, 0);   /* timing_info_present_flag */
-    bits_write(writer, 1, 0);   /* initial_display_delay_present_flag */
-    bits_write(writer, 5, 0);   /* operating_points_cnt_minus_1 */
-    bits_write(writer, 12, 0);  /* operating_point_idc: all layers */
-    bits_write(writer, 5, 31);  /* seq_level_idx: no limits */
-    bits_write(writer, 1, 0);   /* seq_tier */
-    bits_write(writer, 4, 15);  /* frame_width_bits_minus_1 */
-    bits_write(writer, 4, 15);  /* frame_height_bits_minus_1 */
+    bits_write(writer, 1, 0);  /* still_picture */
+    bits_write(writer, 1, 0);  /* reduced_still_picture_header */
+    bits_write(writer, 1, 0);  /* timing_info_present_flag */
+    bits_write(writer, 1, 0);  /* initial_display_delay_present_flag */
+    bits_write(writer, 5, 0);  /* operating_points_cnt_minus_1 */
+    bits_write(writer, 12, 0); /* operating_point_idc: all layers */
+    bits_write(writer, 5, 31); /* seq_level_idx: no limits */
+    bits_write(writer, 1, 0);  /* seq_tier */
+    bits_write(writer, 4, 15); /* frame_width_bits_minus_1 */
+    bits_write(writer, 4, 15); /* frame_height_bits_minus_1 */
     bits_write(writer, 16, UINT16_MAX);
     bits_write(writer, 16, UINT16_MAX);
     bits_write(writer, 1, 0); /* frame_id_numbers_present_flag */
@@ -482,9 +482,8 @@ static bool is_lossless(const struct header *h)
     const VADecPictureParameterBufferAV1 *param = h->param;
     const struct av1_reference *reference = &h->frame->reference;
 
-    if (param->y_dc_delta_q ||
-        (!h->mono && (param->u_dc_delta_q || param->u_ac_delta_q || param->v_dc_delta_q ||
-                      param->v_ac_delta_q)))
+    if (param->y_dc_delta_q || (!h->mono && (param->u_dc_delta_q || param->u_ac_delta_q ||
+                                             param->v_dc_delta_q || param->v_ac_delta_q)))
         return false;
     for (int i = 0; i < AV1_SEGMENTS; i++) {
         int qindex = param->base_qindex;
@@ -683,8 +682,7 @@ static int write_global_param(struct header *h, unsigned type, int idx, int32_t 
     if (2 * (uint32_t)r <= span)
         write_subexp(h->writer, span, recenter((uint32_t)r, (uint32_t)coded));
     else
-        write_subexp(h->writer, span,
-                     recenter(span - 1 - (uint32_t)r, span - 1 - (uint32_t)coded));
+        write_subexp(h->writer, span, recenter(span - 1 - (uint32_t)r, span - 1 - (uint32_t)coded));
     return 0;
 }
 
@@ -781,8 +779,7 @@ static void write_film_grain(struct header *h)
     write_points(h->writer, grain->num_y_points, grain->point_y_value, grain->point_y_scaling);
     if (!h->mono)
         bits_write(h->writer, 1, from_luma);
-    if (!h->mono && !from_luma &&
-        (h->param->profile == 1 || grain->num_y_points > 0)) {
+    if (!h->mono && !from_luma && (h->param->profile == 1 || grain->num_y_points > 0)) {
         cb = grain->num_cb_points;
         cr = grain->num_cr_points;
         write_points(h->writer, cb, grain->point_cb_value, grain->point_cb_scaling);

@@ -13,12 +13,12 @@
  * AV1 sequence and frame headers (5.5 and 5.9 of the specification), written from VA's structs.
  */
 
-#define AV1_SLOTS             8
-#define AV1_REFS              7
-#define AV1_PRIMARY_REF_NONE  7
-#define AV1_SEGMENTS          8
-#define AV1_SEGMENT_FEATURES  8
-#define AV1_ALL_SLOTS         0xff
+#define AV1_SLOTS            8
+#define AV1_REFS             7
+#define AV1_PRIMARY_REF_NONE 7
+#define AV1_SEGMENTS         8
+#define AV1_SEGMENT_FEATURES 8
+#define AV1_ALL_SLOTS        0xff
 /* More than the longest header of either kind needs, in bytes. */
 #define AV1_SEQUENCE_ROOM 64
 #define AV1_FRAME_ROOM    2048

@@ -111,9 +111,9 @@ struct bitstream_packet {
     uint8_t no_op[BITSTREAM_NO_OP_ROOM];
     size_t no_op_size;
     /*
-     * AV1. `open` is not 0 if the picture's refresh_frame_flags are not known: they are zero, 8 bits
-     * at bit `open_at` of the data. A later packet has them in `refresh`; those of its own are never
-     * among those.
+     * AV1. `open` is not 0 if the picture's refresh_frame_flags are not known: they are zero, 8
+     * bits at bit `open_at` of the data. A later packet has them in `refresh`; those of its own are
+     * never among those.
      */
     uint64_t open;
     size_t open_at;

@@ -38,7 +38,7 @@ struct state {
     uint8_t sps[HEVC_SPS_ROOM]; /* as last sent */
     size_t sps_size;
     struct sent_pps pps[PPS_COUNT];
-    unsigned pps_next; /* the place to give away next */
+    unsigned pps_next;           /* the place to give away next */
     VAIQMatrixBufferHEVC matrix; /* the last one: it holds until another one comes */
     bool matrix_known;
     struct hevc_dpb dpb;

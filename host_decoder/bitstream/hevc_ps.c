@@ -265,7 +265,7 @@ static void write_profile_tier_level(struct bits_writer *writer, const struct he
     bits_write(writer, 1, 0); /* general_tier_flag */
     bits_write(writer, 5, idc);
     bits_write(writer, 32, UINT32_C(1) << (31 - idc)); /* general_profile_compatibility_flag[] */
-    bits_write(writer, 4, 9); /* progressive source, frames only */
+    bits_write(writer, 4, 9);                          /* progressive source, frames only */
     bits_write(writer, 9, params->rext ? rext_constraints(params->profile) : 0);
     bits_write(writer, 32, 0);
     bits_write(writer, 3, 0);
@@ -312,15 +312,18 @@ static void write_sps_range_extension(struct bits_writer *writer,
     /* 7.3.2.2.2 */
     bits_write(writer, 1,
                rext->range_extension_pic_fields.bits.transform_skip_rotation_enabled_flag);
-    bits_write(writer, 1, rext->range_extension_pic_fields.bits.transform_skip_context_enabled_flag);
+    bits_write(writer, 1,
+               rext->range_extension_pic_fields.bits.transform_skip_context_enabled_flag);
     bits_write(writer, 1, rext->range_extension_pic_fields.bits.implicit_rdpcm_enabled_flag);
     bits_write(writer, 1, rext->range_extension_pic_fields.bits.explicit_rdpcm_enabled_flag);
     bits_write(writer, 1, rext->range_extension_pic_fields.bits.extended_precision_processing_flag);
     bits_write(writer, 1, rext->range_extension_pic_fields.bits.intra_smoothing_disabled_flag);
-    bits_write(writer, 1, rext->range_extension_pic_fields.bits.high_precision_offsets_enabled_flag);
+    bits_write(writer, 1,
+               rext->range_extension_pic_fields.bits.high_precision_offsets_enabled_flag);
     bits_write(writer, 1,
                rext->range_extension_pic_fields.bits.persistent_rice_adaptation_enabled_flag);
-    bits_write(writer, 1, rext->range_extension_pic_fields.bits.cabac_bypass_alignment_enabled_flag);
+    bits_write(writer, 1,
+               rext->range_extension_pic_fields.bits.cabac_bypass_alignment_enabled_flag);
 }
 
 int hevc_ps_write_sps(const struct hevc_params *params, uint8_t *data, size_t room,
@@ -413,13 +416,11 @@ static void write_scaling_lists(struct bits_writer *writer, const VAIQMatrixBuff
     for (unsigned i = 0; i < 6; i++)
         write_scaling_list(writer, matrix->ScalingList8x8[i], 8, NULL);
     for (unsigned i = 0; i < 6; i++) {
-        write_scaling_list(writer, matrix->ScalingList16x16[i], 8,
-                           &matrix->ScalingListDC16x16[i]);
+        write_scaling_list(writer, matrix->ScalingList16x16[i], 8, &matrix->ScalingListDC16x16[i]);
     }
     /* Chroma of 4:4:4 takes the lists of 16x16 (7.3.4). */
     for (unsigned i = 0; i < 2; i++) {
-        write_scaling_list(writer, matrix->ScalingList32x32[i], 8,
-                           &matrix->ScalingListDC32x32[i]);
+        write_scaling_list(writer, matrix->ScalingList32x32[i], 8, &matrix->ScalingListDC32x32[i]);
     }
 }
 
@@ -471,7 +472,8 @@ int hevc_ps_write_pps(const struct hevc_params *params, uint32_t id, uint8_t *da
     write_nal_header(&writer, NAL_PPS);
     bits_write_ue(&writer, id);
     bits_write_ue(&writer, 0); /* pps_seq_parameter_set_id */
-    bits_write(&writer, 1, picture->slice_parsing_fields.bits.dependent_slice_segments_enabled_flag);
+    bits_write(&writer, 1,
+               picture->slice_parsing_fields.bits.dependent_slice_segments_enabled_flag);
     bits_write(&writer, 1, picture->slice_parsing_fields.bits.output_flag_present_flag);
     bits_write(&writer, 3, picture->num_extra_slice_header_bits);
     bits_write(&writer, 1, picture->pic_fields.bits.sign_data_hiding_enabled_flag);

@@ -25,7 +25,7 @@ struct hevc_params {
     int profile; /* VAProfile */
     const VAPictureParameterBufferHEVC *picture;
     const VAPictureParameterBufferHEVCRext *rext; /* NULL: no range extensions */
-    const VAIQMatrixBufferHEVC *matrix; /* NULL: the standard's default lists, if any */
+    const VAIQMatrixBufferHEVC *matrix;           /* NULL: the standard's default lists, if any */
 };
 
 /*

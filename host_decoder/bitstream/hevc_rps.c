@@ -8,10 +8,10 @@
 
 #include "hevc_ps.h"
 
-#define MAX_LSB     (INT64_C(1) << HEVC_POC_LSB_BITS)
-#define MAX_DELTA   INT64_C(32768) /* delta_poc_s0_minus1 + 1, 7.4.8 */
-#define CURR_FLAGS                                                                                 \
-    (VA_PICTURE_HEVC_RPS_ST_CURR_BEFORE | VA_PICTURE_HEVC_RPS_ST_CURR_AFTER |                     \
+#define MAX_LSB   (INT64_C(1) << HEVC_POC_LSB_BITS)
+#define MAX_DELTA INT64_C(32768) /* delta_poc_s0_minus1 + 1, 7.4.8 */
+#define CURR_FLAGS                                                            \
+    (VA_PICTURE_HEVC_RPS_ST_CURR_BEFORE | VA_PICTURE_HEVC_RPS_ST_CURR_AFTER | \
      VA_PICTURE_HEVC_RPS_LT_CURR)
 #define LONG_TERM_FLAGS (VA_PICTURE_HEVC_LONG_TERM_REFERENCE | VA_PICTURE_HEVC_RPS_LT_CURR)
 
@@ -40,16 +40,12 @@ static int64_t lsb_of(int64_t poc)
     return poc & (MAX_LSB - 1);
 }
 
-/* 8.3.1, with the lower bits that will be written. */
-static int32_t derive_poc(const struct hevc_dpb *dpb, int32_t app_poc, enum hevc_nal nal)
+/* 8.3.1 */
+static int32_t derive_poc(const struct hevc_dpb *dpb, int64_t written)
 {
-    int64_t lsb = lsb_of(app_poc), prev_lsb = lsb_of(dpb->prev_tid0_poc);
+    int64_t lsb = lsb_of(written), prev_lsb = lsb_of(dpb->prev_tid0_poc);
     int64_t msb = dpb->prev_tid0_poc - prev_lsb;
 
-    if (is_idr(nal))
-        return 0;
-    if (is_bla(nal))
-        return (int32_t)lsb;
     if (lsb < prev_lsb && prev_lsb - lsb >= MAX_LSB / 2)
         msb += MAX_LSB;
     else if (lsb > prev_lsb && lsb - prev_lsb > MAX_LSB / 2)
@@ -160,10 +156,18 @@ int hevc_rps_derive(const struct hevc_dpb *dpb, const VAPictureParameterBufferHE
                     enum hevc_nal nal, struct hevc_rps *ret_rps)
 {
     int32_t app_poc = picture->CurrPic.pic_order_cnt;
-    struct hevc_rps rps = {.poc = derive_poc(dpb, app_poc, nal)};
+    struct hevc_rps rps = {
+        .poc = derive_poc(dpb, (int64_t)app_poc - dpb->base),
+        .base = dpb->base,
+    };
     unsigned count = 0;
 
     rps.new_sequence = starts_sequence(dpb, picture, nal, rps.poc);
+    if (rps.new_sequence || dpb->count == 0) {
+        /* Whatever the app counts from, the decoder stays close to what it had: 0 after these. */
+        rps.poc = is_idr(nal) || is_bla(nal) ? 0 : dpb->prev_tid0_poc;
+        rps.base = wrap((int64_t)app_poc - rps.poc);
+    }
     for (unsigned i = 0; i < HEVC_REFS && !is_idr(nal); i++) {
         const VAPictureHEVC *frame = &picture->ReferenceFrames[i];
         const struct hevc_dpb_entry *entry;
@@ -184,7 +188,9 @@ int hevc_rps_derive(const struct hevc_dpb *dpb, const VAPictureParameterBufferHE
             continue;
         ref.missing = !entry || entry->missing;
         ref.poc = entry ? entry->poc : wrap((int64_t)frame->pic_order_cnt - app_poc + rps.poc);
-        if (ref.poc == rps.poc) {
+        /* 8.3.1: counts of a sequence are closer together than these bits can say. */
+        if (ref.poc == rps.poc ||
+            (int64_t)ref.poc - rps.poc != (int64_t)frame->pic_order_cnt - app_poc) {
             if (ref.used)
                 return VD_ERR_PARAMETER;
             continue;
@@ -297,6 +303,7 @@ void hevc_rps_commit(struct hevc_dpb *dpb, const VAPictureParameterBufferHEVC *p
         .poc = rps->poc,
     };
     dpb->count = count;
+    dpb->base = rps->base;
     /* 8.3.1 */
     if (temporal_id == 0 && !sub_layer_non_reference && !leading)
         dpb->prev_tid0_poc = rps->poc;

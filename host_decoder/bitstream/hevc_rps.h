@@ -48,7 +48,8 @@ struct hevc_dpb_entry {
 struct hevc_dpb {
     struct hevc_dpb_entry entry[HEVC_REFS + 1];
     unsigned count;
-    int32_t prev_tid0_poc; /* POC of prevTid0Pic */
+    int32_t prev_tid0_poc; /* POC of prevTid0Pic, the decoder's */
+    int32_t base;          /* what VA's counts are more than those that are written */
 };
 
 /* One reference of a picture. */
@@ -62,7 +63,8 @@ struct hevc_ref {
 };
 
 struct hevc_rps {
-    int32_t poc; /* of the current picture, the decoder's */
+    int32_t poc;  /* of the current picture, the decoder's */
+    int32_t base; /* of hevc_dpb, from this picture on */
     /*
      * In the order of the bits: short-term ones before the current picture, closest first, then
      * those after it, closest first, then long-term ones.

@@ -106,8 +106,8 @@ static int skip_short_term_set(struct header *h)
     if (pictures > 16)
         return VD_ERR_DECODE;
     for (uint32_t i = 0; i < pictures; i++) {
-        bits_read_ue(reader);   /* delta_poc_s0_minus1, delta_poc_s1_minus1 */
-        bits_read(reader, 1);   /* used_by_curr_pic_s0_flag, used_by_curr_pic_s1_flag */
+        bits_read_ue(reader); /* delta_poc_s0_minus1, delta_poc_s1_minus1 */
+        bits_read(reader, 1); /* used_by_curr_pic_s0_flag, used_by_curr_pic_s1_flag */
     }
     return 0;
 }
@@ -128,7 +128,7 @@ static int skip_long_term_set(struct header *h)
             bits_read(reader, ceil_log2(picture->num_long_term_ref_pic_sps)); /* lt_idx_sps */
         else
             bits_read(reader, picture->log2_max_pic_order_cnt_lsb_minus4 + 5u);
-        if (bits_read(reader, 1))  /* delta_poc_msb_present_flag */
+        if (bits_read(reader, 1)) /* delta_poc_msb_present_flag */
             bits_read_ue(reader); /* delta_poc_msb_cycle_lt */
     }
     return 0;
@@ -364,8 +364,8 @@ static void copy_bits(struct bits_writer *writer, struct bits_reader *reader, ui
     }
 }
 
-int hevc_slice_write(const struct hevc_slice *slice, const uint8_t *nal,
-                     const struct hevc_rps *rps, uint8_t *data, size_t room, size_t *ret_size)
+int hevc_slice_write(const struct hevc_slice *slice, const uint8_t *nal, const struct hevc_rps *rps,
+                     uint8_t *data, size_t room, size_t *ret_size)
 {
     static const uint8_t start_code[4] = {0, 0, 0, 1};
     uint8_t rbsp[HEADER_ROOM];
@@ -386,8 +386,8 @@ int hevc_slice_write(const struct hevc_slice *slice, const uint8_t *nal,
     if (writer.error || room < sizeof(start_code))
         return VD_ERR_LIMIT;
     memcpy(data, start_code, sizeof(start_code));
-    err = bits_escape(rbsp, writer.used, data + sizeof(start_code), room - sizeof(start_code),
-                      &size);
+    err =
+        bits_escape(rbsp, writer.used, data + sizeof(start_code), room - sizeof(start_code), &size);
     if (err)
         return err;
     *ret_size = sizeof(start_code) + size;

@@ -48,7 +48,7 @@ int hevc_slice_read(const uint8_t *nal, size_t size, const struct hevc_params *p
  * Writes the NAL unit up to its payload to `data`, with a start code in front. VD_ERR_LIMIT if it
  * does not fit into `room`.
  */
-int hevc_slice_write(const struct hevc_slice *slice, const uint8_t *nal,
-                     const struct hevc_rps *rps, uint8_t *data, size_t room, size_t *ret_size);
+int hevc_slice_write(const struct hevc_slice *slice, const uint8_t *nal, const struct hevc_rps *rps,
+                     uint8_t *data, size_t room, size_t *ret_size);
 
 #endif

@@ -41,9 +41,9 @@
 #define VD_CONTEXT_FLAGS VD_CONTEXT_KICK
 
 /* submit_req.flags */
-#define VD_SUBMIT_FIXED (1u << 0) /* the surface's memory is mapped or exported: keep it */
+#define VD_SUBMIT_FIXED         (1u << 0) /* the surface's memory is mapped or exported: keep it */
 #define VD_SUBMIT_DISPLAY_FIXED (1u << 1) /* the same for the display surface */
-#define VD_SUBMIT_FLAGS (VD_SUBMIT_FIXED | VD_SUBMIT_DISPLAY_FIXED)
+#define VD_SUBMIT_FLAGS         (VD_SUBMIT_FIXED | VD_SUBMIT_DISPLAY_FIXED)
 
 #define VD_SLOT(id) ((id)&0xfffffu)
 

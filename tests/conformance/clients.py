@@ -42,15 +42,33 @@ class Run:
 class Bridge:
     """How commands are run under `viaduct exec`."""
 
-    def __init__(self, viaduct, threads="", surface_format="", backend=""):
+    def __init__(self, viaduct, threads="", surface_format="", backend="", chain=""):
         self.prefix = [viaduct, "exec", "--private"]
         for option, value in (("--threads", threads), ("--surface-format", surface_format),
                               ("--backend", backend)):
             if value:
                 self.prefix += [option, value]
+        # A service in front, which finds its VA-API driver and host in the outer environment.
+        self.front = [viaduct, "exec", "--backend", chain] if chain else []
+        if chain and surface_format:
+            self.front += ["--surface-format", surface_format]
 
     def command(self, stats):
-        return self.prefix + ["--stats", stats, "--"]
+        if not self.front:
+            return self.prefix + ["--stats", stats, "--"]
+        return (self.prefix + ["--stats", stats + ".behind", "--"] +
+                self.front + ["--stats", stats, "--"])
+
+    def counters(self, stats):
+        """The service's; of two in a chain the lower, as both must have seen every picture."""
+        found = read_counters(stats)
+        behind = read_counters(stats + ".behind") if self.front else None
+        if not self.front or not found or not behind:
+            return found if not self.front else None
+        for key in ("decoded", "concealed", "failed", "workers_died"):
+            pick = max if key == "workers_died" else min
+            found[key] = str(pick(int(found.get(key, 0)), int(behind.get(key, 0))))
+        return found
 
 
 def read_counters(path):
@@ -83,7 +101,7 @@ def execute(command, bridge, env=None):
         run.said = out.decode(errors="replace")
         run.code = process.returncode
         if bridge:
-            run.counters = read_counters(stats)
+            run.counters = bridge.counters(stats)
         return run
 
 
@@ -103,13 +121,14 @@ class Ffmpeg:
         del codec
         return stream.reason
 
-    def decode(self, stream, codec, bridge, each=False, uncropped=False, filters="", cap=True):
+    def decode(self, stream, codec, bridge, each=False, uncropped=False, filters="", cap=True,
+               extra=()):
         """One pass: md5 of all frames, or of each frame."""
         command = ["ffmpeg", "-nostdin", "-hide_banner", "-nostats", "-v", "info"]
         if bridge:
             command += ["-hwaccel", "vaapi", *(codec.accel if codec else ())]
         else:
-            command += ["-threads", "1", *(codec.decoder if codec else ())]
+            command += ["-threads", "1", *(codec.decoder if codec else ()), *extra]
         command += ["-apply_cropping", "0"] if uncropped else []
         command += ["-noautorotate", "-i", stream.path, "-map", "0:v:0", "-fps_mode", "passthrough",
                     "-autoscale", "0"]

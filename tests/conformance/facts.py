@@ -11,6 +11,7 @@ class Codec:
     info: str  # how the lines of `viaduct info` begin
     decoder: tuple = ()  # ffmpeg's options before -i that choose the decoder
     accel: tuple = ()  # the same, through VA-API only
+    idct: tuple = ()  # options of the software decoder that make it decode as VA-API can say
     hidden: bool = False  # a shown frame need not be a decoded one (show_existing_frame)
     parser: str = ""  # GStreamer elements
     va: str = ""
@@ -18,11 +19,13 @@ class Codec:
     software: str = ""
 
 
+# H.264 Baseline without the constraint flag has no VA profile, nor have streams that do not tell
+# theirs: ffmpeg wants to be asked to take another.
+MISMATCH = ("-hwaccel_flags", "allow_profile_mismatch")
 CODECS = {
     "h264": Codec("H.264", "H.264", parser="h264parse", va="vah264dec", vaapi="vaapih264dec",
                   software="avdec_h264",
-                  # Baseline without the constraint flag has no VA profile; ffmpeg wants to be asked.
-                  accel=("-hwaccel_flags", "allow_profile_mismatch")),
+                  accel=MISMATCH),
     "hevc": Codec("H.265", "HEVC", parser="h265parse", va="vah265dec", vaapi="vaapih265dec",
                   software="avdec_h265"),
     # Without -c:v ffmpeg prefers libdav1d, which has no hardware acceleration.
@@ -31,10 +34,12 @@ CODECS = {
     "vp9": Codec("VP9", "VP9", hidden=True, parser="vp9parse", va="vavp9dec", vaapi="vaapivp9dec",
                  software="avdec_vp9"),
     "vp8": Codec("VP8", "VP8", va="vavp8dec", vaapi="vaapivp8dec", software="avdec_vp8"),
-    "mpeg2video": Codec("MPEG2_VIDEO", "MPEG-2", parser="mpegvideoparse", va="vampeg2dec",
+    "mpeg2video": Codec("MPEG2_VIDEO", "MPEG-2", accel=MISMATCH, parser="mpegvideoparse", va="vampeg2dec",
                         vaapi="vaapimpeg2dec", software="avdec_mpeg2video"),
-    "mpeg4": Codec("MPEG4_VIDEO", "MPEG-4", parser="mpeg4videoparse", vaapi="vaapimpeg4dec",
-                   software="avdec_mpeg4"),
+    "mpeg4": Codec("MPEG4_VIDEO", "MPEG-4", accel=MISMATCH, parser="mpeg4videoparse",
+                   vaapi="vaapimpeg4dec", software="avdec_mpeg4",
+                   # Xvid's name in the stream's user data chooses another one in FFmpeg.
+                   idct=("-idct", "simple")),
     "h263": Codec("H.263", "H.263", parser="h263parse", vaapi="vaapih263dec",
                   software="avdec_h263"),
     "vc1": Codec("VC-1", "VC-1", parser="vc1parse", vaapi="vaapivc1dec", software="avdec_vc1"),

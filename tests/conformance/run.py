@@ -40,6 +40,9 @@ def arguments():
     parser.add_argument("--threads", default="", help="decoder threads of the service")
     parser.add_argument("--surface-format", default="", help="surfaces of this format only")
     parser.add_argument("--backend", default="", help="back end of the service")
+    parser.add_argument("--chain", default="", metavar="ENGINE",
+                        help="a second service in front, whose ENGINE (vaapi, avcodec:vaapi) has "
+                             "Viaduct's own driver as the host's VA-API driver")
     parser.add_argument("--if-offered", action="store_true",
                         help="skip everything (77) unless the service offers the codecs")
     parser.add_argument("--verbose", action="store_true", help="a line for each stream")
@@ -69,9 +72,7 @@ def run_all(todo, client, bridge, args, results):
         for stream, said in zip(todo, pool.map(lambda s: verdict.check(s, client, bridge), todo)):
             totals[said.kind] += 1
             odd += said.odd
-            results.add(args.backend or "software", client.name, stream, said)
-            if sum(totals.values()) % 25 == 0:
-                results.save()
+            results.add(args.backend or args.chain or "software", client.name, stream, said)
             if said.kind == "FAIL" or said.odd or args.files or args.verbose:
                 print(f"{said.kind:4} {stream.file or stream.path}: {said.why}", flush=True)
     client.close()
@@ -121,7 +122,8 @@ def main():
         if not args.viaduct:
             print("run.py: --viaduct is needed", file=sys.stderr)
             return 2
-        bridge = clients.Bridge(args.viaduct, args.threads, args.surface_format, args.backend)
+        bridge = clients.Bridge(args.viaduct, args.threads, args.surface_format, args.backend,
+                                args.chain)
         if args.if_offered:
             table = offered(bridge)
             names = [n for n in facts.wanted(args.codec) if n and facts.CODECS[n].info not in table]

@@ -193,6 +193,10 @@ class Skipped(unittest.TestCase):
         how = compare(one, {"each": run(frames=["a"])}, {"each": run(frames=["b"])})
         self.assertEqual(judge(one, run(md5=BAD), how, self.WHY).kind, "FAIL")
 
+    def test_refused_with_an_error(self):
+        done = run(md5=verdict.NOTHING, code=1)
+        self.assertEqual(judge(stream(), done, reason=self.WHY).kind, "skip")
+
     def test_software_that_differs_fails(self):
         one = stream()
         how = compare(one, {"each": run(frames=["a"])}, {"each": run(frames=["b"])})

@@ -148,13 +148,14 @@ static inline int guest_hello(struct guest *g)
     return err ? err : -(int)g->hello.status;
 }
 
-static inline int guest_context(struct guest *g, uint32_t id, uint32_t width, uint32_t height)
+static inline int guest_context_of(struct guest *g, uint32_t id, VAProfile profile,
+                                   uint32_t rt_format, uint32_t width, uint32_t height)
 {
     struct vd_context_create_req req = {
         .context = id,
-        .profile = VAProfileH264High,
+        .profile = profile,
         .entrypoint = VAEntrypointVLD,
-        .rt_format = VA_RT_FORMAT_YUV420,
+        .rt_format = rt_format,
         .width = width,
         .height = height,
     };
@@ -162,6 +163,11 @@ static inline int guest_context(struct guest *g, uint32_t id, uint32_t width, ui
     int err = guest_call(g, VD_OP_context_create, &req, NULL, 0, &rep);
 
     return err ? err : -(int)rep.status;
+}
+
+static inline int guest_context(struct guest *g, uint32_t id, uint32_t width, uint32_t height)
+{
+    return guest_context_of(g, id, VAProfileH264High, VA_RT_FORMAT_YUV420, width, height);
 }
 
 static inline int guest_context_destroy(struct guest *g, uint32_t id)

@@ -65,11 +65,21 @@ static inline void picture_finish(struct picture *p, struct bits_writer *w)
     p->slice.slice_data_flag = VA_SLICE_DATA_FLAG_ALL;
 }
 
-static inline void picture_idr(struct picture *p, uint32_t surface)
+/* A sample of more than 8 bits; one with more bits below it, none of them 0. */
+static inline uint16_t picture_deep(uint8_t sample, uint32_t bits)
+{
+    uint32_t more = bits - 8;
+
+    return (uint16_t)((uint32_t)sample << more | ((1u << more) - 1));
+}
+
+/* The picture with samples of `bits` bits. */
+static inline void picture_idr_deep(struct picture *p, uint32_t surface, uint32_t bits)
 {
     struct bits_writer w;
 
     picture_common(p, surface);
+    p->param.bit_depth_luma_minus8 = p->param.bit_depth_chroma_minus8 = (uint8_t)(bits - 8);
     p->slice.slice_type = 7;
     bits_write_init(&w, p->data, sizeof(p->data));
     bits_write(&w, 8, 0x65);
@@ -85,10 +95,15 @@ static inline void picture_idr(struct picture *p, uint32_t surface)
     while (w.count % 8)
         bits_write(&w, 1, 0);
     for (unsigned i = 0; i < 256; i++)
-        bits_write(&w, 8, picture_luma(i % 16, i / 16));
+        bits_write(&w, bits, picture_deep(picture_luma(i % 16, i / 16), bits));
     for (unsigned i = 0; i < 128; i++)
-        bits_write(&w, 8, picture_chroma(i / 64, i % 8, i % 64 / 8));
+        bits_write(&w, bits, picture_deep(picture_chroma(i / 64, i % 8, i % 64 / 8), bits));
     picture_finish(p, &w);
+}
+
+static inline void picture_idr(struct picture *p, uint32_t surface)
+{
+    picture_idr_deep(p, surface, 8);
 }
 
 static inline void picture_p(struct picture *p, uint32_t surface, uint32_t reference, uint32_t n)

@@ -2,6 +2,7 @@
 #include "guest.h"
 
 #include <stdio.h>
+#include <viaduct/va_newer.h>
 #include <wire/format.h>
 
 /* Real pictures through the avcodec back end: what goes in as I_PCM comes out as it was. */
@@ -99,6 +100,49 @@ static void test_nv12_pipelined(void **state)
     decode(VA_FOURCC_NV12, false);
 }
 
+/* Samples of ten bits, in the upper ones of words (P010) or the lower ones (I010). */
+static void decode_deep(uint32_t fourcc)
+{
+    const bool p010 = fourcc == VA_FOURCC_P010;
+    struct format_layout l;
+    const uint8_t *bytes;
+    struct picture p;
+
+    assert_int_equal(
+        guest_context_of(&g, CONTEXT + 1, VAProfileH264High10, VA_RT_FORMAT_YUV420_10, 16, 16), 0);
+    assert_int_equal(guest_surfaces(&g, fourcc, SURFACE, 1), 0);
+    picture_idr_deep(&p, SURFACE, 10);
+    assert_int_equal(guest_submit(&g, CONTEXT + 1, SURFACE, 1, &p), 0);
+    assert_int_equal(guest_kick(&g, CONTEXT + 1, 1), 0);
+    assert_int_equal(guest_wait(&g, SURFACE, 1), 0);
+    bytes = guest_pixels(&g, SURFACE);
+    assert_int_equal(format_layout(format_find(fourcc), 16, 16, &l), 0);
+    for (unsigned i = 0; i < 384; i++) {
+        unsigned c = i < 256 ? 0 : i < 320 ? 1 : 2;
+        unsigned x = c ? i % 8 : i % 16, y = c ? i % 64 / 8 : i / 16;
+        unsigned plane = c == 2 && p010 ? 1 : c, at = c && p010 ? 2 * x + (c - 1) : x;
+        uint16_t want = picture_deep(c ? picture_chroma((int)c - 1, x, y) : picture_luma(x, y), 10);
+        uint16_t got;
+
+        memcpy(&got, bytes + l.offset[plane] + y * l.pitch[plane] + 2 * at, 2);
+        assert_int_equal(got, p010 ? want << 6 : want);
+    }
+    assert_int_equal(guest_context_destroy(&g, CONTEXT + 1), 0);
+    assert_int_equal(g.stats.decoded, 1);
+}
+
+static void test_p010(void **state)
+{
+    (void)state;
+    decode_deep(VA_FOURCC_P010);
+}
+
+static void test_i010(void **state)
+{
+    (void)state;
+    decode_deep(VA_FOURCC_I010);
+}
+
 /* A surface that another picture's size does not fit, a format that no decoder writes. */
 static void test_does_not_fit(void **state)
 {
@@ -169,7 +213,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_i420),           TEST(test_i420_pipelined), TEST(test_nv12),
         TEST(test_nv12_pipelined), TEST(test_does_not_fit),   TEST(test_garbage),
-        TEST(test_leave),
+        TEST(test_leave),          TEST(test_p010),           TEST(test_i010),
     };
     static const struct backend_options options = {.threads = 2};
 

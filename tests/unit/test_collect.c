@@ -277,7 +277,11 @@ static void test_slice_ranges(void **state)
         {0, size, 0},
         {0, size + 1, VD_ERR_PARAMETER},
         {1, size - 1, 0},
-        {1, size, VD_ERR_PARAMETER},
+        {1, size, 0}, /* of the whole data: GStreamer's VP8 */
+        {1, size + 1, VD_ERR_PARAMETER},
+        {size, size, 0},
+        {size + 1, size, VD_ERR_PARAMETER},
+        {2, size - 1, VD_ERR_PARAMETER},
         {size, 0, 0},
         {size + 1, 0, VD_ERR_PARAMETER},
         {UINT32_MAX, 2, VD_ERR_PARAMETER},
