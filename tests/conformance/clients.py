@@ -205,7 +205,8 @@ class Gst:
             return "GStreamer has no demuxer for AVIF"
         if stream.pix_fmt and facts.plain(stream.pix_fmt) not in facts.GST_FORMATS:
             return f"videocodectestsink takes no {stream.pix_fmt}"
-        cannot = facts.gst_cannot(self.plugin, stream.codec, stream.path, stream.features)
+        cannot = facts.gst_cannot(self.plugin, stream.codec, stream.path, stream.profile,
+                                  stream.features)
         if cannot:
             return cannot
         if stream.reason and "FFmpeg" not in stream.reason:

@@ -19,8 +19,8 @@ class Codec:
     software: str = ""
 
 
-# H.264 Baseline without the constraint flag has no VA profile, nor have streams that do not tell
-# theirs: ffmpeg wants to be asked to take another.
+# H.264 Baseline without the constraint flag has no VA profile, nor has MPEG-4 that does not tell
+# its own: ffmpeg wants to be asked to take another.
 MISMATCH = ("-hwaccel_flags", "allow_profile_mismatch")
 CODECS = {
     "h264": Codec("H.264", "H.264", parser="h264parse", va="vah264dec", vaapi="vaapih264dec",
@@ -34,7 +34,7 @@ CODECS = {
     "vp9": Codec("VP9", "VP9", hidden=True, parser="vp9parse", va="vavp9dec", vaapi="vaapivp9dec",
                  software="avdec_vp9"),
     "vp8": Codec("VP8", "VP8", va="vavp8dec", vaapi="vaapivp8dec", software="avdec_vp8"),
-    "mpeg2video": Codec("MPEG2_VIDEO", "MPEG-2", accel=MISMATCH, parser="mpegvideoparse", va="vampeg2dec",
+    "mpeg2video": Codec("MPEG2_VIDEO", "MPEG-2", parser="mpegvideoparse", va="vampeg2dec",
                         vaapi="vaapimpeg2dec", software="avdec_mpeg2video"),
     "mpeg4": Codec("MPEG4_VIDEO", "MPEG-4", accel=MISMATCH, parser="mpeg4videoparse",
                    vaapi="vaapimpeg4dec", software="avdec_mpeg4",
@@ -75,6 +75,7 @@ NO_PROFILE = {
     ("h264", "High 4:2:2"): "VA-API has no profile for H.264 High 4:2:2",
     ("h264", "High 4:4:4"): "VA-API has no profile for H.264 High 4:4:4",
     ("h264", "High 4:4:4 Predictive"): "VA-API has no profile for H.264 High 4:4:4",
+    ("mpeg2video", ""): "the stream does not tell its profile: FFmpeg's VA-API wants to be asked",
     ("mpeg2video", "4:2:2"): "VA-API has no profile for MPEG-2 4:2:2",
     ("mjpeg", "Progressive"): "VA-API has no profile for progressive JPEG",
     ("mjpeg", "Lossless"): "VA-API has no profile for lossless JPEG",
@@ -88,14 +89,17 @@ NO_PROFILE = {
 GST_CANNOT = (
     ("", "hevc", r"transparent-2frames\.mp4$",
      "GStreamer takes HEVC layers above 0 for pictures of their own"),
+    # It looks for the profile's name only, and "simple" and "main" are MPEG-2's, too.
+    ("vaapi", "mpeg4", r"^profile:(Simple|Advanced Simple|Main)",
+     "gstreamer-vaapi takes MPEG-4 with a profile in its caps for MPEG-2"),
     ("va", "mjpeg", r"^DRI\d", "GStreamer's JPEG decoder class stops at the marker DRI"),
 )
 
 
-def gst_cannot(plugin, codec, name, features):
+def gst_cannot(plugin, codec, name, profile, features):
     """Why GStreamer's own code does not get as far as VA-API, or None."""
     for of_plugin, of_codec, pattern, why in GST_CANNOT:
-        words = [name, *features.split()]
+        words = [name, f"profile:{profile}", *features.split()]
         if of_plugin in ("", plugin) and of_codec == codec and any(
                 re.search(pattern, word) for word in words):
             return why

@@ -53,6 +53,8 @@ OWN_FAULTS = (
      "FFmpeg itself aborts on this sampling when it decodes through VA-API"),
     (r"gst_va_base_dec_process_output: assertion failed",
      "GStreamer itself aborts where the size changes between key frames"),
+    (r"gst_video_codec_frame_unref: assertion 'frame->ref_count > 0' failed",
+     "GStreamer itself releases frames too often, and stops"),
 )
 
 
@@ -62,10 +64,10 @@ UNLINKED = re.compile(r"reason not-(linked|negotiated)|could not link|Delayed li
 
 def own_fault(run):
     """The client's own fault that ended it, or None."""
-    if run.late or not run.counters or int(run.counters.get("workers_died", 0)):
+    if not run.counters or int(run.counters.get("workers_died", 0)):
         return None
     for pattern, why in OWN_FAULTS:
-        if run.code in (-6, 134) and re.search(pattern, run.said):
+        if (run.late or run.code) and re.search(pattern, run.said):
             return why
     return None
 
