@@ -121,13 +121,14 @@ class Ffmpeg:
         del codec
         return stream.reason
 
-    def decode(self, stream, codec, bridge, each=False, uncropped=False, filters="", cap=True):
+    def decode(self, stream, codec, bridge, each=False, uncropped=False, filters="", cap=True,
+               extra=()):
         """One pass: md5 of all frames, or of each frame."""
         command = ["ffmpeg", "-nostdin", "-hide_banner", "-nostats", "-v", "info"]
         if bridge:
             command += ["-hwaccel", "vaapi", *(codec.accel if codec else ())]
         else:
-            command += ["-threads", "1", *(codec.decoder if codec else ())]
+            command += ["-threads", "1", *(codec.decoder if codec else ()), *extra]
         command += ["-apply_cropping", "0"] if uncropped else []
         command += ["-noautorotate", "-i", stream.path, "-map", "0:v:0", "-fps_mode", "passthrough",
                     "-autoscale", "0"]
@@ -204,7 +205,8 @@ class Gst:
             return "GStreamer has no demuxer for AVIF"
         if stream.pix_fmt and facts.plain(stream.pix_fmt) not in facts.GST_FORMATS:
             return f"videocodectestsink takes no {stream.pix_fmt}"
-        cannot = facts.gst_cannot(self.plugin, stream.codec, stream.path, stream.features)
+        cannot = facts.gst_cannot(self.plugin, stream.codec, stream.path, stream.profile,
+                                  stream.features)
         if cannot:
             return cannot
         if stream.reason and "FFmpeg" not in stream.reason:

@@ -11,6 +11,7 @@ class Codec:
     info: str  # how the lines of `viaduct info` begin
     decoder: tuple = ()  # ffmpeg's options before -i that choose the decoder
     accel: tuple = ()  # the same, through VA-API only
+    idct: tuple = ()  # options of the software decoder that make it decode as VA-API can say
     hidden: bool = False  # a shown frame need not be a decoded one (show_existing_frame)
     parser: str = ""  # GStreamer elements
     va: str = ""
@@ -18,11 +19,13 @@ class Codec:
     software: str = ""
 
 
+# H.264 Baseline without the constraint flag has no VA profile, nor has MPEG-4 that does not tell
+# its own: ffmpeg wants to be asked to take another.
+MISMATCH = ("-hwaccel_flags", "allow_profile_mismatch")
 CODECS = {
     "h264": Codec("H.264", "H.264", parser="h264parse", va="vah264dec", vaapi="vaapih264dec",
                   software="avdec_h264",
-                  # Baseline without the constraint flag has no VA profile; ffmpeg wants to be asked.
-                  accel=("-hwaccel_flags", "allow_profile_mismatch")),
+                  accel=MISMATCH),
     "hevc": Codec("H.265", "HEVC", parser="h265parse", va="vah265dec", vaapi="vaapih265dec",
                   software="avdec_h265"),
     # Without -c:v ffmpeg prefers libdav1d, which has no hardware acceleration.
@@ -33,8 +36,10 @@ CODECS = {
     "vp8": Codec("VP8", "VP8", va="vavp8dec", vaapi="vaapivp8dec", software="avdec_vp8"),
     "mpeg2video": Codec("MPEG2_VIDEO", "MPEG-2", parser="mpegvideoparse", va="vampeg2dec",
                         vaapi="vaapimpeg2dec", software="avdec_mpeg2video"),
-    "mpeg4": Codec("MPEG4_VIDEO", "MPEG-4", parser="mpeg4videoparse", vaapi="vaapimpeg4dec",
-                   software="avdec_mpeg4"),
+    "mpeg4": Codec("MPEG4_VIDEO", "MPEG-4", accel=MISMATCH, parser="mpeg4videoparse",
+                   vaapi="vaapimpeg4dec", software="avdec_mpeg4",
+                   # Xvid's name in the stream's user data chooses another one in FFmpeg.
+                   idct=("-idct", "simple")),
     "h263": Codec("H.263", "H.263", parser="h263parse", vaapi="vaapih263dec",
                   software="avdec_h263"),
     "vc1": Codec("VC-1", "VC-1", parser="vc1parse", vaapi="vaapivc1dec", software="avdec_vc1"),
@@ -70,6 +75,7 @@ NO_PROFILE = {
     ("h264", "High 4:2:2"): "VA-API has no profile for H.264 High 4:2:2",
     ("h264", "High 4:4:4"): "VA-API has no profile for H.264 High 4:4:4",
     ("h264", "High 4:4:4 Predictive"): "VA-API has no profile for H.264 High 4:4:4",
+    ("mpeg2video", ""): "the stream does not tell its profile: FFmpeg's VA-API wants to be asked",
     ("mpeg2video", "4:2:2"): "VA-API has no profile for MPEG-2 4:2:2",
     ("mjpeg", "Progressive"): "VA-API has no profile for progressive JPEG",
     ("mjpeg", "Lossless"): "VA-API has no profile for lossless JPEG",
@@ -78,19 +84,41 @@ NO_PROFILE = {
 }
 
 
+# What FFmpeg 5.1 does wrong through VA-API with any driver: codec, end of the file's name, reason.
+FFMPEG_CANNOT = (
+    ("av1", "/av1-1-b8-03-sizeup.mp4",
+     "FFmpeg keeps surfaces of the first size where frames of AV1 grow without a sequence header"),
+    ("vp8", "/vp80-03-segmentation-1425.ivf",
+     "FFmpeg keeps surfaces of the first size where key frames of VP8 grow"),
+    ("mpeg4", "/RATRACE_wave_f_nm_np1_fr_goo_37.avi",
+     "the stream does not tell its profile: FFmpeg's VA-API wants to be asked"),
+)
+
+
+def ffmpeg_cannot(codec, path):
+    """Why FFmpeg's own code does not decode this stream through VA-API, or None."""
+    for of_codec, name, why in FFMPEG_CANNOT:
+        if of_codec == codec and path.endswith(name):
+            return why
+    return None
+
+
 # What GStreamer 1.22 does not do, with any driver: plugin, codec, file name or word of the
 # manifest's features, reason.
 GST_CANNOT = (
     ("", "hevc", r"transparent-2frames\.mp4$",
      "GStreamer takes HEVC layers above 0 for pictures of their own"),
+    # It looks for the profile's name only, and "simple" and "main" are MPEG-2's, too.
+    ("vaapi", "mpeg4", r"^profile:(Simple|Advanced Simple|Main)",
+     "gstreamer-vaapi takes MPEG-4 with a profile in its caps for MPEG-2"),
     ("va", "mjpeg", r"^DRI\d", "GStreamer's JPEG decoder class stops at the marker DRI"),
 )
 
 
-def gst_cannot(plugin, codec, name, features):
+def gst_cannot(plugin, codec, name, profile, features):
     """Why GStreamer's own code does not get as far as VA-API, or None."""
     for of_plugin, of_codec, pattern, why in GST_CANNOT:
-        words = [name, *features.split()]
+        words = [name, f"profile:{profile}", *features.split()]
         if of_plugin in ("", plugin) and of_codec == codec and any(
                 re.search(pattern, word) for word in words):
             return why

@@ -22,6 +22,11 @@ class Results:
     def add(self, engine, client, stream, verdict):
         self.found.setdefault(f"{engine}/{client}", {})[stream.file or stream.path] = verdict
 
+    def wrong(self, engine, client, stream):
+        """Whether the stream failed, or has no verdict yet."""
+        said = self.found.get(f"{engine}/{client}", {}).get(stream.file or stream.path)
+        return not said or said.kind == "FAIL"
+
     def save(self):
         if self.path:
             with open(self.path, "w", encoding="utf-8") as out:

@@ -47,6 +47,8 @@ def arguments():
                         help="skip everything (77) unless the service offers the codecs")
     parser.add_argument("--verbose", action="store_true", help="a line for each stream")
     parser.add_argument("--results", help="add the verdicts to this file")
+    parser.add_argument("--failed", action="store_true",
+                        help="only streams that failed or are missing in --results")
     parser.add_argument("--table", help="write the document from the verdicts")
     parser.add_argument("--fluster", action="store_true", help="fluster's summary of the verdicts")
     parser.add_argument("--only-report", action="store_true", help="decode nothing")
@@ -63,16 +65,22 @@ def offered(bridge):
     return table
 
 
+def engine(args):
+    return args.backend or args.chain or "software"
+
+
 def run_all(todo, client, bridge, args, results):
     """Runs the streams through one client; returns whether none failed and some passed."""
     totals = {"ok": 0, "FAIL": 0, "skip": 0}
     odd = 0
+    if args.failed:
+        todo = [s for s in todo if results.wrong(engine(args), client.name, s)]
     client.prepare(bridge)
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
         for stream, said in zip(todo, pool.map(lambda s: verdict.check(s, client, bridge), todo)):
             totals[said.kind] += 1
             odd += said.odd
-            results.add(args.backend or args.chain or "software", client.name, stream, said)
+            results.add(engine(args), client.name, stream, said)
             if sum(totals.values()) % 25 == 0:
                 results.save()
             if said.kind == "FAIL" or said.odd or args.files or args.verbose:
@@ -80,7 +88,7 @@ def run_all(todo, client, bridge, args, results):
     client.close()
     print(f"{client.name}: {totals['ok']} passed, {totals['FAIL']} failed, "
           f"{totals['skip']} skipped" + (f", {odd} to look at" if odd else ""), flush=True)
-    return not totals["FAIL"] and bool(totals["ok"] or totals["skip"])
+    return not totals["FAIL"] and bool(totals["ok"] or totals["skip"] or args.failed)
 
 
 def software_scores(streams, jobs):

@@ -168,6 +168,9 @@ class Trouble(unittest.TestCase):
         self.assertEqual(judge(stream(codec="mjpeg"), done).kind, "skip")
         done.counters["workers_died"] = "1"
         self.assertEqual(judge(stream(codec="mjpeg"), done).kind, "FAIL")
+        done = run(code=134)
+        done.said = "the driver aborts"
+        self.assertEqual(judge(stream(codec="mjpeg"), done).kind, "FAIL")
 
     def test_damaged_streams_may_differ(self):
         one = stream(status="errors")
@@ -193,6 +196,10 @@ class Skipped(unittest.TestCase):
         how = compare(one, {"each": run(frames=["a"])}, {"each": run(frames=["b"])})
         self.assertEqual(judge(one, run(md5=BAD), how, self.WHY).kind, "FAIL")
 
+    def test_refused_with_an_error(self):
+        done = run(md5=verdict.NOTHING, code=1)
+        self.assertEqual(judge(stream(), done, reason=self.WHY).kind, "skip")
+
     def test_software_that_differs_fails(self):
         one = stream()
         how = compare(one, {"each": run(frames=["a"])}, {"each": run(frames=["b"])})
@@ -211,9 +218,11 @@ class Skipped(unittest.TestCase):
 
 
     def test_gstreamer_alone(self):
-        self.assertIn("DRI", facts.gst_cannot("va", "mjpeg", "a.jpg", "8bit DRI38 RST"))
-        self.assertIsNone(facts.gst_cannot("vaapi", "mjpeg", "a.jpg", "8bit DRI38 RST"))
-        self.assertIsNone(facts.gst_cannot("va", "h264", "DRI1.264", "DRI1"))
+        self.assertIn("DRI", facts.gst_cannot("va", "mjpeg", "a.jpg", "Baseline", "8bit DRI38 RST"))
+        self.assertIsNone(facts.gst_cannot("vaapi", "mjpeg", "a.jpg", "Baseline", "8bit DRI38 RST"))
+        self.assertIn("MPEG-2", facts.gst_cannot("vaapi", "mpeg4", "a.avi", "Simple Profile", ""))
+        self.assertIsNone(facts.gst_cannot("vaapi", "mpeg4", "a.avi", "", ""))
+        self.assertIsNone(facts.gst_cannot("va", "h264", "DRI1.264", "High", "DRI1"))
 
 
 class Programs(unittest.TestCase):

@@ -8,6 +8,8 @@ import facts
 
 # Full range stays full range: without this a conversion from yuvj420p also scales the values.
 KEEP_RANGE = "scale=in_range=pc:out_range=pc"
+# md5 of no frame at all.
+NOTHING = "d41d8cd98f00b204e9800998ecf8427e"
 # Frames of a stream that should not come to the bridge.
 PROBE = 5
 # FFmpeg takes 4:4:4 surfaces for RGB JPEGs; their planes are R, G, B, those of gbrp G, B, R.
@@ -51,6 +53,8 @@ OWN_FAULTS = (
      "FFmpeg itself aborts on this sampling when it decodes through VA-API"),
     (r"gst_va_base_dec_process_output: assertion failed",
      "GStreamer itself aborts where the size changes between key frames"),
+    (r"gst_video_codec_frame_unref: assertion 'frame->ref_count > 0' failed",
+     "GStreamer itself releases frames too often, and stops"),
 )
 
 
@@ -60,10 +64,10 @@ UNLINKED = re.compile(r"reason not-(linked|negotiated)|could not link|Delayed li
 
 def own_fault(run):
     """The client's own fault that ended it, or None."""
-    if run.late or not run.counters or int(run.counters.get("workers_died", 0)):
+    if not run.counters or int(run.counters.get("workers_died", 0)):
         return None
     for pattern, why in OWN_FAULTS:
-        if run.code in (-6, 134) and re.search(pattern, run.said):
+        if (run.late or run.code) and re.search(pattern, run.said):
             return why
     return None
 
@@ -101,6 +105,8 @@ def judge_skipped(reason, run, compare):
         if seen and not seen.same:
             return Verdict("FAIL", f"not by the bridge, yet {seen.why}: {run.tail}")
         return Verdict("skip", reason)
+    if run.code and run.md5 in ("", NOTHING):
+        return Verdict("skip", f"{reason}; refused with an error")
     seen = compare(run)
     if seen.same:
         return Verdict("ok", f"decodes after all, although: {reason}", odd=True)
@@ -170,6 +176,11 @@ class FfmpegCompare:
         have, want = self.again(each=True), self.native(each=True, filters=filters)
         if want.frames and have.frames == want.frames:
             return Comparison(True, len(want.frames), f"{len(want.frames)} frames")
+        if self.codec and self.codec.idct:
+            other = self.native(each=True, filters=filters, extra=self.codec.idct)
+            if other.frames and have.frames == other.frames:
+                return Comparison(True, len(other.frames), f"{len(other.frames)} frames, with "
+                                                           f"{' '.join(self.codec.idct)}")
         return Comparison(False, len(want.frames),
                           differing(have.frames, want.frames) + (f" {note}" if note else ""))
 
@@ -248,5 +259,14 @@ def check(stream, client, bridge):
         trouble = robust(run)
         return Verdict("FAIL", trouble) if trouble else Verdict(
             "skip", f"{getattr(codec, client.plugin)} does not take {stream.profile or 'its'} caps")
+    if compare is GstCompare and not run.decoded and stream.reason and not robust(run):
+        return Verdict("skip", f"nor does {client.title} decode it; {stream.reason}")
     hidden = bool(codec and codec.hidden)
-    return judge(stream, hidden, missing, run, compare(client, stream, codec, bridge))
+    said = judge(stream, hidden, missing, run, compare(client, stream, codec, bridge))
+    cannot = facts.ffmpeg_cannot(stream.codec, stream.path) if compare is FfmpegCompare else None
+    if not cannot or robust(run):
+        return said
+    # What the bridge was given may have been decoded; what is missing is not its fault.
+    if said.kind == "ok":
+        return Verdict("ok", f"decodes after all, although: {cannot}", odd=True)
+    return Verdict("skip", cannot)
