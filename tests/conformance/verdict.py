@@ -62,8 +62,11 @@ OWN_FAULTS = (
 UNLINKED = re.compile(r"reason not-(linked|negotiated)|could not link|Delayed linking failed")
 
 
-def own_fault(run):
+def own_fault(run, stream):
     """The client's own fault that ended it, or None."""
+    if (stream.sizes > 1 and stream.codec in ("vp8", "av1") and run.code
+            and "Failed to sync surface" in run.said and not robust(run)):
+        return "FFmpeg keeps its surfaces when pictures of VP8 and AV1 grow: they are too small"
     if not run.counters or int(run.counters.get("workers_died", 0)):
         return None
     for pattern, why in OWN_FAULTS:
@@ -74,7 +77,7 @@ def own_fault(run):
 
 def judge(stream, hidden, reason, run, compare):
     """The verdict on a run; `compare` is only called where the frames matter."""
-    fault = own_fault(run)
+    fault = own_fault(run, stream)
     if fault:
         return Verdict("skip", fault)
     trouble = robust(run)
