@@ -139,11 +139,9 @@ def reason(codec, profile, pix_fmt, features=""):
     if codec in OFFERED and pix_fmt and plain(pix_fmt) not in OFFERED[codec]:
         return f"FFmpeg's {codec} decoder offers VA-API for no {pix_fmt} stream"
     if codec == "hevc" and profile == "9":
-        return "VA-API in FFmpeg has no profile for HEVC screen content coding"
-    if codec == "hevc" and profile == "Rext" and plain(pix_fmt) == "yuv420p":
-        return "VA-API has no profile for HEVC range extensions with 4:2:0 and 8 bit"
-    if codec == "hevc" and profile == "Rext" and pix_fmt == "yuv420p10le":
-        return "FFmpeg finds no profile for HEVC range extensions with 4:2:0 and 10 bit"
+        return "FFmpeg has no VA-API profile for HEVC screen content coding"
+    if codec == "hevc" and profile == "Rext" and plain(pix_fmt) in ("yuv420p", "yuv420p10le"):
+        return "FFmpeg finds no VA-API profile for HEVC range extensions with 4:2:0"
     if codec == "mjpeg" and pix_fmt in ("gbrap", "yuva444p"):
         return "VA-API has no JPEG of four components"
     return None
