@@ -2,6 +2,7 @@
 #include "session.h"
 
 #include <stdio.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <transport/fence.h>
@@ -273,6 +274,11 @@ static int session_surface_destroy(void *self, const struct vd_surface_destroy_r
     decoder_park_sweep(&s->park, decoder_needed, s);
     pool_trim(s->pool);
     stats_set(&s->stats->frame_bytes, pool_bytes(s->pool));
+#ifdef __GLIBC__
+    /* Decoders' threads leave their heaps behind: a client that pauses should not hold them. */
+    if (!s->context_count && !s->surface_count)
+        malloc_trim(0);
+#endif
     return 0;
 }
 

@@ -331,6 +331,9 @@ class Service:
             raise Skip("needs --viaductd")
         self.socket = bench.path(f"{name}.sock")
         prefix = [bench.args.viaduct, "exec", "--"] if behind else []
+        # One that was killed leaves its own: that is no sign that this one is ready.
+        if os.path.exists(self.socket + ".stats"):
+            os.unlink(self.socket + ".stats")
         self.process = subprocess.Popen(
             [*prefix, bench.args.viaductd, "--socket", self.socket, *options],
             env=dict(os.environ, VIADUCT_LOG="warn", **(behind.env if behind else {})),
