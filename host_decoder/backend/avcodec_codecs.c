@@ -128,12 +128,13 @@ struct avcodec_profile {
 };
 
 /*
- * What the decoders write comes first: no copy. NV12 and P010 for clients that know nothing else.
+ * What the decoders write needs no copy; NV12, P010 and YUY2 are for clients that ask for them.
  * I010 is not offered: FFmpeg's decoders choose it where it is, and its surfaces have no such
- * format (vaapi_format_map in libavcodec/vaapi_decode.c and libavutil/hwcontext_vaapi.c, 5.1). And
- * of two formats that suit it as well FFmpeg takes the last: YUY2 stands before 422H.
+ * format (vaapi_format_map in libavcodec/vaapi_decode.c and libavutil/hwcontext_vaapi.c, 5.1). Of
+ * formats that suit a stream as well (those of full range have none of their own) FFmpeg takes the
+ * last one: that must be the one without a copy.
  */
-#define YUV420    VA_FOURCC_I420, VA_FOURCC_NV12
+#define YUV420    VA_FOURCC_NV12, VA_FOURCC_I420
 #define YUV420_10 VA_FOURCC_P010
 #define YUV420_12 VA_FOURCC_P012, VA_FOURCC_P016
 #define YUV422    VA_FOURCC_YUY2, VA_FOURCC_422H
