@@ -31,7 +31,7 @@ static const char usage_text[] =
     "command is shown one.\n"
     "\n"
     "  --private            start a private service even if a host service answers\n"
-    "  --backend NAME       the same, with this back end\n"
+    "  --backend ENGINE,... the same, with these engines (see viaductd --help)\n"
     "  --threads N          the same, with N decoder threads a context\n"
     "  --surface-format F   the same, offering surfaces of this format only (NV12, I420)\n"
     "  --stats FILE         afterwards write what the service counted meanwhile (- for stderr)\n"

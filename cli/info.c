@@ -31,8 +31,15 @@ static void print_host(const struct host *host, const struct service_place *plac
 
 static void print_caps(const struct host *host)
 {
-    printf("\n%-28s %-11s %-24s %-20s %s\n", "PROFILE", "ENTRY POINT", "PICTURE SIZE", "ENGINE",
-           "SURFACES");
+    int width = 6;
+
+    for (uint32_t i = 0; i < host->cap_count; i++) {
+        int length = (int)strnlen(host->caps[i].engine, sizeof(host->caps[i].engine));
+
+        width = length > width ? length : width;
+    }
+    printf("\n%-28s %-11s %-24s %-*s %s\n", "PROFILE", "ENTRY POINT", "PICTURE SIZE", width,
+           "ENGINE", "SURFACES");
     for (uint32_t i = 0; i < host->cap_count; i++) {
         const struct vd_cap *cap = &host->caps[i];
         char size[64], engine[sizeof(cap->engine)];
@@ -41,8 +48,8 @@ static void print_caps(const struct host *host)
                  cap->max_width, cap->max_height);
         memcpy(engine, cap->engine, sizeof(engine));
         text_printable(engine, sizeof(engine));
-        printf("%-28s %-11s %-24s %-20s", codecs_profile_name((int)cap->profile),
-               codecs_entrypoint_name((int)cap->entrypoint), size, engine);
+        printf("%-28s %-11s %-24s %-*s", codecs_profile_name((int)cap->profile),
+               codecs_entrypoint_name((int)cap->entrypoint), size, width, engine);
         for (uint32_t k = 0; k < cap->format_count; k++) {
             char name[5];
 

@@ -50,13 +50,30 @@ struct collect_data {
     uint32_t size;
 };
 
-static const struct collect_struct *find_struct(enum vd_codec codec, uint32_t type)
+static const struct collect_struct *find_row(enum vd_codec codec, uint32_t type)
 {
     for (size_t i = 0; i < sizeof(collect_structs) / sizeof(collect_structs[0]); i++) {
         if (collect_structs[i].codec == codec && collect_structs[i].type == type)
             return &collect_structs[i];
     }
     return NULL;
+}
+
+static const struct collect_struct *find_struct(enum vd_codec codec,
+                                                const struct vd_buffer_ref *ref)
+{
+    const struct collect_struct *s;
+
+    /*
+     * FFmpeg decodes streams of range extensions as Main where it is told not to mind profiles
+     * (AV_HWACCEL_FLAG_ALLOW_PROFILE_MISMATCH), and sends the long structs.
+     */
+    if (codec == VD_CODEC_HEVC) {
+        s = find_row(VD_CODEC_HEVC_EXT, ref->type);
+        if (s && ref->size >= s->size)
+            return s;
+    }
+    return find_row(codec, ref->type);
 }
 
 static int check_fields(const struct collect_struct *s, uint8_t *copy, collect_surface_known known,
@@ -135,7 +152,7 @@ static int measure(struct collect *collect, const struct arena *arena,
     int err = 0;
 
     for (uint32_t i = 0; i < count; i++) {
-        const struct collect_struct *s = find_struct(codec, refs[i].type);
+        const struct collect_struct *s = find_struct(codec, &refs[i]);
 
         if (check_ref(arena, &refs[i]))
             return VD_ERR_PROTOCOL;
@@ -237,7 +254,7 @@ static int copy_params(struct collect *collect, const struct arena *arena,
     uint32_t slices = 0, copies = 0;
 
     for (uint32_t i = 0; i < count; i++) {
-        const struct collect_struct *s = find_struct(codec, refs[i].type);
+        const struct collect_struct *s = find_struct(codec, &refs[i]);
 
         if (refs[i].type == VASliceDataBufferType)
             continue;

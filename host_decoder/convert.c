@@ -239,25 +239,28 @@ static void run_mean_nv12(const struct convert_job *job)
  * Packed formats of 32 bits as bytes in memory, from libva's va.h, except that AYUV and XYUV are
  * what drivers and programs make of them, V U Y A (DRM_FORMAT_AYUV, FFmpeg's VUYX). Words of Y410,
  * Y412 and Y416 have U in the lowest bits.
+ *
+ * P010 and Y210 have room for 16 bits: programs that know no wider format (FFmpeg 5.1) get 12 in
+ * the upper ones, and see the upper 10.
  */
 static const struct convert_way convert_ways[] = {
     {VA_FOURCC_I420, KIND_420, 8, 8, {0, 1, 2}, NULL, {0}},
     {VA_FOURCC_NV12, KIND_420, 8, 8, {0, -1, -1}, run_nv12, {0}},
     {VA_FOURCC_I010, KIND_420, 10, 10, {0, 1, 2}, NULL, {0}},
-    {VA_FOURCC_P010, KIND_420, 9, 10, {-1, -1, -1}, run_p01x, {0}},
+    {VA_FOURCC_P010, KIND_420, 9, 12, {-1, -1, -1}, run_p01x, {0}},
     {VA_FOURCC_P012, KIND_420, 9, 12, {-1, -1, -1}, run_p01x, {0}},
     {VA_FOURCC_P016, KIND_420, 9, 16, {-1, -1, -1}, run_p01x, {0}},
     {VA_FOURCC_Y800, KIND_GREY, 8, 8, {0}, NULL, {0}},
     {VA_FOURCC_I420, KIND_GREY, 8, 8, {0}, run_grey, {0}},
     {VA_FOURCC_NV12, KIND_GREY, 8, 8, {0}, run_grey, {0}},
     {VA_FOURCC_I010, KIND_GREY, 10, 10, {0}, run_grey, {0}},
-    {VA_FOURCC_P010, KIND_GREY, 9, 10, {-1}, run_grey_p01x, {0}},
+    {VA_FOURCC_P010, KIND_GREY, 9, 12, {-1}, run_grey_p01x, {0}},
     {VA_FOURCC_P012, KIND_GREY, 9, 12, {-1}, run_grey_p01x, {0}},
     {VA_FOURCC_P016, KIND_GREY, 9, 16, {-1}, run_grey_p01x, {0}},
     {VA_FOURCC_422H, KIND_422, 8, 8, {0, 1, 2}, NULL, {0}},
     {VA_FOURCC_YUY2, KIND_422, 8, 8, {-1, -1, -1}, run_yuy2, {0}},
     {VA_FOURCC_UYVY, KIND_422, 8, 8, {-1, -1, -1}, run_yuy2, {8}},
-    {VA_FOURCC_Y210, KIND_422, 9, 10, {-1, -1, -1}, run_y21x, {0}},
+    {VA_FOURCC_Y210, KIND_422, 9, 12, {-1, -1, -1}, run_y21x, {0}},
     {VA_FOURCC_Y212, KIND_422, 9, 12, {-1, -1, -1}, run_y21x, {0}},
     {VA_FOURCC_Y216, KIND_422, 9, 16, {-1, -1, -1}, run_y21x, {0}},
     {VA_FOURCC_422V, KIND_440, 8, 8, {0, 1, 2}, NULL, {0}},

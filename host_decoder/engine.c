@@ -15,7 +15,9 @@
 #include <wire/log.h>
 
 /* A driver that takes longer to open its device hangs. */
-#define ENGINE_PROBE_MS    10000
+#define ENGINE_PROBE_MS 6000
+/* All devices together: viaductd gives up a worker program that says nothing for 30 s. */
+#define ENGINE_TOTAL_MS    20000
 #define ENGINE_MAX_DEVICES 16
 /* Stands for a device in the names of engines that have none. */
 #define ENGINE_SOFTWARE "software"
@@ -77,11 +79,15 @@ static size_t read_all(int fd, void *bytes, size_t room)
  * What a device serves, found in a process of its own: contexts of a GPU driver do not survive
  * the forks of the nursery, and a driver may crash or hang.
  */
-static int probe_device(struct engine *engine, const struct backend_options *options)
+static int probe_device(struct engine *engine, const struct backend_options *options, int64_t end)
 {
     int ends[2], status;
     pid_t pid;
 
+    if (now_ms() >= end) {
+        log_warn("engine %s is not tried: others took too long", engine->name);
+        return VD_ERR_TIMEOUT;
+    }
     if (pipe(ends) < 0)
         return VD_ERR_IO;
     pid = fork();
@@ -124,7 +130,7 @@ static bool has_devices(const char *name)
 
 /* Adds one engine if it works. */
 static void add(struct backend_set *set, const struct backend *backend, const char *device,
-                bool asked, const struct backend_options *options)
+                bool asked, const struct backend_options *options, int64_t end)
 {
     struct engine *engine = &set->at[set->count];
     const char *name = backend->name;
@@ -142,7 +148,7 @@ static void add(struct backend_set *set, const struct backend *backend, const ch
     if (has_engine(set, engine->name))
         return;
     if (backend->open)
-        err = probe_device(engine, options);
+        err = probe_device(engine, options, end);
     else if (backend->probe)
         err = backend->probe(options);
     if (!err)
@@ -154,18 +160,18 @@ static void add(struct backend_set *set, const struct backend *backend, const ch
 }
 
 static void add_devices(struct backend_set *set, const struct backend *backend, bool asked,
-                        const struct backend_options *options)
+                        const struct backend_options *options, int64_t end)
 {
     char devices[ENGINE_MAX_DEVICES][BACKEND_DEVICE_BYTES];
     uint32_t count = backend->devices(asked, devices, ENGINE_MAX_DEVICES);
 
     for (uint32_t i = 0; i < count; i++)
-        add(set, backend, devices[i], asked, options);
+        add(set, backend, devices[i], asked, options, end);
 }
 
 /* One item of the user's list. -VD_ERR_PARAMETER if there is no such engine anywhere. */
 static int add_item(struct backend_set *set, const char *item,
-                    const struct backend_options *options)
+                    const struct backend_options *options, int64_t end)
 {
     const char *device = strchr(item, ':');
     size_t length = device ? (size_t)(device - item) : strlen(item);
@@ -181,13 +187,13 @@ static int add_item(struct backend_set *set, const char *item,
             continue;
         if (!b->open && (!*device || !strcmp(device, ENGINE_SOFTWARE))) {
             known = true;
-            add(set, b, "", true, options);
+            add(set, b, "", true, options, end);
         } else if (b->open && !*device) {
             known = true;
-            add_devices(set, b, true, options);
+            add_devices(set, b, true, options, end);
         } else if (b->open && strcmp(device, ENGINE_SOFTWARE)) {
             known = true;
-            add(set, b, device, true, options);
+            add(set, b, device, true, options, end);
         }
     }
     if (!known)
@@ -216,6 +222,7 @@ static void name_set(struct backend_set *set)
 int engine_select(const char *spec, const struct backend_options *options,
                   struct backend_set *ret_set)
 {
+    int64_t end = now_ms() + ENGINE_TOTAL_MS;
     int err = 0;
 
     memset(ret_set, 0, sizeof(*ret_set));
@@ -224,9 +231,9 @@ int engine_select(const char *spec, const struct backend_options *options,
             const struct backend *b = backend_at(i);
 
             if (b->open)
-                add_devices(ret_set, b, false, options);
+                add_devices(ret_set, b, false, options, end);
             else if (b != &backend_null)
-                add(ret_set, b, "", false, options);
+                add(ret_set, b, "", false, options, end);
         }
     } else {
         char *list = strdup(spec), *rest = list;
@@ -235,7 +242,7 @@ int engine_select(const char *spec, const struct backend_options *options,
         if (!list)
             return VD_ERR_MEMORY;
         while (!err && (item = strsep(&rest, ",")))
-            err = add_item(ret_set, item, options);
+            err = add_item(ret_set, item, options, end);
         free(list);
     }
     name_set(ret_set);

@@ -48,7 +48,7 @@ struct device_frame {
 struct device_frame_ops {
     /*
      * Writes the picture to memory that is laid out like the surface's. Waits for the device if it
-     * must. Any thread, one at a time for a frame; no lock of the pool is held.
+     * must. Any thread, more than one at a time; no lock of the pool is held.
      */
     int (*fetch)(struct device_frame *frame, const struct surface *surface, uint8_t *bytes);
     void (*free)(struct device_frame *frame);

@@ -23,7 +23,6 @@ struct avcodec_budget;
 enum avcodec_extra {
     AVCODEC_EXTRA_BEFORE, /* the last frame asked for is the picture */
     AVCODEC_EXTRA_AFTER,  /* the first one is */
-    AVCODEC_EXTRA_ALIKE,  /* the first one is, and the others must have its pitches (mpegvideo) */
 };
 
 /* One codec: a row of avcodec_codecs.c. */

@@ -280,6 +280,12 @@ int avcodec_device_open(struct avcodec_context *self, AVCodecContext *decoder)
     decoder->hw_device_ctx = av_buffer_ref(self->device->ref);
     if (!decoder->hw_device_ctx)
         return VD_ERR_MEMORY;
+    /* This family opens its device before it sees the stream. */
+    if (!decoder->width &&
+        (decoder->codec_id == AV_CODEC_ID_MPEG4 || decoder->codec_id == AV_CODEC_ID_H263)) {
+        decoder->width = (int)self->info.width;
+        decoder->height = (int)self->info.height;
+    }
     decoder->get_format = format_get;
     decoder->get_buffer2 = frame_get;
     decoder->extra_hw_frames = (int)surfaces + DEVICE_QUEUE + 2;

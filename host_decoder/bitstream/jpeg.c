@@ -328,7 +328,8 @@ static int check_picture(const struct va_picture *picture)
     if (!param || picture->slice_count == 0 || param->num_components == 0 ||
         param->num_components > MAX_COMPONENTS || param->color_space > COLOR_BGR)
         return VD_ERR_PARAMETER;
-    if (param->rotation != VA_ROTATION_NONE)
+    /* No surface format has four components of this kind. */
+    if (param->rotation != VA_ROTATION_NONE || param->num_components == MAX_COMPONENTS)
         return VD_ERR_UNSUPPORTED;
     for (unsigned i = 0; i < param->num_components; i++) {
         unsigned h = param->components[i].h_sampling_factor;

@@ -81,6 +81,8 @@ def run_all(todo, client, bridge, args, results):
             totals[said.kind] += 1
             odd += said.odd
             results.add(engine(args), client.name, stream, said)
+            if sum(totals.values()) % 25 == 0:
+                results.save()
             if said.kind == "FAIL" or said.odd or args.files or args.verbose:
                 print(f"{said.kind:4} {stream.file or stream.path}: {said.why}", flush=True)
     client.close()

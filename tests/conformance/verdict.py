@@ -271,4 +271,11 @@ def check(stream, client, bridge):
     if compare is GstCompare and not run.decoded and stream.reason and not robust(run):
         return Verdict("skip", f"nor does {client.title} decode it; {stream.reason}")
     hidden = bool(codec and codec.hidden)
-    return judge(stream, hidden, missing, run, compare(client, stream, codec, bridge))
+    said = judge(stream, hidden, missing, run, compare(client, stream, codec, bridge))
+    cannot = facts.ffmpeg_cannot(stream.codec, stream.path) if compare is FfmpegCompare else None
+    if not cannot or robust(run):
+        return said
+    # What the bridge was given may have been decoded; what is missing is not its fault.
+    if said.kind == "ok":
+        return Verdict("ok", f"decodes after all, although: {cannot}", odd=True)
+    return Verdict("skip", cannot)

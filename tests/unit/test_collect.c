@@ -502,6 +502,34 @@ static void test_codec(void **state)
     assert_null(block);
 }
 
+/* Structs of range extensions in a context of a profile without them, and ids in them. */
+static void test_longer_struct(void **state)
+{
+    VAPictureParameterBufferHEVCExtension param = {.rext.diff_cu_chroma_qp_offset_depth = 2};
+    VASliceParameterBufferHEVCExtension slice = {.base.slice_data_size = 4};
+    const VAPictureParameterBufferHEVCExtension *got;
+    struct block *block = NULL;
+
+    (void)state;
+    f.codec = VD_CODEC_HEVC;
+    f.at = f.arena.upload_offset;
+    f.count = 0;
+    param.base.CurrPic.picture_id = KNOWN + 1;
+    add(VAPictureParameterBufferType, &param, sizeof(param), 1);
+    add(VASliceParameterBufferType, &slice, sizeof(slice), 1);
+    add(VASliceDataBufferType, "data", 4, 1);
+    assert_int_equal(run(&block), 0);
+    got = f.collect.picture.param[VA_PARAM_PICTURE];
+    assert_int_equal(f.collect.picture.param_size[VA_PARAM_PICTURE], sizeof(param));
+    assert_int_equal(got->rext.diff_cu_chroma_qp_offset_depth, 2);
+    assert_int_equal(got->base.CurrPic.picture_id, VA_INVALID_ID);
+    block_unref(&block);
+    f.refs[0].size = sizeof(param) - 1;
+    assert_int_equal(run(&block), 0);
+    assert_int_equal(f.collect.picture.param_size[VA_PARAM_PICTURE], sizeof(param.base));
+    block_unref(&block);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -509,7 +537,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_valid),   TEST(test_private),      TEST(test_outside), TEST(test_end_of_zone),
         TEST(test_buffers), TEST(test_slice_ranges), TEST(test_fields),  TEST(test_orders),
-        TEST(test_stride),  TEST(test_limits),       TEST(test_codec),
+        TEST(test_stride),  TEST(test_limits),       TEST(test_codec),   TEST(test_longer_struct),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -205,10 +205,9 @@ static const struct {
     const char *sampling;
     enum AVPixelFormat format;
 } samplings[] = {
-    {"11", AV_PIX_FMT_GRAY8},          {"111111", AV_PIX_FMT_YUVJ444P},
-    {"211111", AV_PIX_FMT_YUVJ422P},   {"121111", AV_PIX_FMT_YUVJ440P},
-    {"221111", AV_PIX_FMT_YUVJ420P},   {"411111", AV_PIX_FMT_YUVJ411P},
-    {"11111111", AV_PIX_FMT_YUVA444P},
+    {"11", AV_PIX_FMT_GRAY8},        {"111111", AV_PIX_FMT_YUVJ444P},
+    {"211111", AV_PIX_FMT_YUVJ422P}, {"121111", AV_PIX_FMT_YUVJ440P},
+    {"221111", AV_PIX_FMT_YUVJ420P}, {"411111", AV_PIX_FMT_YUVJ411P},
 };
 
 /* Interleaved, each component a scan, and both with restart markers; sizes around the block's. */
@@ -452,9 +451,11 @@ static void test_refused(void **state)
             f->scans = 0;
         assert_int_equal(run_with_tables(f), err);
     }
+    describe(f, 64, 64, "11111111");
+    write_scan(f, 0, 4);
+    assert_int_equal(run_with_tables(f), VD_ERR_UNSUPPORTED);
     describe(f, 64, 64, "221111");
     write_scan(f, 0, 3);
-    f->copy_count = 0;
     f->scan[0].used = 0; /* nothing to decode, but legal */
     assert_int_equal(run_with_tables(f), 0);
 }
