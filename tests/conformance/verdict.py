@@ -67,7 +67,7 @@ def own_fault(run, stream):
     if (stream.sizes > 1 and stream.codec in ("vp8", "av1") and run.code
             and "Failed to sync surface" in run.said and not robust(run)):
         return "FFmpeg keeps its surfaces when pictures of VP8 and AV1 grow: they are too small"
-    if not run.counters or int(run.counters.get("workers_died", 0)):
+    if int((run.counters or {}).get("workers_died", 0)) or not (run.counters or run.late):
         return None
     for pattern, why in OWN_FAULTS:
         if (run.late or run.code) and re.search(pattern, run.said):
