@@ -90,8 +90,6 @@ FFMPEG_CANNOT = (
      "FFmpeg keeps surfaces of the first size where frames of AV1 grow without a sequence header"),
     ("vp8", "/vp80-03-segmentation-1425.ivf",
      "FFmpeg keeps surfaces of the first size where key frames of VP8 grow"),
-    ("mpeg4", "/RATRACE_wave_f_nm_np1_fr_goo_37.avi",
-     "the stream does not tell its profile: FFmpeg's VA-API wants to be asked"),
 )
 
 
@@ -106,6 +104,7 @@ def ffmpeg_cannot(codec, path):
 # What GStreamer 1.22 does not do, with any driver: plugin, codec, file name or word of the
 # manifest's features, reason.
 GST_CANNOT = (
+    ("", "av1", r"\.av1$", "GStreamer does not recognise AV1 in a file of its own"),
     ("", "hevc", r"transparent-2frames\.mp4$",
      "GStreamer takes HEVC layers above 0 for pictures of their own"),
     # It looks for the profile's name only, and "simple" and "main" are MPEG-2's, too.

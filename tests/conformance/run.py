@@ -17,6 +17,7 @@ import concurrent.futures
 import os
 import subprocess
 import sys
+import time
 
 import clients
 import corpus
@@ -72,7 +73,7 @@ def engine(args):
 def run_all(todo, client, bridge, args, results):
     """Runs the streams through one client; returns whether none failed and some passed."""
     totals = {"ok": 0, "FAIL": 0, "skip": 0}
-    odd = 0
+    odd = save_at = 0
     if args.failed:
         todo = [s for s in todo if results.wrong(engine(args), client.name, s)]
     client.prepare(bridge)
@@ -81,8 +82,9 @@ def run_all(todo, client, bridge, args, results):
             totals[said.kind] += 1
             odd += said.odd
             results.add(engine(args), client.name, stream, said)
-            if sum(totals.values()) % 25 == 0:
+            if time.monotonic() > save_at:
                 results.save()
+                save_at = time.monotonic() + 5
             if said.kind == "FAIL" or said.odd or args.files or args.verbose:
                 print(f"{said.kind:4} {stream.file or stream.path}: {said.why}", flush=True)
     client.close()

@@ -172,13 +172,6 @@ class Trouble(unittest.TestCase):
         done.said = "the driver aborts"
         self.assertEqual(judge(stream(codec="mjpeg"), done).kind, "FAIL")
 
-    def test_surfaces_that_do_not_grow(self):
-        done = run(code=1, md5=BAD)
-        done.said = "Failed to sync surface 0x30000004: 23"
-        self.assertEqual(judge(stream(codec="vp8", sizes=3), done).kind, "skip")
-        how = compare(stream(codec="vp8"))
-        self.assertEqual(judge(stream(codec="vp8"), done, how).kind, "FAIL")
-
     def test_damaged_streams_may_differ(self):
         one = stream(status="errors")
         self.assertEqual(judge(one, run(md5=BAD, code=1, decoded=0)).kind, "ok")

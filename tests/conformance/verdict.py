@@ -53,8 +53,8 @@ OWN_FAULTS = (
      "FFmpeg itself aborts on this sampling when it decodes through VA-API"),
     (r"gst_va_base_dec_process_output: assertion failed",
      "GStreamer itself aborts where the size changes between key frames"),
-    (r"gst_video_codec_frame_unref: assertion 'frame->ref_count > 0' failed",
-     "GStreamer itself releases frames too often, and stops"),
+    (r"is_surface_resolution_changed: assertion 'surface != NULL' failed",
+     "gstreamer-vaapi itself stumbles over a frame to which it gave no surface"),
 )
 
 
@@ -62,11 +62,8 @@ OWN_FAULTS = (
 UNLINKED = re.compile(r"reason not-(linked|negotiated)|could not link|Delayed linking failed")
 
 
-def own_fault(run, stream):
+def own_fault(run):
     """The client's own fault that ended it, or None."""
-    if (stream.sizes > 1 and stream.codec in ("vp8", "av1") and run.code
-            and "Failed to sync surface" in run.said and not robust(run)):
-        return "FFmpeg keeps its surfaces when pictures of VP8 and AV1 grow: they are too small"
     if int((run.counters or {}).get("workers_died", 0)) or not (run.counters or run.late):
         return None
     for pattern, why in OWN_FAULTS:
@@ -77,7 +74,7 @@ def own_fault(run, stream):
 
 def judge(stream, hidden, reason, run, compare):
     """The verdict on a run; `compare` is only called where the frames matter."""
-    fault = own_fault(run, stream)
+    fault = own_fault(run)
     if fault:
         return Verdict("skip", fault)
     trouble = robust(run)
