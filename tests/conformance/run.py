@@ -123,6 +123,9 @@ def main():
     elif not folder:
         print("SKIP: no corpus (set VIADUCT_CORPUS)")
         return 77
+    elif not todo:
+        print(f"SKIP: the corpus has no such streams ({args.codec}, {args.status})")
+        return 77
     if args.write_suites:
         suites, vectors, left = report.write_suites(streams, args.write_suites)
         print(f"{suites} suites, {vectors} vectors; {left} clean streams that fluster has no codec "
