@@ -111,8 +111,9 @@ int av1_header_check(const VADecPictureParameterBufferAV1 *param)
         return VD_ERR_UNSUPPORTED;
     if (param->order_hint_bits_minus_1 > 7 || param->primary_ref_frame > 7)
         return VD_ERR_PARAMETER;
+    /* GStreamer leaves 255 in those of intra frames, which have none. */
     for (int i = 0; i < AV1_REFS; i++) {
-        if (param->ref_frame_idx[i] >= AV1_SLOTS)
+        if (!is_intra(param) && param->ref_frame_idx[i] >= AV1_SLOTS)
             return VD_ERR_PARAMETER;
     }
     if (param->tile_cols < 1 || param->tile_cols > MAX_TILES_A_SIDE || param->tile_rows < 1 ||

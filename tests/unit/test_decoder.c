@@ -14,17 +14,17 @@
 
 struct fake {
     struct backend_context_info info;
-    int number, adopted;
-    uint32_t pictures;
-    bool destroyed;
+    _Atomic int number, adopted;
+    _Atomic uint32_t pictures;
+    _Atomic bool destroyed;
 };
 
 static struct {
     pthread_mutex_t lock;
     struct fake fakes[ROOM];
-    int count, last; /* opened; that took the last picture */
-    uint64_t built;  /* the builder's count at that picture */
-    bool hold;
+    _Atomic int count, last; /* opened; that took the last picture */
+    _Atomic uint64_t built;  /* the builder's count at that picture */
+    _Atomic bool hold;
 } b = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static struct guest g;
