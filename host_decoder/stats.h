@@ -52,6 +52,9 @@ static inline void stats_set(uint64_t *value, uint64_t now)
     __atomic_store_n(value, now, __ATOMIC_RELAXED);
 }
 
+/* What others wrote with the functions above, of either width. */
+#define STATS_GET(counters, member) __atomic_load_n(&(counters).member, __ATOMIC_RELAXED)
+
 static inline void stats_add(uint64_t *counter, uint64_t n)
 {
     __atomic_fetch_add(counter, n, __ATOMIC_RELAXED);

@@ -73,7 +73,7 @@ static void decode(uint32_t fourcc, bool each)
         assert_int_equal(guest_surface_destroy(&g, SURFACE + i), 0);
     }
     assert_int_equal(guest_context_destroy(&g, CONTEXT), 0);
-    assert_int_equal(g.stats.decoded, 12);
+    assert_int_equal(STATS_GET(g.stats, decoded), 12);
 }
 
 static void test_i420(void **state)
@@ -128,7 +128,7 @@ static void decode_deep(uint32_t fourcc)
         assert_int_equal(got, p010 ? want << 6 : want);
     }
     assert_int_equal(guest_context_destroy(&g, CONTEXT + 1), 0);
-    assert_int_equal(g.stats.decoded, 1);
+    assert_int_equal(STATS_GET(g.stats, decoded), 1);
 }
 
 static void test_p010(void **state)
@@ -163,7 +163,7 @@ static void test_does_not_fit(void **state)
     assert_int_equal(guest_wait(&g, SURFACE, 2), 0);
     check_pixels(SURFACE, VA_FOURCC_I420);
     assert_int_equal(guest_context_destroy(&g, CONTEXT), 0);
-    assert_int_equal(g.stats.decoded, 1);
+    assert_int_equal(STATS_GET(g.stats, decoded), 1);
 }
 
 /* Slices of noise: told, and the next good picture is good. */

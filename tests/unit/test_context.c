@@ -211,7 +211,7 @@ static void test_in_order(void **state)
     assert_int_equal(f.arena.status->surfaces[VD_SLOT(SURFACE)].done, 7);
     context_kick(f.context, 20);
     wait_done(20);
-    assert_int_equal(f.stats.decoded, 20);
+    assert_int_equal(STATS_GET(f.stats, decoded), 20);
 }
 
 /* A number that was not submitted yet means all that were; an old one changes nothing. */
@@ -245,8 +245,8 @@ static void test_refused(void **state)
     context_kick(f.context, 3);
     wait_done(3);
     assert_int_equal(f.arena.status->surfaces[VD_SLOT(SURFACE)].status, 0);
-    assert_int_equal(f.stats.decoded, 2);
-    assert_int_equal(f.stats.failed, 1);
+    assert_int_equal(STATS_GET(f.stats, decoded), 2);
+    assert_int_equal(STATS_GET(f.stats, failed), 1);
 }
 
 static void test_in_flight(void **state)
@@ -348,7 +348,7 @@ static void test_session_refused_context(void **state)
     assert_int_equal(guest_context(&g, CONTEXT + 1, 16, 16), VD_ERR_UNSUPPORTED);
     holder.status = 0;
     assert_int_equal(guest_context(&g, CONTEXT + 1, 16, 16), 0);
-    assert_int_equal(g.stats.contexts, 2);
+    assert_int_equal(STATS_GET(g.stats, contexts), 2);
 }
 
 #define TEST(name)    cmocka_unit_test_setup_teardown(name, setup, teardown)

@@ -208,7 +208,7 @@ static void test_goes_on(void **state)
             fence_wait(&slot->done, &slot->waiters, 2, GUEST_MS * 1000000ull, guest_host_alive, &g),
             0);
     }
-    assert_int_equal(g.stats.contexts, 1);
+    assert_int_equal(STATS_GET(g.stats, contexts), 1);
 }
 
 /* Nothing is referred to: a decoder that has seen nothing. The parked one waits. */

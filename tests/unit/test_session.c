@@ -145,11 +145,11 @@ static void test_contexts(void **state)
     for (int round = 0; round < 3; round++) {
         for (uint32_t i = 0; i < 4; i++)
             assert_int_equal(guest_context(&g, CONTEXT + i, 16 + i, 16), 0);
-        assert_int_equal(g.stats.contexts, 4);
+        assert_int_equal(STATS_GET(g.stats, contexts), 4);
         assert_int_equal(guest_context(&g, CONTEXT + 9, 16, 16), VD_ERR_LIMIT);
         for (uint32_t i = 0; i < 4; i++)
             assert_int_equal(guest_context_destroy(&g, CONTEXT + i), 0);
-        assert_int_equal(g.stats.contexts, 0);
+        assert_int_equal(STATS_GET(g.stats, contexts), 0);
     }
     assert_int_equal(guest_context(&g, 0x2ff00000u | (VD_MAX_CONTEXTS - 1), 16, 16), 0);
     assert_int_equal(guest_stop(&g), 0);
@@ -186,7 +186,7 @@ static void test_context_refusals(void **state)
         assert_int_equal(guest_call(&g, VD_OP_context_create, &req, NULL, 0, &rep), 0);
         assert_int_equal(rep.status, -cases[i].err);
     }
-    assert_int_equal(g.stats.contexts, 0);
+    assert_int_equal(STATS_GET(g.stats, contexts), 0);
     assert_int_equal(guest_context(&g, CONTEXT, 64, 64), 0);
 }
 
@@ -216,7 +216,7 @@ static void test_surfaces(void **state)
         assert_int_equal(guest_surfaces(&g, VA_FOURCC_I420, SURFACE, 30), 0);
         assert_int_equal(guest_surfaces(&g, VA_FOURCC_I420, SURFACE + 30, 11), VD_ERR_LIMIT);
         assert_int_equal(guest_surfaces(&g, VA_FOURCC_I420, SURFACE + 30, 10), 0);
-        assert_int_equal(g.stats.surfaces, 40);
+        assert_int_equal(STATS_GET(g.stats, surfaces), 40);
         assert_int_equal(guest_surfaces(&g, VA_FOURCC_I420, SURFACE + 40, 1), VD_ERR_LIMIT);
         for (uint32_t i = 0; i < 40; i++)
             assert_int_equal(guest_surface_destroy(&g, SURFACE + i), 0);
@@ -225,7 +225,7 @@ static void test_surfaces(void **state)
     assert_int_equal(guest_call(&g, VD_OP_surface_create, &req, &id, 1, &rep), 0);
     assert_int_equal(rep.status, -VD_ERR_RESOLUTION);
     /* All or none. */
-    assert_int_equal(g.stats.surfaces, 0);
+    assert_int_equal(STATS_GET(g.stats, surfaces), 0);
     assert_int_equal(guest_surfaces(&g, VA_FOURCC_I420, SURFACE, 40), 0);
     assert_int_equal(guest_stop(&g), 0);
 }
@@ -269,7 +269,7 @@ static void test_surface_back(void **state)
     assert_int_equal(guest_pixels(&g, SURFACE + 1)[0], 0);
     assert_int_equal(guest_call(&g, VD_OP_surface_back, &req, NULL, 0, &again), 0);
     assert_int_equal(again.backing, rep.backing);
-    assert_true(g.stats.frame_bytes > 0);
+    assert_true(STATS_GET(g.stats, frame_bytes) > 0);
 }
 
 /* Ids that name nothing, in every message that names something. */
@@ -347,9 +347,9 @@ static void test_submit(void **state)
     assert_int_equal(guest_slot(&g, SURFACE)->status, 0);
     assert_true(guest_slot(&g, SURFACE)->backing < VD_MAX_BACKINGS);
     assert_int_equal(guest_stop(&g), 0);
-    assert_int_equal(g.stats.decoded, 200);
-    assert_int_equal(g.stats.bytes_in, 200 * p.data_size);
-    assert_int_equal(g.stats.failed, 0);
+    assert_int_equal(STATS_GET(g.stats, decoded), 200);
+    assert_int_equal(STATS_GET(g.stats, bytes_in), 200 * p.data_size);
+    assert_int_equal(STATS_GET(g.stats, failed), 0);
 }
 
 /* What makes no picture is lost, told, and nothing else happens. */
@@ -368,8 +368,8 @@ static void test_refused_picture(void **state)
     assert_int_equal(guest_submit(&g, CONTEXT, SURFACE, 3, &good), 0);
     assert_int_equal(guest_wait(&g, SURFACE, 3), 0);
     assert_int_equal(guest_stop(&g), 0);
-    assert_int_equal(g.stats.decoded, 2);
-    assert_int_equal(g.stats.failed, 1);
+    assert_int_equal(STATS_GET(g.stats, decoded), 2);
+    assert_int_equal(STATS_GET(g.stats, failed), 1);
 }
 
 static void test_buffer_outside(void **state)
@@ -429,11 +429,11 @@ static void test_bytes_limit(void **state)
     }
     assert_int_equal(back.status, -VD_ERR_LIMIT);
     assert_in_range(made, 1, 3);
-    assert_true(g.stats.frame_bytes <= g.limits.bytes);
+    assert_true(STATS_GET(g.stats, frame_bytes) <= g.limits.bytes);
     for (uint32_t i = 0; i < 8; i++)
         assert_int_equal(guest_surface_destroy(&g, ids[i].id), 0);
     alive();
-    assert_int_equal(g.stats.frame_bytes, 0);
+    assert_int_equal(STATS_GET(g.stats, frame_bytes), 0);
 }
 
 static int not_ready(void *arg, bool devices)
