@@ -9,6 +9,8 @@
 #include <transport/fence.h>
 #include <viaduct/errors.h>
 
+#include "surface_read.h"
+
 /* Large frames start on huge pages, small ones on pages. */
 #define POOL_HUGE (2ull << 20)
 
@@ -28,6 +30,7 @@ struct range {
 
 struct pool {
     pthread_mutex_t lock;
+    pthread_cond_t ready; /* a surface_read is */
     struct arena *arena;
     uint64_t max_bytes, bytes;
     struct backing *backings[VD_MAX_BACKINGS];
@@ -52,6 +55,7 @@ int pool_create(struct arena *arena, uint64_t max_bytes, struct pool **ret_pool)
         return VD_ERR_MEMORY;
     }
     pthread_mutex_init(&pool->lock, NULL);
+    pthread_cond_init(&pool->ready, NULL);
     pool->arena = arena;
     pool->max_bytes = max_bytes < arena->frame_size ? max_bytes : arena->frame_size;
     pool->ranges[0] = (struct range){arena->frame_offset, arena->frame_size};
@@ -70,8 +74,29 @@ void pool_destroy(struct pool *pool)
         free(pool->backings[i]);
     }
     free(pool->ranges);
+    pthread_cond_destroy(&pool->ready);
     pthread_mutex_destroy(&pool->lock);
     free(pool);
+}
+
+void pool_lock(struct pool *pool)
+{
+    pthread_mutex_lock(&pool->lock);
+}
+
+void pool_unlock(struct pool *pool)
+{
+    pthread_mutex_unlock(&pool->lock);
+}
+
+void pool_wait(struct pool *pool)
+{
+    pthread_cond_wait(&pool->ready, &pool->lock);
+}
+
+void pool_wake(struct pool *pool)
+{
+    pthread_cond_broadcast(&pool->ready);
 }
 
 uint64_t pool_bytes(struct pool *pool)
@@ -286,6 +311,13 @@ void pool_unref(struct backing **ref)
     pthread_mutex_unlock(&backing->pool->lock);
 }
 
+static void pool_unref_locked(struct backing **ref)
+{
+    if (*ref)
+        (*ref)->refs--;
+    *ref = NULL;
+}
+
 int surface_create(struct pool *pool, uint32_t id, const struct format_info *format, uint32_t width,
                    uint32_t height, struct surface **ret_surface)
 {
@@ -406,6 +438,12 @@ void surface_retire(struct surface *surface)
     pthread_mutex_unlock(&surface->pool->lock);
 }
 
+/* Sequence numbers wrap. */
+static bool later(uint32_t a, uint32_t b)
+{
+    return (int32_t)(a - b) > 0;
+}
+
 /* Binds a backing (reference taken) and tells the guest where it is. */
 static void bind_locked(struct surface *surface, struct backing *backing)
 {
@@ -449,8 +487,7 @@ static struct device_frame *take_frame(struct surface *surface)
     return frame;
 }
 
-/* A picture from a device into memory of the arena, or an error. Without the lock. */
-static int fetch(struct surface *surface, struct device_frame *frame, struct backing **backing)
+int surface_bring(struct surface *surface, struct device_frame *frame, struct backing **backing)
 {
     int err = *backing ? 0 : pool_get(surface, backing);
 
@@ -466,7 +503,7 @@ static int back_from_device(struct surface *surface, struct device_frame *frame)
 {
     struct device_frame *old = NULL;
     struct backing *backing = NULL;
-    int err = fetch(surface, frame, &backing);
+    int err = surface_bring(surface, frame, &backing);
 
     pthread_mutex_lock(&surface->pool->lock);
     /* A guest that does not wait may have a newer picture by now: that one counts. */
@@ -521,13 +558,34 @@ struct backing *surface_current(struct surface *surface)
     return backing;
 }
 
+/* Picture `sequence` is bound, or will never be: those who wait for it, or an older one, go on. */
+static void settle_locked(struct surface *surface, uint32_t sequence, int status)
+{
+    struct surface_read **at = &surface->reads;
+
+    if (later(sequence, surface->bound))
+        surface->bound = sequence;
+    while (*at) {
+        struct surface_read *read = *at;
+
+        if (later(read->sequence, sequence)) {
+            at = &read->next;
+            continue;
+        }
+        *at = read->next;
+        surface_read_take(read, status);
+    }
+}
+
 /* Tells the guest that a picture is complete. */
 static void publish_locked(struct surface *surface, uint32_t sequence, int status, uint32_t errors)
 {
     struct vd_surface_slot *slot = &surface->pool->arena->status->surfaces[VD_SLOT(surface->id)];
 
-    if (surface->destroyed)
+    /* Contexts that share a surface may complete out of order: `done` never goes back. */
+    if (surface->destroyed || !later(sequence, surface->published))
         return;
+    surface->published = sequence;
     slot->status = (uint32_t)-status;
     slot->errors = errors;
     fence_signal(&slot->done, &slot->waiters, sequence);
@@ -548,13 +606,21 @@ void surface_complete(struct surface *surface, uint32_t sequence, struct backing
 
     copy_external(surface, backing);
     pthread_mutex_lock(&surface->pool->lock);
-    if (backing) {
+    if (backing && !later(surface->bound, sequence)) {
         bind_locked(surface, backing);
         old = take_frame(surface);
     }
+    settle_locked(surface, sequence, status);
     publish_locked(surface, sequence, status, errors);
     pthread_mutex_unlock(&surface->pool->lock);
     device_frame_unref(&old);
+}
+
+void surface_give_up(struct surface *surface, uint32_t sequence)
+{
+    pthread_mutex_lock(&surface->pool->lock);
+    settle_locked(surface, sequence, VD_ERR_GONE);
+    pthread_mutex_unlock(&surface->pool->lock);
 }
 
 /* Whether a picture is to be fetched although nobody asked for it yet. */
@@ -580,7 +646,7 @@ void surface_complete_device(struct surface *surface, uint32_t sequence, struct 
 
         if (fixed)
             backing = surface_current(surface);
-        err = fetch(surface, frame, &backing);
+        err = surface_bring(surface, frame, &backing);
         if (err && wanted) {
             status = status ? status : err;
             frame = NULL;
@@ -588,6 +654,10 @@ void surface_complete_device(struct surface *surface, uint32_t sequence, struct 
         copy_external(surface, backing);
     }
     pthread_mutex_lock(&surface->pool->lock);
+    if (later(surface->bound, sequence)) {
+        pool_unref_locked(&backing);
+        frame = NULL;
+    }
     if (frame) {
         old = take_frame(surface);
         if (old)
@@ -599,6 +669,7 @@ void surface_complete_device(struct surface *surface, uint32_t sequence, struct 
         surface->frame = device_frame_ref(frame);
         unbind_locked(surface);
     }
+    settle_locked(surface, sequence, status);
     publish_locked(surface, sequence, status, errors);
     pthread_mutex_unlock(&surface->pool->lock);
     device_frame_unref(&old);

@@ -23,6 +23,7 @@
  */
 struct pool;
 struct surface;
+struct surface_read;
 
 struct backing {
     struct pool *pool;
@@ -68,7 +69,13 @@ struct surface {
     bool submitted;              /* had a picture: nothing can be imported any more */
     uint64_t decoder;            /* number of the decoder of its last picture; session.c's */
     uint32_t sequence; /* the dispatcher's: pictures submitted, as the guest counts them */
-    uint8_t *external; /* the app's own memory, NULL if none */
+    /* The dispatcher's, too: the last picture submitted that writes to it, and by whom. */
+    uint32_t written;
+    uint32_t writer, writer_picture; /* context id, 0: nobody; number of the picture in it */
+    /* Under the lock: what was published last, and the last picture that was bound or given up. */
+    uint32_t published, bound;
+    struct surface_read *reads; /* that wait for a picture */
+    uint8_t *external;          /* the app's own memory, NULL if none */
     struct format_layout external_layout;
 };
 
@@ -78,6 +85,12 @@ int pool_create(struct arena *arena, uint64_t max_bytes, struct pool **ret_pool)
 void pool_destroy(struct pool *pool);
 /* Bytes of frame memory that exist now. */
 uint64_t pool_bytes(struct pool *pool);
+
+/* For surface_read.c: the lock, and waiting for a change that somebody else makes under it. */
+void pool_lock(struct pool *pool);
+void pool_unlock(struct pool *pool);
+void pool_wait(struct pool *pool);
+void pool_wake(struct pool *pool);
 
 /* A backing for a surface, with one reference. -VD_ERR_LIMIT, -VD_ERR_MEMORY. */
 int pool_get(struct surface *surface, struct backing **ret_backing);
@@ -115,6 +128,12 @@ void surface_complete(struct surface *surface, uint32_t sequence, struct backing
  */
 void surface_complete_device(struct surface *surface, uint32_t sequence, struct device_frame *frame,
                              bool fixed, bool now, int status, uint32_t errors);
+/* Picture `sequence` will never be complete: who waits to read it is told. */
+void surface_give_up(struct surface *surface, uint32_t sequence);
+
+/* Brings a picture from a device into memory of the arena, new if *backing is NULL. No lock. */
+int surface_bring(struct surface *surface, struct device_frame *frame, struct backing **backing);
+
 /* Sets what a back end keeps for the surface; takes the reference over. NULL removes it. */
 void surface_set_native(struct surface *surface, struct device_frame *native);
 

@@ -14,6 +14,12 @@ static const struct backend *const backend_list[] = {
 #if HAVE_DAV1D
     &backend_dav1d,
 #endif
+#if HAVE_AVCODEC && HAVE_ENCODER
+    &backend_encode,
+#endif
+#if HAVE_FILTER && HAVE_VPP
+    &backend_filter,
+#endif
     &backend_null,
 };
 

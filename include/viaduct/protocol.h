@@ -136,7 +136,8 @@ struct vd_backing_slot {
 struct vd_status_page {
     uint32_t consumed;         /* host: submissions whose buffers have been copied */
     uint32_t consumed_waiters; /* guest: threads that sleep on `consumed` */
-    uint32_t reserved[14];
+    uint32_t mapped;           /* guest: pictures it looked at, for statistics only */
+    uint32_t reserved[13];
     struct vd_context_slot contexts[VD_MAX_CONTEXTS];
     struct vd_surface_slot surfaces[VD_MAX_SURFACES];
     struct vd_backing_slot backings[VD_MAX_BACKINGS];
