@@ -56,7 +56,8 @@ struct backend_job {
 
 struct backend_context_info {
     void *device; /* what struct backend.open gave, NULL in software */
-    uint32_t profile, entrypoint, rt_format, width, height;
+    uint32_t profile, entrypoint, width, height;
+    uint32_t rt_formats; /* VA_RT_FORMAT_* bits its surfaces may have */
     enum vd_codec codec;
     const struct backend_options *options;
     /* The guest's surface of this id or NULL. During submit of an `immediate` back end only. */

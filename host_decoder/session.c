@@ -162,7 +162,6 @@ static int session_context_create(void *self, const struct vd_context_create_req
         .arena = &s->arena,
         .info = {.profile = req->profile,
                  .entrypoint = req->entrypoint,
-                 .rt_format = req->rt_format,
                  .width = req->width,
                  .height = req->height,
                  .codec = codecs_of_profile((int)req->profile),
@@ -177,7 +176,10 @@ static int session_context_create(void *self, const struct vd_context_create_req
     (void)tail, (void)tail_count;
     if (VD_SLOT(req->context) >= VD_MAX_CONTEXTS || s->contexts[VD_SLOT(req->context)])
         return VD_ERR_PROTOCOL;
-    if (!cap || !(cap->rt_formats & req->rt_format))
+    /* A guest whose first session offered more asks for more. */
+    if (cap)
+        setup.info.rt_formats = cap->rt_formats & req->rt_formats;
+    if (!setup.info.rt_formats)
         err = VD_ERR_UNSUPPORTED;
     else if (req->width < cap->min_width || req->width > cap->max_width ||
              req->height < cap->min_height || req->height > cap->max_height)

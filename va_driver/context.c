@@ -79,8 +79,7 @@ VAStatus driver_CreateContext(VADriverContextP ctx, VAConfigID config_id, int wi
     req.context = context->object.id;
     req.profile = (uint32_t)config->profile;
     req.entrypoint = (uint32_t)config->entrypoint;
-    /* One format of those the config allows; the surfaces decide about the rest. */
-    req.rt_format = config->rt_format & -config->rt_format;
+    req.rt_formats = config->rt_format;
     req.width = (uint32_t)width;
     req.height = (uint32_t)height;
     err = host_call(host, VD_OP_context_create, &req, NULL, 0, &rep, NULL, NULL);

@@ -149,13 +149,13 @@ static inline int guest_hello(struct guest *g)
 }
 
 static inline int guest_context_of(struct guest *g, uint32_t id, VAProfile profile,
-                                   uint32_t rt_format, uint32_t width, uint32_t height)
+                                   uint32_t rt_formats, uint32_t width, uint32_t height)
 {
     struct vd_context_create_req req = {
         .context = id,
         .profile = profile,
         .entrypoint = VAEntrypointVLD,
-        .rt_format = rt_format,
+        .rt_formats = rt_formats,
         .width = width,
         .height = height,
     };
