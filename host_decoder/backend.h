@@ -60,6 +60,7 @@ struct backend_context_info {
     uint32_t rt_formats; /* VA_RT_FORMAT_* bits its surfaces may have */
     enum vd_codec codec;
     const struct backend_options *options;
+    struct pool *pool; /* memory beside surfaces counts here; NULL: nowhere */
     /* The guest's surface of this id or NULL. During submit of an `immediate` back end only. */
     struct surface *(*find_surface)(void *arg, uint32_t id);
     void *find_arg;

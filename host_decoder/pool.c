@@ -29,7 +29,7 @@ struct range {
 struct pool {
     pthread_mutex_t lock;
     struct arena *arena;
-    uint64_t max_bytes, bytes;
+    struct account account;
     struct backing *backings[VD_MAX_BACKINGS];
     uint32_t count;   /* entries of backings ever used */
     int mapped;       /* 0 to POOL_MAPPED */
@@ -53,7 +53,7 @@ int pool_create(struct arena *arena, uint64_t max_bytes, struct pool **ret_pool)
     }
     pthread_mutex_init(&pool->lock, NULL);
     pool->arena = arena;
-    pool->max_bytes = max_bytes < arena->frame_size ? max_bytes : arena->frame_size;
+    pool->account.most = max_bytes < arena->frame_size ? max_bytes : arena->frame_size;
     pool->ranges[0] = (struct range){arena->frame_offset, arena->frame_size};
     pool->range_count = 1;
     *ret_pool = pool;
@@ -66,7 +66,7 @@ void pool_destroy(struct pool *pool)
         return;
     for (uint32_t i = 0; i < pool->count; i++) {
         if (pool->backings[i])
-            free(pool->backings[i]->side);
+            pool_free(pool->backings[i]->side);
         free(pool->backings[i]);
     }
     free(pool->ranges);
@@ -76,12 +76,39 @@ void pool_destroy(struct pool *pool)
 
 uint64_t pool_bytes(struct pool *pool)
 {
-    uint64_t bytes;
+    return atomic_load(&pool->account.bytes);
+}
 
-    pthread_mutex_lock(&pool->lock);
-    bytes = pool->bytes;
-    pthread_mutex_unlock(&pool->lock);
-    return bytes;
+int pool_take(struct pool *pool, uint64_t bytes)
+{
+    int err = account_take(&pool->account, bytes);
+
+    if (err) {
+        pool_trim(pool);
+        err = account_take(&pool->account, bytes);
+    }
+    return err;
+}
+
+void pool_give(struct pool *pool, uint64_t bytes)
+{
+    account_give(&pool->account, bytes);
+}
+
+int pool_alloc(struct pool *pool, size_t size, void **ret_memory)
+{
+    int err = account_alloc(pool ? &pool->account : NULL, size, ret_memory);
+
+    if (err == VD_ERR_LIMIT) {
+        pool_trim(pool);
+        err = account_alloc(&pool->account, size, ret_memory);
+    }
+    return err;
+}
+
+void pool_free(void *memory)
+{
+    account_free(memory);
 }
 
 /* First fit. The lock is held here and below in all static functions. */
@@ -172,8 +199,8 @@ static void backing_drop(struct pool *pool, struct backing *b)
 {
     arena_discard(pool->arena, b->offset, b->size);
     range_give(pool, b->offset, b->size);
-    pool->bytes -= b->size;
-    free(b->side);
+    pool_give(pool, b->size);
+    pool_free(b->side);
     b->side = NULL;
     b->side_size = 0;
     b->used = false;
@@ -200,21 +227,26 @@ static int backing_make(struct pool *pool, uint64_t size, struct backing **ret_b
     uint32_t i;
     int err;
 
-    if (size > pool->max_bytes - pool->bytes) {
+    err = account_take(&pool->account, size);
+    if (err) {
         trim_locked(pool);
-        if (size > pool->max_bytes - pool->bytes)
-            return VD_ERR_LIMIT;
+        err = account_take(&pool->account, size);
     }
+    if (err)
+        return err;
     for (i = 0; i < pool->count && pool->backings[i]->used; i++)
         ;
     if (i == VD_MAX_BACKINGS)
-        return VD_ERR_LIMIT;
-    if (i == pool->count) {
+        err = VD_ERR_LIMIT;
+    if (!err && i == pool->count) {
         b = calloc(1, sizeof(*b));
-        if (!b)
-            return VD_ERR_MEMORY;
-        pool->backings[pool->count++] = b;
+        if (b)
+            pool->backings[pool->count++] = b;
+        else
+            err = VD_ERR_MEMORY;
     }
+    if (err)
+        goto fail;
     b = pool->backings[i];
     err = range_take(pool, size, &b->offset);
     if (err) {
@@ -223,17 +255,19 @@ static int backing_make(struct pool *pool, uint64_t size, struct backing **ret_b
         err = range_take(pool, size, &b->offset);
     }
     if (err)
-        return err;
+        goto fail;
     b->pool = pool;
     b->index = i;
     b->size = size;
     b->bytes = pool->arena->base + b->offset;
     b->refs = 0;
     b->used = true;
-    pool->bytes += size;
     pool->arena->status->backings[i].offset = b->offset;
     *ret_backing = b;
     return 0;
+fail:
+    pool_give(pool, size);
+    return err;
 }
 
 static int get_locked(struct surface *surface, struct backing **ret_backing)

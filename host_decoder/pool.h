@@ -10,6 +10,8 @@
 #include <transport/arena.h>
 #include <wire/format.h>
 
+#include "account.h"
+
 /*
  * Frame memory of one client and the surfaces that name it.
  *
@@ -32,7 +34,7 @@ struct backing {
     uint8_t *bytes;
     int refs;   /* under the pool's lock; 0: free for reuse unless pinned */
     bool used;  /* this entry of the table exists */
-    void *side; /* private memory of the back end, freed with free(); NULL if none */
+    void *side; /* private memory of the back end, from pool_alloc; NULL if none */
     size_t side_size;
 };
 
@@ -72,12 +74,26 @@ struct surface {
     struct format_layout external_layout;
 };
 
-/* `max_bytes`: frame memory this client may have. 0 or -VD_ERR_MEMORY. */
+/*
+ * `max_bytes`: memory this client may have, in frames and what belongs to them. 0 or
+ * -VD_ERR_MEMORY.
+ */
 int pool_create(struct arena *arena, uint64_t max_bytes, struct pool **ret_pool);
-/* All surfaces and backings must have been released. NULL is fine. */
+/* All surfaces, backings and memory of pool_alloc must have been released. NULL is fine. */
 void pool_destroy(struct pool *pool);
-/* Bytes of frame memory that exist now. */
+/* Bytes that exist now: of frame memory, of pool_alloc, of pool_take. */
 uint64_t pool_bytes(struct pool *pool);
+
+/*
+ * Private memory that counts as the client's, as account_alloc gives it. What nobody uses is given
+ * back before the answer is -VD_ERR_LIMIT. NULL pool: not counted. No lock of the pool is held.
+ */
+int pool_alloc(struct pool *pool, size_t size, void **ret_memory);
+/* NULL is fine. */
+void pool_free(void *memory);
+/* The same for memory elsewhere, on a device. 0 or -VD_ERR_LIMIT. */
+int pool_take(struct pool *pool, uint64_t bytes);
+void pool_give(struct pool *pool, uint64_t bytes);
 
 /* A backing for a surface, with one reference. -VD_ERR_LIMIT, -VD_ERR_MEMORY. */
 int pool_get(struct surface *surface, struct backing **ret_backing);

@@ -166,6 +166,7 @@ static int session_context_create(void *self, const struct vd_context_create_req
                  .height = req->height,
                  .codec = codecs_of_profile((int)req->profile),
                  .options = s->options,
+                 .pool = s->pool,
                  .find_surface = surface_of,
                  .find_arg = s,
                  .surfaces = s->surface_count},
@@ -218,6 +219,8 @@ static int session_context_destroy(void *self, const struct vd_context_destroy_r
     s->stats->contexts = --s->context_count;
     decoder_park_put(&s->park, context_leave(context));
     decoder_park_sweep(&s->park, decoder_needed, s);
+    if (!s->context_count)
+        block_pool_trim(s->blocks);
     pool_trim(s->pool);
     stats_set(&s->stats->frame_bytes, pool_bytes(s->pool));
     return 0;
@@ -274,6 +277,8 @@ static int session_surface_destroy(void *self, const struct vd_surface_destroy_r
         forget_surface(s, VD_SLOT(tail[i].id));
     }
     decoder_park_sweep(&s->park, decoder_needed, s);
+    if (!s->context_count)
+        block_pool_trim(s->blocks);
     pool_trim(s->pool);
     stats_set(&s->stats->frame_bytes, pool_bytes(s->pool));
 #ifdef __GLIBC__
@@ -536,14 +541,18 @@ int session_serve(struct channel *channel, const struct backend_set *set,
             room_size = dispatch_reply_room(dispatch_at(i));
     }
     room = malloc(room_size);
-    s->blocks = block_pool_create();
-    if (!room || !s->blocks)
+    if (!room)
         goto out;
     err = arena_create(&s->arena, session_frame_zone(limits));
     if (!err)
         err = pool_create(&s->arena, limits->bytes, &s->pool);
     if (err)
         goto out;
+    s->blocks = block_pool_create(s->pool);
+    if (!s->blocks) {
+        err = VD_ERR_MEMORY;
+        goto out;
+    }
     memcpy(stats->backend, set->name, sizeof(stats->backend));
     devices = offer(s);
     if (options->surface_format)
@@ -567,8 +576,8 @@ out:
         if (s->devices[i])
             set->at[i].backend->close(s->devices[i]);
     }
-    pool_destroy(s->pool);
     block_pool_destroy(s->blocks);
+    pool_destroy(s->pool);
     collect_finish(&s->collect);
     arena_finish(&s->arena);
     free(room);

@@ -42,6 +42,8 @@ struct vaapi_surface {
     struct device_frame frame;
     struct vaapi_device *device;
     VASurfaceID id;
+    struct pool *pool; /* where `bytes` count */
+    uint64_t bytes;
 };
 
 /*

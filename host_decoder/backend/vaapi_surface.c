@@ -133,6 +133,7 @@ static void surface_free(struct device_frame *frame)
     struct vaapi_surface *native = (struct vaapi_surface *)frame;
 
     vaDestroySurfaces(native->device->display, &native->id, 1);
+    pool_give(native->pool, native->bytes);
     free(native);
 }
 
@@ -178,12 +179,16 @@ int vaapi_surface_get(struct vaapi_device *device, struct surface *surface,
     native = calloc(1, sizeof(*native));
     if (!native)
         return VD_ERR_MEMORY;
+    native->pool = surface->pool;
+    /* What a driver takes is not told; it is no less than what we would take. */
+    err = pool_take(surface->pool, surface->layout.size);
+    if (err)
+        goto fail_native;
+    native->bytes = surface->layout.size;
     err = vaapi_error(vaCreateSurfaces(device->display, surface->format->rt_format, surface->width,
                                        surface->height, &native->id, 1, &format, 1));
-    if (err) {
-        free(native);
-        return err;
-    }
+    if (err)
+        goto fail_memory;
     native->device = device;
     native->frame.ops = &surface_ops;
     atomic_store(&native->frame.refs, 1);
@@ -191,6 +196,11 @@ int vaapi_surface_get(struct vaapi_device *device, struct surface *surface,
     surface_set_native(surface, &native->frame);
     *ret_surface = native;
     return 0;
+fail_memory:
+    pool_give(native->pool, native->bytes);
+fail_native:
+    free(native);
+    return err;
 }
 
 void vaapi_surface_finish(struct vaapi_device *device)

@@ -45,7 +45,7 @@ static struct fake_va {
     /* How often. */
     int surfaces, pictures, exports, gets, puts;
     struct fake_surface surface[FAKE_SURFACES];
-    uint8_t image[1 << 20];
+    uint8_t image[2 << 20];
     /* What the test wants to happen. */
     VAStatus export_status;
     void (*spoil)(VADRMPRIMESurfaceDescriptor *descriptor);

@@ -180,9 +180,10 @@ static inline int guest_context_destroy(struct guest *g, uint32_t id)
 }
 
 /* Surfaces first, first + 1, ... */
-static inline int guest_surfaces(struct guest *g, uint32_t fourcc, uint32_t first, uint32_t count)
+static inline int guest_surfaces_of(struct guest *g, uint32_t fourcc, uint32_t width,
+                                    uint32_t height, uint32_t first, uint32_t count)
 {
-    struct vd_surface_create_req req = {.fourcc = fourcc, .width = 16, .height = 16};
+    struct vd_surface_create_req req = {.fourcc = fourcc, .width = width, .height = height};
     struct vd_surface_create_rep rep;
     struct vd_id ids[VD_MAX_CREATE];
     int err;
@@ -191,6 +192,11 @@ static inline int guest_surfaces(struct guest *g, uint32_t fourcc, uint32_t firs
         ids[i].id = first + i;
     err = guest_call(g, VD_OP_surface_create, &req, ids, count, &rep);
     return err ? err : -(int)rep.status;
+}
+
+static inline int guest_surfaces(struct guest *g, uint32_t fourcc, uint32_t first, uint32_t count)
+{
+    return guest_surfaces_of(g, fourcc, 16, 16, first, count);
 }
 
 static inline int guest_surface_destroy(struct guest *g, uint32_t id)

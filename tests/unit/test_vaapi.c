@@ -113,6 +113,32 @@ static void test_picture(void **state)
     assert_int_equal(guest_pixels(&g, SURFACE)[0], 2);
 }
 
+/* A device's surfaces are memory of the client, too. */
+static void test_limit(void **state)
+{
+    uint32_t made = 0;
+    struct picture p;
+    int err = 0;
+
+    (void)state;
+    assert_int_equal(guest_context(&g, CONTEXT, 16, 16), 0);
+    assert_int_equal(guest_surfaces_of(&g, VA_FOURCC_NV12, 1280, 1024, SURFACE, 40), 0);
+    for (; !err && made < 40; made++) {
+        picture_idr(&p, SURFACE + made);
+        assert_int_equal(guest_submit(&g, CONTEXT, SURFACE + made, 1, &p), 0);
+        assert_int_equal(guest_kick(&g, CONTEXT, g.submission), 0);
+        err = guest_wait(&g, SURFACE + made, 1);
+    }
+    assert_int_equal(err, VD_ERR_LIMIT);
+    assert_in_range(fake_va.surfaces, 20, 39);
+    assert_in_range(STATS_GET(g.stats, frame_bytes), 32 << 20, g.limits.bytes);
+    for (uint32_t i = 0; i < 40; i++)
+        assert_int_equal(guest_surface_destroy(&g, SURFACE + i), 0);
+    assert_int_equal(guest_context_destroy(&g, CONTEXT), 0);
+    assert_int_equal(fake_va.surfaces, 0);
+    assert_int_equal(STATS_GET(g.stats, frame_bytes), 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -120,6 +146,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_rt_formats),
         TEST(test_picture),
+        TEST(test_limit),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
