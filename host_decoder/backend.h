@@ -105,6 +105,11 @@ struct backend {
     int (*open)(const char *device, const struct backend_options *options, void **ret_device);
     uint32_t (*device_caps)(void *device, struct vd_cap *ret_caps, uint32_t room);
     void (*close)(void *device);
+    /*
+     * Memory for a surface that had no picture yet (surface_set_native): what contexts of this
+     * device decode into. Optional.
+     */
+    int (*surface_native)(void *device, struct surface *surface);
     /* Opens a decoder and fills in what the guest must know of it. */
     int (*context_create)(const struct backend_context_info *info, void **ret_context,
                           struct backend_context_traits *ret_traits);

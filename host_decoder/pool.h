@@ -47,6 +47,15 @@ struct device_frame {
     atomic_int refs;
 };
 
+/* Memory of a device as others see it, and one object of it. */
+struct device_export {
+    uint32_t objects;
+    int fd; /* the caller's */
+    uint64_t size, modifier;
+    struct vd_export_plane planes[VD_MAX_PLANES];
+    uint32_t plane_count;
+};
+
 struct device_frame_ops {
     /*
      * Writes the picture to memory that is laid out like the surface's. Waits for the device if it
@@ -54,6 +63,15 @@ struct device_frame_ops {
      */
     int (*fetch)(struct device_frame *frame, const struct surface *surface, uint8_t *bytes);
     void (*free)(struct device_frame *frame);
+    /*
+     * Optional, both or none: the frame stays with its surface for good, and others may have its
+     * memory. store: the reverse of fetch. export: describes the memory, VD_EXPORT_* `flags`, and
+     * opens `object` of it. -VD_ERR_UNSUPPORTED if the device's driver cannot, -VD_ERR_PARAMETER if
+     * there is no such object.
+     */
+    int (*store)(struct device_frame *frame, const struct surface *surface, const uint8_t *bytes);
+    int (*export)(struct device_frame *frame, const struct surface *surface, uint32_t flags,
+                  uint32_t object, struct device_export *ret_export);
 };
 
 struct surface {
@@ -67,10 +85,14 @@ struct surface {
     struct backing *current;     /* of the last complete picture, NULL before */
     struct device_frame *frame;  /* where that picture is while nobody has mapped it, or NULL */
     struct device_frame *native; /* memory that a back end keeps for this surface, or NULL */
-    bool submitted;              /* had a picture: nothing can be imported any more */
-    uint64_t decoder;            /* number of the decoder of its last picture; session.c's */
-    uint32_t sequence; /* the dispatcher's: pictures submitted, as the guest counts them */
-    uint8_t *external; /* the app's own memory, NULL if none */
+    bool native_current;         /* it holds the last complete picture */
+    struct device_frame
+        *exported;      /* memory that others have: each picture must be there, or NULL */
+    bool submitted;     /* had a picture: nothing can be imported any more */
+    uint64_t decoder;   /* number of the decoder of its last picture; session.c's */
+    uint32_t sequence;  /* the dispatcher's: pictures submitted, as the guest counts them */
+    uint32_t completed; /* under the lock: sequence of the last complete one */
+    uint8_t *external;  /* the app's own memory, NULL if none */
     struct format_layout external_layout;
 };
 
@@ -112,6 +134,13 @@ void surface_unref(struct surface **surface);
 void surface_retire(struct surface *surface);
 /* Memory for a surface that has none yet, with its picture if it has one; publishes it. */
 int surface_back(struct surface *surface, uint32_t *ret_index);
+/*
+ * Memory of a device for others (device_frame_ops.export): what was exported before, or what a back
+ * end keeps for the surface. Pictures that are not decoded there are copied there from now on.
+ * -VD_ERR_UNSUPPORTED: there is none.
+ */
+int surface_export(struct surface *surface, uint32_t flags, uint32_t object,
+                   struct device_export *ret_export);
 /* Maps memory of the app for the surface (once); the descriptor stays the caller's. */
 int surface_import(struct surface *surface, int fd, const struct vd_surface_import_req *req);
 /* The memory of the last complete picture with one reference, or NULL. */

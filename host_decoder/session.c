@@ -50,6 +50,7 @@ struct session {
     struct surface *surfaces[VD_MAX_SURFACES];
     uint32_t consumed;
     uint64_t decoder_count; /* ever opened */
+    uint32_t engine;        /* of the newest context; index into the set */
     struct decoder_park park;
     /* Of the picture that is being collected: its surface, and the parked decoder it refers to. */
     uint32_t target, wanted;
@@ -190,8 +191,9 @@ static int session_context_create(void *self, const struct vd_context_create_req
     if (!err) {
         const struct engine *engine = &s->set->at[s->cap_engine[cap - s->caps]];
 
+        s->engine = s->cap_engine[cap - s->caps];
         setup.backend = engine->backend;
-        setup.info.device = s->devices[s->cap_engine[cap - s->caps]];
+        setup.info.device = s->devices[s->engine];
         memcpy(s->stats->engine, cap->engine, sizeof(s->stats->engine));
         setup.decoder = ++s->decoder_count;
         err = context_create(&setup, &s->contexts[VD_SLOT(req->context)], &traits);
@@ -321,6 +323,67 @@ static int session_surface_import(void *self, const struct vd_surface_import_req
     return 0;
 }
 
+static bool has_format(const struct session *s, uint32_t engine, const struct format_info *format)
+{
+    for (uint32_t i = 0; i < s->cap_count; i++) {
+        for (uint32_t j = 0; j < s->caps[i].format_count && s->cap_engine[i] == engine; j++) {
+            if (format_find(s->caps[i].formats[j]) == format)
+                return true;
+        }
+    }
+    return false;
+}
+
+/*
+ * Memory of a device for a surface that no picture has come to yet: programs export surfaces
+ * before they decode into them, and before they have a context. The device that pictures are
+ * likely to come from is that of the newest context, or the first one.
+ */
+static int make_native(struct session *s, struct surface *surface)
+{
+    if (surface->native || surface->submitted)
+        return 0;
+    for (uint32_t i = 0; i < s->set->count; i++) {
+        const struct backend *backend = s->set->at[i].backend;
+
+        if ((s->decoder_count && i != s->engine) || !s->devices[i] || !backend->surface_native ||
+            !has_format(s, i, surface->format))
+            continue;
+        return backend->surface_native(s->devices[i], surface);
+    }
+    return VD_ERR_UNSUPPORTED;
+}
+
+static int session_surface_export(void *self, const struct vd_surface_export_req *req,
+                                  const struct vd_none *tail, uint32_t tail_count,
+                                  struct dispatch_reply *reply)
+{
+    struct session *s = self;
+    struct vd_surface_export_rep *rep = reply->fixed;
+    struct surface *surface = find_surface(s, req->surface);
+    struct device_export export = {.fd = -1};
+    int err;
+
+    (void)tail, (void)tail_count;
+    if (!surface)
+        return VD_ERR_PROTOCOL;
+    err = s->channel->ops->shares_memory ? make_native(s, surface) : VD_ERR_UNSUPPORTED;
+    if (!err)
+        err = surface_export(surface, req->flags, req->object, &export);
+    stats_set(&s->stats->frame_bytes, pool_bytes(s->pool));
+    rep->status = (uint32_t)-err;
+    if (err)
+        return 0;
+    rep->objects = export.objects;
+    rep->size = export.size;
+    rep->modifier = export.modifier;
+    memcpy(reply->tail, export.planes, export.plane_count * sizeof(export.planes[0]));
+    reply->tail_count = export.plane_count;
+    reply->fd = export.fd;
+    reply->close_fd = true;
+    return 0;
+}
+
 static int session_submit(void *self, const struct vd_submit_req *req,
                           const struct vd_buffer_ref *tail, uint32_t tail_count,
                           struct dispatch_reply *reply)
@@ -409,11 +472,13 @@ static int session_handle(struct session *s, const struct dispatch_message *mess
     err = dispatch_run(&session_handlers, s, message, &reply);
     if (reply.request_fd >= 0)
         close(reply.request_fd);
-    if (err || !call->rep)
-        return err;
-    return message_send(s->channel, call->number | VD_REPLY, message->serial, reply.fixed,
-                        call->rep->size, reply.tail, reply.tail_count,
-                        call->rep_tail ? call->rep_tail->size : 0, reply.fd, SESSION_SEND_MS);
+    if (!err && call->rep)
+        err = message_send(s->channel, call->number | VD_REPLY, message->serial, reply.fixed,
+                           call->rep->size, reply.tail, reply.tail_count,
+                           call->rep_tail ? call->rep_tail->size : 0, reply.fd, SESSION_SEND_MS);
+    if (reply.close_fd)
+        close(reply.fd);
+    return err;
 }
 
 uint64_t session_frame_zone(const struct session_limits *limits)

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <unistd.h>
 #include <transport/fence.h>
+#include <transport/memory.h>
 #include <viaduct/errors.h>
 
 #include "pool_private.h"
@@ -85,6 +84,7 @@ void surface_unref(struct surface **ref)
     if (refs)
         return;
     device_frame_unref(&surface->frame);
+    device_frame_unref(&surface->exported);
     device_frame_unref(&surface->native);
     if (surface->external)
         munmap(surface->external, surface->external_layout.size);
@@ -98,27 +98,19 @@ void surface_set_native(struct surface *surface, struct device_frame *native)
     pthread_mutex_lock(&surface->pool->lock);
     old = surface->native;
     surface->native = native;
+    surface->native_current = false;
     pthread_mutex_unlock(&surface->pool->lock);
     device_frame_unref(&old);
 }
 
 int surface_import(struct surface *surface, int fd, const struct vd_surface_import_req *req)
 {
-    int seals = fcntl(fd, F_GET_SEALS);
-    off_t end = lseek(fd, 0, SEEK_END);
     void *bytes;
     int err;
 
     /* From the first picture on the context's thread reads what is set here. */
     if (surface->external || surface->submitted || req->planes != surface->format->planes ||
-        !req->size || req->size > VD_MAX_IMPORT_BYTES || end < 0 || (uint64_t)end < req->size)
-        return VD_ERR_PARAMETER;
-    /*
-     * Of shared memory or a file the guest could take the pages away under our feet; a dma-buf's
-     * stay. The sandbox leaves one way to tell a dma-buf: it refuses to seek anywhere but to its
-     * ends (dma_buf_llseek).
-     */
-    if (seals >= 0 ? !(seals & F_SEAL_SHRINK) : lseek(fd, 1, SEEK_SET) >= 0)
+        req->size > VD_MAX_IMPORT_BYTES || memory_check(fd, req->size))
         return VD_ERR_PARAMETER;
     err = format_layout_given(surface->format, surface->width, surface->height, req->pitch,
                               req->offset, req->size, &surface->external_layout);
@@ -258,6 +250,7 @@ static void publish_locked(struct surface *surface, uint32_t sequence, int statu
 {
     struct vd_surface_slot *slot = &surface->pool->arena->status->surfaces[VD_SLOT(surface->id)];
 
+    surface->completed = sequence;
     if (surface->destroyed)
         return;
     slot->status = (uint32_t)-status;
@@ -273,14 +266,74 @@ static void copy_external(struct surface *surface, const struct backing *backing
                     &surface->external_layout, backing->bytes, &surface->layout);
 }
 
+/* What others have of the surface, with a reference, or NULL. */
+static struct device_frame *exported(struct surface *surface)
+{
+    struct device_frame *frame;
+
+    pthread_mutex_lock(&surface->pool->lock);
+    frame = surface->exported ? device_frame_ref(surface->exported) : NULL;
+    pthread_mutex_unlock(&surface->pool->lock);
+    return frame;
+}
+
+/* A picture that was decoded elsewhere, to the memory that others have. */
+static int copy_exported(struct surface *surface, const struct backing *backing)
+{
+    struct device_frame *to = backing ? exported(surface) : NULL;
+    int err = to ? to->ops->store(to, surface, backing->bytes) : 0;
+
+    device_frame_unref(&to);
+    return err;
+}
+
+int surface_export(struct surface *surface, uint32_t flags, uint32_t object,
+                   struct device_export *ret_export)
+{
+    struct device_frame *frame = exported(surface);
+    struct backing *backing = NULL;
+    bool fresh = !frame;
+    int err = 0;
+
+    pthread_mutex_lock(&surface->pool->lock);
+    if (fresh && surface->native && surface->native->ops->export) {
+        frame = device_frame_ref(surface->native);
+        /* What is in it is older, or nothing yet, and no picture on its way will be there. */
+        if (!surface->native_current && surface->completed == surface->sequence) {
+            backing = surface->current;
+            if (backing)
+                backing->refs++;
+        }
+    }
+    pthread_mutex_unlock(&surface->pool->lock);
+    if (!frame)
+        return VD_ERR_UNSUPPORTED;
+    if (backing)
+        err = frame->ops->store(frame, surface, backing->bytes);
+    if (!err)
+        err = frame->ops->export(frame, surface, flags, object, ret_export);
+    if (!err && fresh) {
+        pthread_mutex_lock(&surface->pool->lock);
+        surface->exported = device_frame_ref(frame);
+        pthread_mutex_unlock(&surface->pool->lock);
+    }
+    pool_unref(&backing);
+    device_frame_unref(&frame);
+    return err;
+}
+
 void surface_complete(struct surface *surface, uint32_t sequence, struct backing *backing,
                       int status, uint32_t errors)
 {
     struct device_frame *old = NULL;
+    int err = copy_exported(surface, backing);
 
+    if (err && !status)
+        status = err;
     copy_external(surface, backing);
     pthread_mutex_lock(&surface->pool->lock);
     if (backing) {
+        surface->native_current = false;
         bind_locked(surface, backing);
         old = take_frame(surface);
     }
@@ -305,7 +358,8 @@ void surface_complete_device(struct surface *surface, uint32_t sequence, struct 
 {
     struct backing *backing = NULL;
     struct device_frame *old = NULL;
-    bool wanted = fixed || surface->external;
+    struct device_frame *others = exported(surface);
+    bool wanted = fixed || surface->external || (others && others != frame);
 
     if (frame && (wanted || now || eager(surface->pool))) {
         int err;
@@ -313,6 +367,8 @@ void surface_complete_device(struct surface *surface, uint32_t sequence, struct 
         if (fixed)
             backing = surface_current(surface);
         err = fetch(surface, frame, &backing);
+        if (!err && others && others != frame)
+            err = copy_exported(surface, backing);
         if (err && wanted) {
             status = status ? status : err;
             frame = NULL;
@@ -321,6 +377,7 @@ void surface_complete_device(struct surface *surface, uint32_t sequence, struct 
     }
     pthread_mutex_lock(&surface->pool->lock);
     if (frame) {
+        surface->native_current = frame == surface->native;
         old = take_frame(surface);
         if (old)
             count_mapped(surface->pool, false);
@@ -333,6 +390,7 @@ void surface_complete_device(struct surface *surface, uint32_t sequence, struct 
     }
     publish_locked(surface, sequence, status, errors);
     pthread_mutex_unlock(&surface->pool->lock);
+    device_frame_unref(&others);
     device_frame_unref(&old);
     pool_unref(&backing);
 }

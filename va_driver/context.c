@@ -278,6 +278,7 @@ static void count_picture(const struct context *context, struct surface *surface
 {
     surface->sequence++;
     surface->lost = 0;
+    surface->uploaded = false;
     surface->context = context->object.id;
     surface->picture = context->submitted;
 }

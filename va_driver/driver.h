@@ -73,13 +73,15 @@ struct surface {
     struct format_layout layout;
     uint32_t width, height;
     uint32_t rt_format;
-    uint32_t sequence; /* pictures submitted in this session */
-    uint32_t kicked;   /* sequence for which KICK was sent last */
-    uint32_t context;  /* that submitted last, id */
-    uint32_t picture;  /* number of that picture in its context */
-    int lost;          /* a picture was lost with its session: error code until the next one */
-    uint32_t derived;  /* images that show this memory live */
-    bool exported;
+    uint32_t sequence;    /* pictures submitted in this session */
+    uint32_t kicked;      /* sequence for which KICK was sent last */
+    uint32_t context;     /* that submitted last, id */
+    uint32_t picture;     /* number of that picture in its context */
+    int lost;             /* a picture was lost with its session: error code until the next one */
+    uint32_t derived;     /* images that show this memory live */
+    bool uploaded;        /* vaPutImage wrote into the arena since the last picture */
+    bool exported;        /* others have its arena memory */
+    bool exported_device; /* others have its memory on the host's device */
     uint32_t export_backing;           /* if exported: its pinned memory */
     struct import *import;             /* memory of the app's own, NULL if none */
     VASurfaceDecodeMBErrors errors[2]; /* what vaQuerySurfaceError points to */
@@ -174,6 +176,17 @@ void import_destroy(struct import **import);
 /* Tells the host of a registered surface's memory. */
 int import_register(struct host *host, uint32_t surface, const struct format_info *format,
                     const struct import *import);
+
+/* export.c: DRM_FORMAT_* of all planes together (DRM_FORMAT_INVALID: none), and of one alone. */
+uint32_t export_composed(uint32_t fourcc);
+uint32_t export_layer(const struct format_info *format, int plane);
+/*
+ * export_device.c: the surface's memory on the host's device. `flags` as vaExportSurfaceHandle has
+ * them. The descriptors are the caller's. -VD_ERR_UNSUPPORTED: it has none that can be had,
+ * -VD_ERR_PROTOCOL: what the host says cannot be.
+ */
+int export_device(struct driver *driver, struct surface *surface, uint32_t flags,
+                  VADRMPRIMESurfaceDescriptor *ret_descriptor);
 
 /* buffer.c */
 void buffer_finish(void *owner, struct object *object);

@@ -45,6 +45,12 @@
 #define VD_SUBMIT_DISPLAY_FIXED (1u << 1) /* the same for the display surface */
 #define VD_SUBMIT_FLAGS         (VD_SUBMIT_FIXED | VD_SUBMIT_DISPLAY_FIXED)
 
+/* surface_export_req.flags */
+#define VD_EXPORT_READ     (1u << 0) /* who gets it reads */
+#define VD_EXPORT_WRITE    (1u << 1) /* and writes */
+#define VD_EXPORT_SEPARATE (1u << 2) /* a layer for each plane; else one for all */
+#define VD_EXPORT_FLAGS    (VD_EXPORT_READ | VD_EXPORT_WRITE | VD_EXPORT_SEPARATE)
+
 #define VD_SLOT(id) ((id)&0xfffffu)
 
 /* Stands for "no tail" in calls.def. */
