@@ -80,10 +80,12 @@ struct backend_job {
 
 struct backend_context_info {
     void *device; /* what struct backend.open gave, NULL in software */
-    uint32_t profile, entrypoint, rt_format, width, height;
+    uint32_t profile, entrypoint, width, height;
+    uint32_t rt_formats;                   /* VA_RT_FORMAT_* bits its surfaces may have */
     uint32_t rate_control, packed_headers; /* encoding: VA_RC_*, VA_ENC_PACKED_HEADER_* */
     enum vd_codec codec;
     const struct backend_options *options;
+    struct pool *pool; /* memory beside surfaces counts here; NULL: nowhere */
     /* The guest's surface of this id or NULL. During submit of an `immediate` back end only. */
     struct surface *(*find_surface)(void *arg, uint32_t id);
     void *find_arg;
@@ -130,6 +132,11 @@ struct backend {
     int (*open)(const char *device, const struct backend_options *options, void **ret_device);
     uint32_t (*device_caps)(void *device, struct vd_cap *ret_caps, uint32_t room);
     void (*close)(void *device);
+    /*
+     * Memory for a surface that had no picture yet (surface_set_native): what contexts of this
+     * device decode into. Optional.
+     */
+    int (*surface_native)(void *device, struct surface *surface);
     /* Opens a decoder and fills in what the guest must know of it. */
     int (*context_create)(const struct backend_context_info *info, void **ret_context,
                           struct backend_context_traits *ret_traits);

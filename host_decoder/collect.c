@@ -297,9 +297,9 @@ int collect_picture(struct collect *collect, const struct arena *arena,
     }
     if (total > VD_MAX_PICTURE_BYTES)
         return VD_ERR_LIMIT;
-    block = block_get(blocks, total);
-    if (!block)
-        return VD_ERR_MEMORY;
+    err = block_get(blocks, total, &block);
+    if (err)
+        return err;
     at = block->bytes + BITSTREAM_HEAD_ROOM;
     for (uint32_t i = 0; i < slices; i++) {
         const struct collect_data *data = &collect->data[collect->slices[i].size];

@@ -212,9 +212,10 @@ int collect_encode(struct collect_encode *collect, const struct arena *arena,
         err = make_room(collect, &sizes);
     if (err)
         return err;
-    block = block_get(blocks, sizeof(*work) + sizeof(*request) + sizeof(*read) + sizes.headers);
-    if (!block)
-        return VD_ERR_MEMORY;
+    err =
+        block_get(blocks, sizeof(*work) + sizeof(*request) + sizeof(*read) + sizes.headers, &block);
+    if (err)
+        return err;
     request = (struct encode_request *)block->bytes;
     work = (struct backend_work *)(request + 1);
     read = (struct surface_read *)(work + 1);

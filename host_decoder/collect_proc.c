@@ -72,11 +72,10 @@ int collect_proc(const struct arena *arena, const struct vd_buffer_ref *refs, ui
 
     if (err)
         return err;
-    block = block_get(
-        blocks,
-        sizeof(*work) + count * (sizeof(*pipelines) + reads * sizeof(struct surface_read)) + bytes);
-    if (!block)
-        return VD_ERR_MEMORY;
+    bytes += sizeof(*work) + count * (sizeof(*pipelines) + reads * sizeof(struct surface_read));
+    err = block_get(blocks, bytes, &block);
+    if (err)
+        return err;
     work = (struct backend_work *)block->bytes;
     *work = (struct backend_work){.reads = (struct surface_read *)(work + 1)};
     pipelines = (const struct vd_proc_pipeline **)(work->reads + count * reads);

@@ -52,6 +52,7 @@ struct session {
     struct surface *surfaces[VD_MAX_SURFACES];
     uint32_t consumed;
     uint64_t decoder_count; /* ever opened */
+    uint32_t engine;        /* of the newest context; index into the set */
     struct decoder_park park;
     /* Of the picture that is being collected: its surface, and the parked decoder it refers to. */
     uint32_t target, wanted;
@@ -174,13 +175,13 @@ static int session_context_create(void *self, const struct vd_context_create_req
         .arena = &s->arena,
         .info = {.profile = req->profile,
                  .entrypoint = req->entrypoint,
-                 .rt_format = req->rt_format,
                  .rate_control = req->rate_control,
                  .packed_headers = req->packed_headers,
                  .width = req->width,
                  .height = req->height,
                  .codec = codecs_of_profile((int)req->profile),
                  .options = s->options,
+                 .pool = s->pool,
                  .find_surface = surface_of,
                  .find_arg = s,
                  .surfaces = s->surface_count},
@@ -191,7 +192,10 @@ static int session_context_create(void *self, const struct vd_context_create_req
     (void)tail, (void)tail_count;
     if (VD_SLOT(req->context) >= VD_MAX_CONTEXTS || s->contexts[VD_SLOT(req->context)])
         return VD_ERR_PROTOCOL;
-    if (!cap || !(cap->rt_formats & req->rt_format))
+    /* A guest whose first session offered more asks for more. */
+    if (cap)
+        setup.info.rt_formats = cap->rt_formats & req->rt_formats;
+    if (!setup.info.rt_formats)
         err = VD_ERR_UNSUPPORTED;
     else if (req->width < cap->min_width || req->width > cap->max_width ||
              req->height < cap->min_height || req->height > cap->max_height)
@@ -204,8 +208,9 @@ static int session_context_create(void *self, const struct vd_context_create_req
     if (!err) {
         const struct engine *engine = &s->set->at[s->cap_engine[cap - s->caps]];
 
+        s->engine = s->cap_engine[cap - s->caps];
         setup.backend = engine->backend;
-        setup.info.device = s->devices[s->cap_engine[cap - s->caps]];
+        setup.info.device = s->devices[s->engine];
         memcpy(s->stats->engine, cap->engine, sizeof(s->stats->engine));
         setup.decoder = ++s->decoder_count;
         err = context_create(&setup, &s->contexts[VD_SLOT(req->context)], &traits);
@@ -233,6 +238,8 @@ static int session_context_destroy(void *self, const struct vd_context_destroy_r
     s->stats->contexts = --s->context_count;
     decoder_park_put(&s->park, context_leave(context));
     decoder_park_sweep(&s->park, decoder_needed, s);
+    if (!s->context_count)
+        block_pool_trim(s->blocks);
     pool_trim(s->pool);
     stats_set(&s->stats->frame_bytes, pool_bytes(s->pool));
     return 0;
@@ -289,6 +296,8 @@ static int session_surface_destroy(void *self, const struct vd_surface_destroy_r
         forget_surface(s, VD_SLOT(tail[i].id));
     }
     decoder_park_sweep(&s->park, decoder_needed, s);
+    if (!s->context_count)
+        block_pool_trim(s->blocks);
     pool_trim(s->pool);
     stats_set(&s->stats->frame_bytes, pool_bytes(s->pool));
 #ifdef __GLIBC__
@@ -357,6 +366,67 @@ static void choose_decoder(struct session *s, struct context *context, struct su
     }
 }
 
+static bool has_format(const struct session *s, uint32_t engine, const struct format_info *format)
+{
+    for (uint32_t i = 0; i < s->cap_count; i++) {
+        for (uint32_t j = 0; j < s->caps[i].format_count && s->cap_engine[i] == engine; j++) {
+            if (format_find(s->caps[i].formats[j]) == format)
+                return true;
+        }
+    }
+    return false;
+}
+
+/*
+ * Memory of a device for a surface that no picture has come to yet: programs export surfaces
+ * before they decode into them, and before they have a context. The device that pictures are
+ * likely to come from is that of the newest context, or the first one.
+ */
+static int make_native(struct session *s, struct surface *surface)
+{
+    if (surface->native || surface->submitted)
+        return 0;
+    for (uint32_t i = 0; i < s->set->count; i++) {
+        const struct backend *backend = s->set->at[i].backend;
+
+        if ((s->decoder_count && i != s->engine) || !s->devices[i] || !backend->surface_native ||
+            !has_format(s, i, surface->format))
+            continue;
+        return backend->surface_native(s->devices[i], surface);
+    }
+    return VD_ERR_UNSUPPORTED;
+}
+
+static int session_surface_export(void *self, const struct vd_surface_export_req *req,
+                                  const struct vd_none *tail, uint32_t tail_count,
+                                  struct dispatch_reply *reply)
+{
+    struct session *s = self;
+    struct vd_surface_export_rep *rep = reply->fixed;
+    struct surface *surface = find_surface(s, req->surface);
+    struct device_export export = {.fd = -1};
+    int err;
+
+    (void)tail, (void)tail_count;
+    if (!surface)
+        return VD_ERR_PROTOCOL;
+    err = s->channel->ops->shares_memory ? make_native(s, surface) : VD_ERR_UNSUPPORTED;
+    if (!err)
+        err = surface_export(surface, req->flags, req->object, &export);
+    stats_set(&s->stats->frame_bytes, pool_bytes(s->pool));
+    rep->status = (uint32_t)-err;
+    if (err)
+        return 0;
+    rep->objects = export.objects;
+    rep->size = export.size;
+    rep->modifier = export.modifier;
+    memcpy(reply->tail, export.planes, export.plane_count * sizeof(export.planes[0]));
+    reply->tail_count = export.plane_count;
+    reply->fd = export.fd;
+    reply->close_fd = true;
+    return 0;
+}
+
 static int session_submit(void *self, const struct vd_submit_req *req,
                           const struct vd_buffer_ref *tail, uint32_t tail_count,
                           struct dispatch_reply *reply)
@@ -423,8 +493,8 @@ static int session_submit(void *self, const struct vd_submit_req *req,
 }
 
 /*
- * A picture that is waited for may itself wait for one of another context, which is held back there
- * until somebody wants it. Each picture needs older ones only, so this ends.
+ * A picture that is waited for may itself wait for one of another context, which is held back
+ * there until somebody wants it. Each picture needs older ones only, so this ends.
  */
 static void kick(struct session *s, struct context *context, uint32_t picture)
 {
@@ -480,11 +550,13 @@ static int session_handle(struct session *s, const struct dispatch_message *mess
     err = dispatch_run(&session_handlers, s, message, &reply);
     if (reply.request_fd >= 0)
         close(reply.request_fd);
-    if (err || !call->rep)
-        return err;
-    return message_send(s->channel, call->number | VD_REPLY, message->serial, reply.fixed,
-                        call->rep->size, reply.tail, reply.tail_count,
-                        call->rep_tail ? call->rep_tail->size : 0, reply.fd, SESSION_SEND_MS);
+    if (!err && call->rep)
+        err = message_send(s->channel, call->number | VD_REPLY, message->serial, reply.fixed,
+                           call->rep->size, reply.tail, reply.tail_count,
+                           call->rep_tail ? call->rep_tail->size : 0, reply.fd, SESSION_SEND_MS);
+    if (reply.close_fd)
+        close(reply.fd);
+    return err;
 }
 
 uint64_t session_frame_zone(const struct session_limits *limits)
@@ -614,14 +686,18 @@ int session_serve(struct channel *channel, const struct backend_set *set,
             room_size = dispatch_reply_room(dispatch_at(i));
     }
     room = malloc(room_size);
-    s->blocks = block_pool_create();
-    if (!room || !s->blocks)
+    if (!room)
         goto out;
     err = arena_create(&s->arena, session_frame_zone(limits));
     if (!err)
         err = pool_create(&s->arena, limits->bytes, &s->pool);
     if (err)
         goto out;
+    s->blocks = block_pool_create(s->pool);
+    if (!s->blocks) {
+        err = VD_ERR_MEMORY;
+        goto out;
+    }
     memcpy(stats->backend, set->name, sizeof(stats->backend));
     devices = offer(s);
     if (options->surface_format)
@@ -645,8 +721,8 @@ out:
         if (s->devices[i])
             set->at[i].backend->close(s->devices[i]);
     }
-    pool_destroy(s->pool);
     block_pool_destroy(s->blocks);
+    pool_destroy(s->pool);
     collect_finish(&s->collect);
     collect_encode_finish(&s->collect_encode);
     arena_finish(&s->arena);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-#include "surface_read.h"
-
 #include <viaduct/errors.h>
+
+#include "pool_private.h"
 
 void surface_read_take(struct surface_read *read, int status)
 {
@@ -15,30 +15,30 @@ void surface_read_take(struct surface_read *read, int status)
     read->status = status;
     read->next = NULL;
     read->ready = true;
-    pool_wake(surface->pool);
+    pthread_cond_broadcast(&surface->pool->ready);
 }
 
 void surface_read_begin(struct surface *surface, struct surface_read *read)
 {
     *read = (struct surface_read){.surface = surface_ref(surface), .sequence = surface->written};
-    pool_lock(surface->pool);
+    pthread_mutex_lock(&surface->pool->lock);
     if (!surface->writer || (int32_t)(surface->bound - read->sequence) >= 0) {
         surface_read_take(read, 0);
     } else {
         read->next = surface->reads;
         surface->reads = read;
     }
-    pool_unlock(surface->pool);
+    pthread_mutex_unlock(&surface->pool->lock);
 }
 
 int surface_read_wait(struct surface_read *read)
 {
     struct pool *pool = read->surface->pool;
 
-    pool_lock(pool);
+    pthread_mutex_lock(&pool->lock);
     while (!read->ready)
-        pool_wait(pool);
-    pool_unlock(pool);
+        pthread_cond_wait(&pool->ready, &pool->lock);
+    pthread_mutex_unlock(&pool->lock);
     return read->status;
 }
 
@@ -48,7 +48,7 @@ void surface_read_cancel(struct surface_read *read, int status)
 
     if (!surface)
         return;
-    pool_lock(surface->pool);
+    pthread_mutex_lock(&surface->pool->lock);
     for (struct surface_read **at = &surface->reads; *at; at = &(*at)->next) {
         if (*at == read) {
             *at = read->next;
@@ -56,7 +56,7 @@ void surface_read_cancel(struct surface_read *read, int status)
             break;
         }
     }
-    pool_unlock(surface->pool);
+    pthread_mutex_unlock(&surface->pool->lock);
 }
 
 int surface_read_pixels(struct surface_read *read, struct pixels *ret_pixels)

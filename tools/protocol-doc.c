@@ -52,6 +52,13 @@ static const struct {
      "is copied into it when it is complete.",
      "`PARAMETER` (the planes do not fit into the memory, the memory could shrink, or the surface "
      "has some already), `MEMORY`. An unknown id or a missing descriptor ends the session."},
+    {"surface_export",
+     "The memory of a device that a surface's pictures are in, as dma-bufs, of which one comes "
+     "with "
+     "each reply. The guest asks for `object` 0 and, if there are more, for the others.",
+     "`UNSUPPORTED` (the surface is not on a device, or the device's driver exports nothing: the "
+     "guest goes other ways), `PARAMETER` (no such piece of memory), `LIMIT`, `MEMORY`. An unknown "
+     "id ends the session."},
 };
 
 #define DOC_COUNT(array) (sizeof(array) / sizeof((array)[0]))

@@ -86,8 +86,7 @@ VAStatus driver_CreateContext(VADriverContextP ctx, VAConfigID config_id, int wi
     req.context = context->object.id;
     req.profile = (uint32_t)config->profile;
     req.entrypoint = (uint32_t)config->entrypoint;
-    /* One format of those the config allows; the surfaces decide about the rest. */
-    req.rt_format = config->rt_format & -config->rt_format;
+    req.rt_formats = config->rt_format;
     req.width = (uint32_t)width;
     req.height = (uint32_t)height;
     req.rate_control = config->rate_control;
@@ -353,6 +352,7 @@ static void count_picture(const struct context *context, struct surface *surface
 {
     surface->sequence++;
     surface->lost = 0;
+    surface->uploaded = false;
     surface->context = context->object.id;
     surface->picture = context->submitted;
     surface->encoding =
@@ -436,7 +436,8 @@ static VAStatus prepare(struct driver *driver, struct context *context)
 
     if (!encodes) {
         /* Memory that stays the surface's is not written while a picture is made from it. */
-        bool fixed = target->derived || target->exported || target->import;
+        bool fixed =
+            target->derived || target->exported || target->exported_device || target->import;
 
         return fixed ? surface_wait_readers(driver, target) : VA_STATUS_SUCCESS;
     }

@@ -86,9 +86,11 @@ struct surface {
     uint32_t picture;                /* number of that picture in its context */
     bool encoding;                   /* that picture was encoded from it */
     uint32_t reader, reader_picture; /* context that processes from it last, id; its picture */
-    int lost;         /* a picture was lost with its session: error code until the next one */
-    uint32_t derived; /* images that show this memory live */
-    bool exported;
+    int lost;             /* a picture was lost with its session: error code until the next one */
+    uint32_t derived;     /* images that show this memory live */
+    bool uploaded;        /* vaPutImage wrote into the arena since the last picture */
+    bool exported;        /* others have its arena memory */
+    bool exported_device; /* others have its memory on the host's device */
     uint32_t export_backing;           /* if exported: its pinned memory */
     struct import *import;             /* memory of the app's own, NULL if none */
     VASurfaceDecodeMBErrors errors[2]; /* what vaQuerySurfaceError points to */
@@ -189,6 +191,17 @@ void import_destroy(struct import **import);
 /* Tells the host of a registered surface's memory. */
 int import_register(struct host *host, uint32_t surface, const struct format_info *format,
                     const struct import *import);
+
+/* export.c: DRM_FORMAT_* of all planes together (DRM_FORMAT_INVALID: none), and of one alone. */
+uint32_t export_composed(uint32_t fourcc);
+uint32_t export_layer(const struct format_info *format, int plane);
+/*
+ * export_device.c: the surface's memory on the host's device. `flags` as vaExportSurfaceHandle has
+ * them. The descriptors are the caller's. -VD_ERR_UNSUPPORTED: it has none that can be had,
+ * -VD_ERR_PROTOCOL: what the host says cannot be.
+ */
+int export_device(struct driver *driver, struct surface *surface, uint32_t flags,
+                  VADRMPRIMESurfaceDescriptor *ret_descriptor);
 
 /* buffer.c */
 void buffer_finish(void *owner, struct object *object);

@@ -426,6 +426,8 @@ VAStatus driver_PutImage(VADriverContextP ctx, VASurfaceID surface_id, VAImageID
         status = surface ? VA_STATUS_ERROR_INVALID_IMAGE : VA_STATUS_ERROR_INVALID_SURFACE;
     else if (src_width != dest_width || src_height != dest_height)
         status = VA_STATUS_ERROR_UNIMPLEMENTED; /* scaling is video processing */
+    else if (surface->exported_device)
+        status = VA_STATUS_ERROR_UNIMPLEMENTED; /* what others see is no memory of ours */
     else if (src_x < 0 || src_y < 0 || dest_x < 0 || dest_y < 0 || !src_width || !src_height ||
              src_width > image->va.width || src_height > image->va.height ||
              (uint32_t)src_x > image->va.width - src_width ||
@@ -461,6 +463,7 @@ VAStatus driver_PutImage(VADriverContextP ctx, VASurfaceID surface_id, VAImageID
     copy_rectangle(&to, (uint32_t)dest_x, (uint32_t)dest_y, &from, (uint32_t)src_x, (uint32_t)src_y,
                    src_width, src_height);
     pthread_mutex_lock(&driver->lock);
+    surface->uploaded = true;
 out_pin:
     surface_view_end(&view);
 out_refs:

@@ -54,7 +54,7 @@ static void bind(struct surface *surface, struct host *host)
     if (surface->host && surface->sequence && surface->host != host)
         surface->lost = VD_ERR_GONE;
     if (surface->host != host)
-        surface->exported = false; /* the importer keeps the old session's memory alive */
+        surface->exported = surface->exported_device = false; /* importers keep the memory alive */
     host_unref(&surface->host);
     surface->host = host_ref(host);
     surface->sequence = 0;

@@ -30,6 +30,8 @@ struct picture {
     struct device_frame frame;
     struct avcodec_budget *budget;
     AVFrame *av;
+    struct pool *pool; /* where `bytes` count */
+    uint64_t bytes;
 };
 
 static void budget_unref(struct avcodec_budget *budget)
@@ -45,6 +47,7 @@ static void picture_free(struct device_frame *frame)
     av_frame_free(&picture->av);
     atomic_fetch_sub(&picture->budget->out, 1);
     budget_unref(picture->budget);
+    pool_give(picture->pool, picture->bytes);
     free(picture);
 }
 
@@ -168,13 +171,19 @@ static const struct device_frame_ops picture_ops = {
 static int bind(struct avcodec_context *self, struct backend_job *job, const AVFrame *frame)
 {
     struct picture *picture = calloc(1, sizeof(*picture));
+    int err;
 
     if (!picture)
         return VD_ERR_MEMORY;
+    picture->pool = job->surface->pool;
+    picture->bytes = job->surface->layout.size;
+    err = pool_take(picture->pool, picture->bytes);
+    if (err)
+        goto fail_picture;
     picture->av = av_frame_clone(frame);
     if (!picture->av) {
-        free(picture);
-        return VD_ERR_MEMORY;
+        err = VD_ERR_MEMORY;
+        goto fail_memory;
     }
     picture->frame.ops = &picture_ops;
     atomic_store(&picture->frame.refs, 1);
@@ -184,6 +193,11 @@ static int bind(struct avcodec_context *self, struct backend_job *job, const AVF
     device_frame_unref(&job->device);
     job->device = &picture->frame;
     return 0;
+fail_memory:
+    pool_give(picture->pool, picture->bytes);
+fail_picture:
+    free(picture);
+    return err;
 }
 
 /*

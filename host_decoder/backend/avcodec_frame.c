@@ -76,6 +76,12 @@ static int place_planes(struct backend_job *job, AVCodecContext *decoder, AVFram
     return err;
 }
 
+static void beside_free(void *opaque, uint8_t *memory)
+{
+    (void)opaque;
+    pool_free(memory);
+}
+
 /*
  * Memory for a frame that is no surface's picture. With the pitches that pictures in surfaces
  * have: MPEG decoders refuse frames whose pitches differ from the first one's. `like` may be NULL.
@@ -83,10 +89,12 @@ static int place_planes(struct backend_job *job, AVCodecContext *decoder, AVFram
 static int get_beside(AVCodecContext *decoder, AVFrame *frame, int flags,
                       const struct surface *like)
 {
+    const struct avcodec_context *self = decoder->opaque;
     int align[AV_NUM_DATA_POINTERS] = {0};
     int width = frame->width, height = frame->height;
     struct convert_samples samples;
     struct format_layout layout;
+    void *memory;
 
     memset(frame->data, 0, sizeof(frame->data));
     memset(frame->linesize, 0, sizeof(frame->linesize));
@@ -96,13 +104,16 @@ static int get_beside(AVCodecContext *decoder, AVFrame *frame, int flags,
     if (like && (uint32_t)width < like->width)
         width = (int)like->width;
     planes_layout(&samples, (uint32_t)width, (uint32_t)height, &layout);
-    frame->buf[0] = av_buffer_allocz((size_t)layout.size + 64);
-    if (!frame->buf[0])
+    if (pool_alloc(self->info.pool, (size_t)layout.size, &memory))
         return AVERROR(ENOMEM);
+    memset(memory, 0, (size_t)layout.size);
+    frame->buf[0] = av_buffer_create(memory, (size_t)layout.size, beside_free, NULL, 0);
+    if (!frame->buf[0]) {
+        pool_free(memory);
+        return AVERROR(ENOMEM);
+    }
     for (int i = 0; i < samples.planes; i++) {
-        uint8_t *start = frame->buf[0]->data + (-(uintptr_t)frame->buf[0]->data & 63);
-
-        frame->data[i] = start + layout.offset[i];
+        frame->data[i] = (uint8_t *)memory + layout.offset[i];
         frame->linesize[i] = (int)layout.pitch[i];
     }
     frame->extended_data = frame->data;

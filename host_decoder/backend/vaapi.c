@@ -282,6 +282,7 @@ const struct backend backend_vaapi = {
     .open = vaapi_open,
     .device_caps = vaapi_caps,
     .close = vaapi_close,
+    .surface_native = vaapi_surface_native,
     .context_create = vaapi_context_create,
     .submit = vaapi_context_submit,
     .flush = vaapi_context_flush,

@@ -12,7 +12,8 @@
  * bitstream is rebuilt.
  *
  * vaapi.c: the device, what it serves. vaapi_context.c: contexts and pictures. vaapi_params.c:
- * parameter buffers. vaapi_surface.c: surfaces and their pixels.
+ * parameter buffers. vaapi_surface.c: surfaces and their pixels. vaapi_export.c: their memory for
+ * others.
  */
 
 /* VAImages kept for reading surfaces: one for each thread that does so at a time. */
@@ -42,6 +43,8 @@ struct vaapi_surface {
     struct device_frame frame;
     struct vaapi_device *device;
     VASurfaceID id;
+    struct pool *pool; /* where `bytes` count */
+    uint64_t bytes;
 };
 
 /*
@@ -50,6 +53,9 @@ struct vaapi_surface {
  */
 int vaapi_surface_get(struct vaapi_device *device, struct surface *surface,
                       struct vaapi_surface **ret_surface);
+/* vaapi_export.c: device_frame_ops.export. */
+int vaapi_surface_export(struct device_frame *frame, const struct surface *surface, uint32_t flags,
+                         uint32_t object, struct device_export *ret_export);
 /* Destroys what is kept for reading surfaces. */
 void vaapi_surface_finish(struct vaapi_device *device);
 
@@ -69,6 +75,7 @@ int vaapi_params_create(struct vaapi_device *device, VAContextID context,
 void vaapi_params_destroy(struct vaapi_device *device, struct vaapi_buffers *buffers);
 
 /* struct backend's */
+int vaapi_surface_native(void *device, struct surface *surface);
 int vaapi_context_create(const struct backend_context_info *info, void **ret_context,
                          struct backend_context_traits *ret_traits);
 void vaapi_context_submit(void *context, struct backend_job *job);
