@@ -212,7 +212,7 @@ static int put_regions(const struct encoder *self, const struct encode_request *
         if (to->left < to->right && to->top < to->bottom)
             n++;
     }
-    if (!n && self->row->flags & ENCODER_ROI_ALWAYS)
+    if (!n && self->row->flags & ENCODER_ROI_ALWAYS && request->rate.mode != VA_RC_CQP)
         regions[n++] = (AVRegionOfInterest){.self_size = sizeof(regions[0]),
                                             .right = (int)tools->width,
                                             .bottom = (int)tools->height,

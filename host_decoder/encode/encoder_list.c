@@ -8,6 +8,8 @@
 #include <viaduct/errors.h>
 #include <wire/log.h>
 
+#include "../backend/avcodec.h"
+
 #define NV12  AV_PIX_FMT_NV12
 #define I420  AV_PIX_FMT_YUV420P
 #define P010  AV_PIX_FMT_P010LE
@@ -273,6 +275,7 @@ const struct encoder_row *encoder_list_find(enum vd_codec codec, uint32_t bit_de
     const struct encoder_row *row = NULL;
 
     pthread_mutex_lock(&found_lock);
+    av_log_set_callback(avcodec_log);
     for (size_t i = after ? (size_t)(after - encoder_rows) + 1 : 0; i < ROWS && !row; i++) {
         if (encoder_rows[i].codec != codec)
             continue;
