@@ -113,7 +113,8 @@ static int read_high(struct bits_reader *r, struct h264_sps *sps)
     sps->depth_luma = (uint8_t)(luma + 8);
     sps->depth_chroma = (uint8_t)(chroma + 8);
     sps->transform_bypass = bits_read(r, 1);
-    if (bits_read(r, 1))
+    sps->scaling = bits_read(r, 1);
+    if (sps->scaling)
         sps->flat = read_scaling_lists(r, format == 3 ? 12 : 8, false);
     return 0;
 }
@@ -210,7 +211,9 @@ static int read_pps(struct bits_reader *r, struct h264_sets *sets, uint32_t *ret
         if (bits_read(r, 1)) {
             unsigned lists8x8 = sps->valid && sps->chroma_format == 3 ? 6 : 2;
 
-            pps.flat = read_scaling_lists(r, 6 + (pps.transform_8x8 ? lists8x8 : 0), pps.flat);
+            /* 7.4.2.2: lists fall back to those of the SPS only if it has any. */
+            pps.flat = read_scaling_lists(r, 6 + (pps.transform_8x8 ? lists8x8 : 0),
+                                          sps->scaling && sps->flat);
         }
         cr = bits_read_se(r);
     }

@@ -11,7 +11,7 @@
 
 struct h264_sps {
     bool valid;
-    bool flat; /* scaling lists: none, or all 16 */
+    bool scaling, flat; /* there are scaling lists; all of them are 16, as if there were none */
     bool frame_mbs_only, transform_bypass, delta_always_zero;
     uint8_t profile_idc, level_idc, chroma_format, depth_luma, depth_chroma;
     uint8_t log2_frame_num, poc_type, log2_poc_lsb, ref_frames;
