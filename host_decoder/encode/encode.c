@@ -3,7 +3,7 @@
 
 /* One row a codec. */
 static const struct encode_codec *const encode_codecs[] = {
-    NULL,
+    &encode_hevc,
 };
 
 const struct encode_codec *encode_codec_find(enum vd_codec codec)
