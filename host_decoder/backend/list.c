@@ -14,10 +14,10 @@ static const struct backend *const backend_list[] = {
 #if HAVE_DAV1D
     &backend_dav1d,
 #endif
-#if HAVE_AVCODEC && HAVE_ENCODER
+#if HAVE_ENCODERS
     &backend_encode,
 #endif
-#if HAVE_FILTER && HAVE_VPP
+#if HAVE_FILTER && 0
     &backend_filter,
 #endif
     &backend_null,
