@@ -17,7 +17,7 @@ static const struct backend *const backend_list[] = {
 #if HAVE_ENCODERS
     &backend_encode,
 #endif
-#if HAVE_FILTER && 0
+#if HAVE_FILTER
     &backend_filter,
 #endif
     &backend_null,
