@@ -184,6 +184,8 @@ int h264_slice_read(const struct h264_sets *sets, const struct h264_nal *nal,
     if (err || reader.error)
         return err ? err : VD_ERR_PARAMETER;
     slice.bits = reader.position;
+    while (!reader.error && !slice.payload)
+        slice.payload = bits_read(&reader, 1);
     *ret_slice = slice;
     return 0;
 }

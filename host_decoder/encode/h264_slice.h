@@ -50,6 +50,7 @@ struct h264_slice {
     struct bits_reader weights_at;
     uint64_t weights_bits;
     uint64_t bits; /* NAL header and slice header */
+    bool payload;  /* something follows them */
 };
 
 static inline bool h264_slice_is_p(const struct h264_slice *slice)

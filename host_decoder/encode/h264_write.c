@@ -117,7 +117,7 @@ static int scan_slice(struct rewrite *rw, const struct h264_slice *slice, bool f
                slice->pps_id != rw->encoder_pps_id) {
         return VD_ERR_DECODE; /* another picture, or another PPS */
     }
-    if (!pps->flat)
+    if (!pps->flat || !slice->payload)
         return VD_ERR_DECODE;
     if (!rw->spare && (!pps_agree(&rw->own->pps, pps) || !deblocking_agrees(rw, slice)))
         use_spare(rw, pps);
