@@ -202,19 +202,6 @@ static uint32_t fill_standards(VAProcColorStandardType *list, uint32_t mask)
     return n;
 }
 
-/* Lists of the app's with room for what it says; NULL: only the count. */
-static uint32_t fill_formats(const struct vd_cap *cap, uint32_t *list, uint32_t room)
-{
-    uint32_t n = 0;
-
-    for (uint32_t i = 0; i < cap->format_count; i++) {
-        if (list && n < room)
-            list[n] = cap->formats[i];
-        n++;
-    }
-    return list && n > room ? room : n;
-}
-
 /* References are for deinterlacing with motion. */
 static void fill_references(struct driver *driver, const struct vd_cap *cap,
                             const VABufferID *filters, unsigned count, VAProcPipelineCaps *caps)
@@ -242,7 +229,8 @@ static VAStatus proc_QueryPipelineCaps(VADriverContextP ctx, VAContextID id, VAB
 {
     const struct vd_cap *cap;
     struct driver *driver;
-    uint32_t *formats_in, *formats_out, room_in, room_out;
+    /* The lists are the driver's: apps leave the struct as it is, pointers and all. */
+    uint32_t *formats;
     VAStatus status = enter(ctx, id, &driver);
 
     if (status)
@@ -252,10 +240,7 @@ static VAStatus proc_QueryPipelineCaps(VADriverContextP ctx, VAContextID id, VAB
         return VA_STATUS_ERROR_INVALID_PARAMETER;
     }
     cap = proc_cap(driver);
-    formats_in = caps->input_pixel_format;
-    formats_out = caps->output_pixel_format;
-    room_in = caps->num_input_pixel_formats;
-    room_out = caps->num_output_pixel_formats;
+    formats = driver->caps[cap - driver->caps].formats;
     *caps = (VAProcPipelineCaps){
         .filter_flags = VA_FILTER_SCALING_FAST | VA_FILTER_SCALING_HQ,
         .rotation_flags = mask_of(cap, VD_ATTRIBUTE_ROTATION),
@@ -269,12 +254,11 @@ static VAStatus proc_QueryPipelineCaps(VADriverContextP ctx, VAContextID id, VAB
         .max_output_height = cap->max_height,
         .min_output_width = cap->min_width,
         .min_output_height = cap->min_height,
-        .input_pixel_format = formats_in,
-        .output_pixel_format = formats_out,
+        .num_input_pixel_formats = cap->format_count,
+        .input_pixel_format = formats,
+        .num_output_pixel_formats = cap->format_count,
+        .output_pixel_format = formats,
     };
-    /* An app that gives no list may leave any number of elements behind. */
-    caps->num_input_pixel_formats = fill_formats(cap, formats_in, formats_in ? room_in : 0);
-    caps->num_output_pixel_formats = fill_formats(cap, formats_out, formats_out ? room_out : 0);
     caps->input_color_standards = driver->standards[0];
     caps->num_input_color_standards =
         fill_standards(driver->standards[0], mask_of(cap, VD_ATTRIBUTE_STANDARDS_IN));
