@@ -73,6 +73,9 @@ static void fake_va_layout(uint32_t fourcc, uint32_t width, uint32_t height, uin
     *ret_size = ((size_t)*ret_pitch * (height + (height + 1) / 2) + 4095) & ~(size_t)4095;
 }
 
+/* Libraries that call libva meet this one, too. */
+#pragma GCC visibility push(default)
+
 VADisplay vaGetDisplayDRM(int fd)
 {
     (void)fd;
@@ -357,5 +360,7 @@ VAStatus vaExportSurfaceHandle(VADisplay display, VASurfaceID id, uint32_t type,
     *(VADRMPRIMESurfaceDescriptor *)ret_descriptor = d;
     return VA_STATUS_SUCCESS;
 }
+
+#pragma GCC visibility pop
 
 #endif
