@@ -7,6 +7,7 @@
 #include <drm_fourcc.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/mman.h>
 #include <unistd.h>
 #include <va/va.h>
@@ -42,8 +43,8 @@ static struct fake_va {
     int attributes;
     VASurfaceID target;
     uint32_t export_flags;
-    /* How often. */
-    int surfaces, pictures, exports, gets, puts;
+    /* How often; the fences that tests wait for are in memory that sanitizers see twice. */
+    atomic_int surfaces, pictures, exports, gets, puts;
     struct fake_surface surface[FAKE_SURFACES];
     uint8_t image[2 << 20];
     /* What the test wants to happen. */

@@ -510,6 +510,9 @@ static void test_lies(void **state)
             break;
         if (!status)
             fail_msg("lie %d was believed", one);
+        /* The host, in this process, too, closes its own when it has sent them. */
+        for (int i = 0; i < 1000 && check_descriptors() != before; i++)
+            usleep(1000);
         assert_int_equal(check_descriptors(), before);
         /* Nothing was written. */
         assert_int_equal(d.num_objects, 0x5a5a5a5a);
