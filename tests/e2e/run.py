@@ -211,6 +211,36 @@ def test_mpeg_cut(bench):
     return "without first pictures"
 
 
+# Quantizers beyond those of 8 bit, and what else the parameter sets say.
+HIGH10 = {
+    "high10_b_pyramid": STREAMS["high_b_pyramid"],
+    "high10_main_tools": ["-x264-params", "8x8dct=0:weightb=1:weightp=2"],
+    "high10_cavlc": ["-coder", "0", "-bf", "2"],
+    "high10_four_slices": STREAMS["four_slices"],
+    "high10_mbaff": STREAMS["mbaff"],
+    "high10_intra_refresh": STREAMS["intra_refresh"],
+    "high10_temporal_direct": STREAMS["temporal_direct"],
+    "high10_scaling_lists": STREAMS["scaling_lists"],
+    "high10_constrained_intra": STREAMS["constrained_intra"],
+    "high10_finest": ["-qp", "1"],
+    "high10_fine": ["-qp", "12"],
+    "high10_coarsest": ["-qp", "63"],
+    "high10_intra": ["-g", "1"],
+}
+
+
+def test_high10(bench):
+    """A profile that no program here knows, through libva itself."""
+    if not bench.args.high10:
+        raise Skip("the program high10 is not built")
+    for name, options in HIGH10.items():
+        clip = bench.clip(name, options=["-pix_fmt", "yuv420p10le", "-profile:v", "high10", *options])
+        _, count = bench.bridge([os.path.abspath(bench.args.high10), clip])
+        if int(count["decoded"]) != 50 or int(count["concealed"]):
+            raise AssertionError(f"{name}: {count['decoded']} of 50 pictures decoded")
+    return f"{len(HIGH10)} kinds of stream"
+
+
 def test_seek(bench):
     clip = bench.clip("open_gop", options=STREAMS["open_gop"])
     for start in ("0.3", "0.77", "1.5"):
@@ -554,6 +584,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--viaduct", required=True)
     parser.add_argument("--viaductd")
+    parser.add_argument("--high10", help="the program high10")
     parser.add_argument("names", nargs="*")
     args = parser.parse_args()
     args.viaduct = os.path.abspath(args.viaduct)
