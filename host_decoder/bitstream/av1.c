@@ -5,6 +5,7 @@
 #include <va/va.h>
 #include <viaduct/errors.h>
 
+#include "av1_guess.h"
 #include "av1_header.h"
 
 /*
@@ -15,7 +16,7 @@
  * goes into one whose surface the map of this frame no longer has. If the map has 8 surfaces
  * there is none; then the next frame's map tells which of them is gone, and whether the frame
  * is kept at all. Until then the frame is `open`, and the back end must cope (struct
- * bitstream_packet).
+ * bitstream_packet). av1_guess.h helps: what it guesses right need not be decoded again.
  *
  * Each tile of a frame with several becomes a tile group of its own, whose header fits into the
  * gap in front of it.
@@ -44,6 +45,7 @@ struct slot {
 struct open_frame {
     uint64_t number;
     struct slot frame;
+    int guess; /* the slot it may be kept in, or -1 */
 };
 
 struct state {
@@ -53,6 +55,8 @@ struct state {
     struct open_frame open[BITSTREAM_MAX_OPEN]; /* in coding order */
     uint32_t open_count;
     uint64_t open_number;
+    struct av1_guess guess;
+    bool repeatable; /* all since the last frame that refreshed all, sent again, leads here */
 };
 
 static bool in_map(const VADecPictureParameterBufferAV1 *param, uint32_t surface)
@@ -139,14 +143,18 @@ static void settle_open(struct state *state, const VADecPictureParameterBufferAV
     for (uint32_t i = 0; i < state->open_count; i++) {
         uint32_t surface = state->open[i].frame.surface;
         bool kept = surface != VA_INVALID_ID && in_map(param, surface);
+        int slot = state->open[i].guess;
 
-        settle(state, packet, i, kept ? find_room(state, param, true) : -1);
+        /* A guess that comes true may be one of several slots with room. */
+        if (kept && (slot < 0 || in_map(param, state->slots[slot].surface)))
+            slot = find_room(state, param, true);
+        settle(state, packet, i, kept ? slot : -1);
     }
     state->open_count = 0;
 }
 
 /* The new frame is in its slots, or open. The surface's older content can be no reference. */
-static void place_frame(struct state *state, const struct av1_frame *frame, bool open)
+static void place_frame(struct state *state, const struct av1_frame *frame, bool open, int guess)
 {
     struct slot new = {.surface = frame->param->current_frame, .reference = frame->reference};
 
@@ -162,7 +170,17 @@ static void place_frame(struct state *state, const struct av1_frame *frame, bool
     }
     if (open)
         state->open[state->open_count++] =
-            (struct open_frame){.number = state->open_number, .frame = new};
+            (struct open_frame){.number = state->open_number, .frame = new, .guess = guess};
+}
+
+/* The slot that the frame will be kept in, if that can be guessed. */
+static int guess_slot(struct state *state, const VADecPictureParameterBufferAV1 *param)
+{
+    int index = av1_guess_next(&state->guess, param);
+
+    if (index < 0 || !state->repeatable || state->open_count > 0)
+        return -1;
+    return find_slot(state, param->ref_frame_map[index]);
 }
 
 /* References by our slots instead of the app's. */
@@ -180,6 +198,22 @@ static int map_references(const struct state *state, struct av1_frame *frame)
         frame->ref_frame_idx[i] = (uint8_t)slot;
     }
     return 0;
+}
+
+static uint8_t references_of(const struct av1_frame *frame)
+{
+    unsigned type = frame->param->pic_info_fields.bits.frame_type, slots = 0;
+
+    for (int i = 0; i < AV1_REFS && type != AV1_KEY_FRAME && type != AV1_INTRA_ONLY_FRAME; i++)
+        slots |= 1u << frame->ref_frame_idx[i];
+    return (uint8_t)slots;
+}
+
+/* Whether decoding the frame again, and those behind it, brings back the decoder's state. */
+static bool is_reset(const VADecPictureParameterBufferAV1 *param)
+{
+    return param->pic_info_fields.bits.frame_type == AV1_KEY_FRAME &&
+           param->pic_info_fields.bits.show_frame;
 }
 
 /* Tiles in raster order, as tile groups need them. */
@@ -302,7 +336,7 @@ static int build(void *opaque, const struct va_picture *picture,
     const struct va_slice *last;
     bool open = false;
     size_t sequence;
-    int err;
+    int err, guess;
 
     if (!param || picture->slice_count == 0 || param->current_frame == VA_INVALID_ID)
         return VD_ERR_PARAMETER;
@@ -334,18 +368,26 @@ static int build(void *opaque, const struct va_picture *picture,
     err = write_frame(picture, &frame, sequence, &packet.data);
     if (err)
         goto out;
+    if (sequence > 0 || is_reset(param))
+        state->repeatable = is_reset(param);
     if (sequence > 0) {
         state->sequence_size = sequence - OBU_HEADER_ROOM;
         memcpy(state->sequence, packet.data + OBU_HEADER_ROOM, state->sequence_size);
     }
+    guess = guess_slot(state, param);
     if (open) {
         packet.open = ++state->open_number;
         packet.open_at = frame.refresh_bit;
+        packet.guess = guess < 0 ? 0 : (uint8_t)(1u << guess);
     }
-    place_frame(state, &frame, open);
+    place_frame(state, &frame, open, guess);
+    packet.refresh_frame_flags = frame.refresh_frame_flags;
+    packet.references = references_of(&frame);
     last = &picture->slices[picture->slice_count - 1];
     packet.size = (size_t)(last->data + last->size - packet.data);
     packet.flags = param->pic_info_fields.bits.frame_type == AV1_KEY_FRAME ? BITSTREAM_KEY : 0;
+    if (is_reset(param))
+        packet.flags |= BITSTREAM_RESET;
     packet.coded_width = param->frame_width_minus1 + 1u;
     packet.coded_height = param->frame_height_minus1 + 1u;
 out:

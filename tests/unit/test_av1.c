@@ -188,7 +188,7 @@ static void test_key_frame(void **state)
     (void)state;
     key_frame(&p);
     assert_int_equal(decode(&p), 1);
-    assert_int_equal(f.packet.flags, BITSTREAM_KEY);
+    assert_int_equal(f.packet.flags, BITSTREAM_KEY | BITSTREAM_RESET);
     assert_int_equal(f.packet.coded_width, 160);
     assert_int_equal(f.packet.open, 0);
     assert_int_equal(f.frame.frame_type, DAV1D_FRAME_TYPE_KEY);
