@@ -23,6 +23,12 @@
  */
 
 /*
+ * Where in the head room a copy of the sequence header is kept for packets that name it, behind
+ * what is written at its front and before what lies at its end.
+ */
+#define EXTRADATA_AT (BITSTREAM_HEAD_ROOM / 2)
+
+/*
  * OBU header, obu_size, and tile_start_and_end_present_flag with two numbers of 0 to 12 bits. What
  * those leave makes obu_size longer: up to 8 bytes, the most that leb128() may have.
  */
@@ -56,6 +62,7 @@ struct state {
     uint32_t open_count;
     uint64_t open_number;
     struct av1_guess guess;
+    uint32_t max_width, max_height; /* of bitstream_av1_sized's sequence header */
     bool repeatable; /* all since the last frame that refreshed all, sent again, leads here */
 };
 
@@ -281,15 +288,15 @@ static int write_sequence(const struct state *state, const VADecPictureParameter
     struct bits_writer writer;
 
     bits_write_init(&writer, head + OBU_HEADER_ROOM, AV1_SEQUENCE_ROOM);
-    av1_header_sequence(param, &writer);
+    av1_header_sequence(param, state->max_width, state->max_height, &writer);
     if (writer.error)
         return VD_ERR_LIMIT;
-    *ret_size = 0;
-    if (writer.used == state->sequence_size &&
-        memcmp(head + OBU_HEADER_ROOM, state->sequence, writer.used) == 0)
-        return 0;
     write_obu_header(head, OBU_SEQUENCE_HEADER, OBU_HEADER_ROOM, writer.used);
-    *ret_size = OBU_HEADER_ROOM + writer.used;
+    memcpy(head + EXTRADATA_AT, head, OBU_HEADER_ROOM + writer.used);
+    *ret_size = 0;
+    if (writer.used != state->sequence_size ||
+        memcmp(head + OBU_HEADER_ROOM, state->sequence, writer.used) != 0)
+        *ret_size = OBU_HEADER_ROOM + writer.used;
     return 0;
 }
 
@@ -325,10 +332,9 @@ static int write_frame(const struct va_picture *picture, struct av1_frame *frame
     return 0;
 }
 
-static int build(void *opaque, const struct va_picture *picture,
-                 struct bitstream_packet *ret_packet)
+static int build_frame(struct state *state, const struct va_picture *picture,
+                       struct bitstream_packet *ret_packet)
 {
-    struct state *state = opaque;
     const VADecPictureParameterBufferAV1 *param = picture->param[VA_PARAM_PICTURE];
     struct bitstream_packet packet = {0};
     struct av1_reference references[AV1_SLOTS];
@@ -395,10 +401,58 @@ out:
     return err;
 }
 
+/* One sequence header for all sizes: frames may refer to those of another. */
+static int build(void *opaque, const struct va_picture *picture,
+                 struct bitstream_packet *ret_packet)
+{
+    struct state *state = opaque;
+
+    state->max_width = state->max_height = AV1_MAX_SIZE;
+    return build_frame(state, picture, ret_packet);
+}
+
+static uint32_t larger(uint32_t a, uint32_t b)
+{
+    return a > b ? a : b;
+}
+
+/*
+ * libavcodec makes its surfaces as large as the sequence header says, and only once: a new header
+ * opens the decoder anew. Frames in between that are larger than the first one have no room.
+ */
+static int build_sized(void *opaque, const struct va_picture *picture,
+                       struct bitstream_packet *ret_packet)
+{
+    struct state *state = opaque;
+    const VADecPictureParameterBufferAV1 *param = picture->param[VA_PARAM_PICTURE];
+    int err;
+
+    if (param && (is_reset(param) || state->sequence_size == 0)) {
+        state->max_width = larger(picture->width, param->frame_width_minus1 + 1u);
+        state->max_height = larger(picture->height, param->frame_height_minus1 + 1u);
+        if (state->max_width > AV1_MAX_SIZE || state->max_height > AV1_MAX_SIZE)
+            return VD_ERR_RESOLUTION;
+    }
+    err = build_frame(state, picture, ret_packet);
+    if (err)
+        return err;
+    ret_packet->extradata = picture->head + EXTRADATA_AT;
+    ret_packet->extradata_size = OBU_HEADER_ROOM + state->sequence_size;
+    return 0;
+}
+
 const struct bitstream_builder bitstream_av1 = {
     .name = "av1",
     .state_size = sizeof(struct state),
     .gap = TILE_GAP,
     .survives = true,
     .build = build,
+};
+
+const struct bitstream_builder bitstream_av1_sized = {
+    .name = "av1",
+    .state_size = sizeof(struct state),
+    .gap = TILE_GAP,
+    .survives = true,
+    .build = build_sized,
 };

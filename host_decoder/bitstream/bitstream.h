@@ -148,6 +148,7 @@ struct bitstream_builder {
 };
 
 extern const struct bitstream_builder bitstream_av1;
+extern const struct bitstream_builder bitstream_av1_sized; /* with extradata, for libavcodec */
 extern const struct bitstream_builder bitstream_h263;
 extern const struct bitstream_builder bitstream_h264;
 extern const struct bitstream_builder bitstream_hevc;
