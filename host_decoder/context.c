@@ -63,7 +63,8 @@ static void job_done(void *arg, struct backend_job *job)
         surface_complete(job->surface, job->sequence, job->backing, job->status, job->errors);
     if (job->display && job->display_device)
         surface_complete_device(job->display, job->display_sequence, job->display_device,
-                                job->flags & VD_SUBMIT_FIXED, job->fetch, job->status, job->errors);
+                                job->flags & VD_SUBMIT_DISPLAY_FIXED, job->fetch, job->status,
+                                job->errors);
     else if (job->display)
         surface_complete(job->display, job->display_sequence, job->display_backing, job->status,
                          job->errors);
