@@ -10,7 +10,8 @@
  * are what decoders will see; where there are none, sets are made of the structs.
  */
 
-#define QP_MAX 51
+#define QP_MAX     51
+#define NO_PICTURE VA_INVALID_SURFACE /* of no list */
 
 static int at_range(int value, int min, int max)
 {
@@ -210,30 +211,6 @@ static int read_type(const struct encode_picture *picture, bool idr, enum encode
     return 0;
 }
 
-static void read_layers(struct h264_read_state *state, const struct encode_picture *picture)
-{
-    for (uint32_t i = 0; i < picture->misc_count; i++) {
-        const struct encode_misc *misc = &picture->misc[i];
-        VAEncMiscParameterTemporalLayerStructure layers = {0};
-
-        if (misc->type != VAEncMiscParameterTypeTemporalLayerStructure)
-            continue;
-        memcpy(&layers, misc->data, misc->size < sizeof(layers) ? misc->size : sizeof(layers));
-        state->layers = layers.number_of_layers;
-        state->period = layers.periodicity > 32 ? 0 : layers.periodicity;
-        for (unsigned j = 0; j < 32; j++)
-            state->layer[j] = (uint8_t)(layers.layer_id[j] & 7);
-    }
-}
-
-/* va.h: the array starts with the second picture; the first one is in layer 0. */
-static uint32_t layer_now(const struct h264_read_state *state)
-{
-    if (state->layers < 2 || !state->period || !state->since_idr)
-        return 0;
-    return state->layer[(state->since_idr - 1) % state->period];
-}
-
 static bool contains(const VAPictureH264 *list, unsigned count, uint32_t surface, bool *ret_any)
 {
     for (unsigned i = 0; i < count; i++) {
@@ -248,7 +225,8 @@ static bool contains(const VAPictureH264 *list, unsigned count, uint32_t surface
 
 /*
  * Whether the app lets the picture refer to the one that the encoder will refer to, which is the
- * last reference picture of layer 0. An app that fills no lists gets what encoders do.
+ * one before: encoders make no P pictures that are no references. An app that fills no lists gets
+ * what encoders do.
  */
 static bool may_refer(const struct h264_read_state *state, const struct encode_picture *picture)
 {
@@ -258,8 +236,9 @@ static bool may_refer(const struct h264_read_state *state, const struct encode_p
                                                              : pic->num_ref_idx_l0_active_minus1;
     bool any = false;
 
-    if (state->layers < 2 &&
-        contains(slice->RefPicList0, count > 31 ? 32 : count + 1, state->reference, &any))
+    if (state->reference == NO_PICTURE)
+        return false;
+    if (contains(slice->RefPicList0, count > 31 ? 32 : count + 1, state->reference, &any))
         return true;
     if (!any && contains(pic->ReferenceFrames, 16, state->reference, &any))
         return true;
@@ -323,16 +302,11 @@ static void read_references(struct h264_read_state *state, const struct encode_p
 {
     const VAEncPictureParameterBufferH264 *pic = picture->param[ENCODE_PARAM_PICTURE];
 
-    if (own->picture.idr)
-        state->since_idr = 0;
-    request->layer = layer_now(state);
-    request->reference = own->picture.ref_idc && !request->layer;
+    request->reference = own->picture.ref_idc != 0;
     /* Intra coded it is right whatever the app wanted to refer to. */
     if (request->type == ENCODE_P && !may_refer(state, picture))
         request->type = ENCODE_I;
-    if (request->reference)
-        state->reference = pic->CurrPic.picture_id;
-    state->since_idr++;
+    state->reference = request->reference ? pic->CurrPic.picture_id : NO_PICTURE;
 }
 
 int h264_read(void *opaque, const struct encode_picture *picture,
@@ -369,7 +343,6 @@ int h264_read(void *opaque, const struct encode_picture *picture,
     own->last_picture = pic->last_picture;
     ret_request->qp = (uint32_t)at_range(pic->pic_init_qp + slice->slice_qp_delta, 1, QP_MAX);
     encode_misc_read(&state->misc, picture, ret_request);
-    read_layers(state, picture);
     read_tools(state, picture, own, &ret_request->tools);
     read_references(state, picture, own, ret_request);
     copy_headers(picture, ret_request);

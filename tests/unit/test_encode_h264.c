@@ -293,6 +293,7 @@ static const struct app_config configs[] = {
      .list_size = 2,
      .long_term = 3,
      .slices = 2},
+    {.name = "not all are references", HIGH, .qp = 26, .skip_every = 3},
     {.name = "weights in the app", MAIN, .qp = 26, .weighted = true},
     {.name = "chroma offset", HIGH, .qp = 26, .cb_offset = -3, .cr_offset = -3},
     /* What the app's PPS cannot say. */
