@@ -17,7 +17,7 @@
  *   a P picture refers to the picture before, or also to others that the app keeps *; reordered
  *     lists are fine. It need not look at encode_request.reference: after a picture to which
  *     nothing may refer comes an I picture
- *   all slices of a picture have the same PPS *
+ *   all slices of a picture have the same PPS, or PPSs that say the same *
  *   CABAC, 8x8 transform, and what else High or Main have, only if encode_tools has them: a PPS of
  *     ours can say otherwise than the app's, but not more than its profile allows *
  *

@@ -27,8 +27,6 @@ static int read_packed_sets(struct h264_read_state *state, const struct encode_p
             .data = header->bytes, .size = (header->bits + 7) / 8, .escaped = header->escaped};
         struct h264_nal nal;
 
-        if (header->type == VAEncPackedHeaderSlice)
-            continue;
         while (h264_nal_next(&nals, &nal)) {
             int err = h264_sets_read(&state->sets, &nal, NULL);
 
@@ -41,7 +39,24 @@ static int read_packed_sets(struct h264_read_state *state, const struct encode_p
     return 0;
 }
 
-/* The app's first slice header; false if there is none that can be read. */
+/* A header may end with zeros, which are no part of a whole NAL unit: they are put back. */
+static int read_slice_header(const struct h264_sets *sets, struct h264_nal nal,
+                             struct h264_slice *ret_slice)
+{
+    uint8_t padded[512] = {0};
+
+    if (nal.size > sizeof(padded) - 16)
+        return VD_ERR_LIMIT;
+    memcpy(padded, nal.data, nal.size);
+    nal.data = padded;
+    nal.size += 16;
+    return h264_slice_read(sets, &nal, ret_slice);
+}
+
+/*
+ * The app's first slice header; false if there is none that can be read. FFmpeg puts the delimiter
+ * into the same buffer.
+ */
 static bool read_packed_slice(const struct h264_read_state *state,
                               const struct encode_picture *picture, struct h264_slice *ret_slice)
 {
@@ -50,21 +65,13 @@ static bool read_packed_slice(const struct h264_read_state *state,
         struct h264_nals nals = {
             .data = header->bytes, .size = (header->bits + 7) / 8, .escaped = header->escaped};
         struct h264_nal nal;
-        uint8_t padded[512] = {0};
 
-        if (header->type != VAEncPackedHeaderSlice || !h264_nal_next(&nals, &nal))
+        if (header->type != VAEncPackedHeaderSlice)
             continue;
-        if (h264_nal_type(&nal) != H264_NAL_SLICE && h264_nal_type(&nal) != H264_NAL_IDR)
-            continue;
-        /* A header may end with zeros, which are no part of a whole NAL unit. */
-        if (nal.size > sizeof(padded) - 16)
-            continue;
-        memcpy(padded, nal.data, nal.size);
-        nal.data = padded;
-        nal.size += 16;
-        nal.escaped = header->escaped;
-        if (h264_slice_read(&state->sets, &nal, ret_slice) == 0)
-            return true;
+        while (h264_nal_next(&nals, &nal)) {
+            if (h264_nal_is_slice(&nal) && read_slice_header(&state->sets, nal, ret_slice) == 0)
+                return true;
+        }
     }
     return false;
 }
