@@ -14,9 +14,10 @@
  *   flat scaling lists *
  *   I and P slices only *; ENCODE_IDR gives an IDR picture *, ENCODE_I an I or an IDR picture *;
  *     ENCODE_P may give any
- *   a P picture refers to pictures with encode_request.reference only, best to the last one *;
- *     without long-term references of its own; reordered lists and several references are fine
- *   all slices of a picture have the same PPS *
+ *   a P picture refers to the picture before, or also to others that the app keeps *; reordered
+ *     lists are fine. It need not look at encode_request.reference: after a picture to which
+ *     nothing may refer comes an I picture
+ *   all slices of a picture have the same PPS, or PPSs that say the same *
  *   CABAC, 8x8 transform, and what else High or Main have, only if encode_tools has them: a PPS of
  *     ours can say otherwise than the app's, but not more than its profile allows *
  *

@@ -33,10 +33,7 @@ struct h264_read_state {
     bool sequence_known;
     bool packed_sps, packed_pps; /* the app has sent its own: it knows what it does */
     struct h264_sets sets;
-    uint32_t reference;      /* surface of the picture that the encoder refers to next */
-    uint32_t since_idr;      /* pictures */
-    uint32_t layers, period; /* temporal */
-    uint8_t layer[32];       /* of the pictures of a period, from the second one on */
+    uint32_t reference; /* surface of the picture before; none if nothing may refer to it */
 };
 
 struct h264_write_state {

@@ -21,7 +21,6 @@ enum {
     H264_NAL_END_OF_SEQUENCE = 10,
     H264_NAL_END_OF_STREAM = 11,
     H264_NAL_FILLER = 12,
-    H264_NAL_SLICE_EXTENSION_3D = 21,
 };
 
 /* One NAL unit, its header first; never empty, and without zeros behind it. */
@@ -34,6 +33,11 @@ struct h264_nal {
 static inline unsigned h264_nal_type(const struct h264_nal *nal)
 {
     return nal->data[0] & 0x1f;
+}
+
+static inline bool h264_nal_is_slice(const struct h264_nal *nal)
+{
+    return h264_nal_type(nal) == H264_NAL_SLICE || h264_nal_type(nal) == H264_NAL_IDR;
 }
 
 /*
@@ -54,9 +58,9 @@ void h264_nal_put(struct encode_output *output, const struct h264_nal *nal);
 
 /*
  * A slice: start code, then the header in `writer` (its NAL header first, not yet escaped, perhaps
- * with bits left in the writer's cache), then the payload of `nal`, an escaped one, from the bit
- * `position` of its unescaped bytes on. `aligned`: the payload begins at the next whole byte, in
- * both, behind ones (CABAC).
+ * with bits left in the writer's cache, and with room for one byte more), then the payload of
+ * `nal`, an escaped one, from the bit `position` of its unescaped bytes on. `aligned`: the payload
+ * begins at the next whole byte, in both, behind ones (CABAC).
  */
 void h264_nal_put_slice(struct encode_output *output, struct bits_writer *writer,
                         const struct h264_nal *nal, uint64_t position, bool aligned);

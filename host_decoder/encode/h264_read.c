@@ -10,7 +10,8 @@
  * are what decoders will see; where there are none, sets are made of the structs.
  */
 
-#define QP_MAX 51
+#define QP_MAX     51
+#define NO_PICTURE VA_INVALID_SURFACE /* of no list */
 
 static int at_range(int value, int min, int max)
 {
@@ -26,8 +27,6 @@ static int read_packed_sets(struct h264_read_state *state, const struct encode_p
             .data = header->bytes, .size = (header->bits + 7) / 8, .escaped = header->escaped};
         struct h264_nal nal;
 
-        if (header->type == VAEncPackedHeaderSlice)
-            continue;
         while (h264_nal_next(&nals, &nal)) {
             int err = h264_sets_read(&state->sets, &nal, NULL);
 
@@ -40,7 +39,24 @@ static int read_packed_sets(struct h264_read_state *state, const struct encode_p
     return 0;
 }
 
-/* The app's first slice header; false if there is none that can be read. */
+/* A header may end with zeros, which are no part of a whole NAL unit: they are put back. */
+static int read_slice_header(const struct h264_sets *sets, struct h264_nal nal,
+                             struct h264_slice *ret_slice)
+{
+    uint8_t padded[512] = {0};
+
+    if (nal.size > sizeof(padded) - 16)
+        return VD_ERR_LIMIT;
+    memcpy(padded, nal.data, nal.size);
+    nal.data = padded;
+    nal.size += 16;
+    return h264_slice_read(sets, &nal, ret_slice);
+}
+
+/*
+ * The app's first slice header; false if there is none that can be read. FFmpeg puts the delimiter
+ * into the same buffer.
+ */
 static bool read_packed_slice(const struct h264_read_state *state,
                               const struct encode_picture *picture, struct h264_slice *ret_slice)
 {
@@ -49,21 +65,13 @@ static bool read_packed_slice(const struct h264_read_state *state,
         struct h264_nals nals = {
             .data = header->bytes, .size = (header->bits + 7) / 8, .escaped = header->escaped};
         struct h264_nal nal;
-        uint8_t padded[512] = {0};
 
-        if (header->type != VAEncPackedHeaderSlice || !h264_nal_next(&nals, &nal))
+        if (header->type != VAEncPackedHeaderSlice)
             continue;
-        if (h264_nal_type(&nal) != H264_NAL_SLICE && h264_nal_type(&nal) != H264_NAL_IDR)
-            continue;
-        /* A header may end with zeros, which are no part of a whole NAL unit. */
-        if (nal.size > sizeof(padded) - 16)
-            continue;
-        memcpy(padded, nal.data, nal.size);
-        nal.data = padded;
-        nal.size += 16;
-        nal.escaped = header->escaped;
-        if (h264_slice_read(&state->sets, &nal, ret_slice) == 0)
-            return true;
+        while (h264_nal_next(&nals, &nal)) {
+            if (h264_nal_is_slice(&nal) && read_slice_header(&state->sets, nal, ret_slice) == 0)
+                return true;
+        }
     }
     return false;
 }
@@ -210,30 +218,6 @@ static int read_type(const struct encode_picture *picture, bool idr, enum encode
     return 0;
 }
 
-static void read_layers(struct h264_read_state *state, const struct encode_picture *picture)
-{
-    for (uint32_t i = 0; i < picture->misc_count; i++) {
-        const struct encode_misc *misc = &picture->misc[i];
-        VAEncMiscParameterTemporalLayerStructure layers = {0};
-
-        if (misc->type != VAEncMiscParameterTypeTemporalLayerStructure)
-            continue;
-        memcpy(&layers, misc->data, misc->size < sizeof(layers) ? misc->size : sizeof(layers));
-        state->layers = layers.number_of_layers;
-        state->period = layers.periodicity > 32 ? 0 : layers.periodicity;
-        for (unsigned j = 0; j < 32; j++)
-            state->layer[j] = (uint8_t)(layers.layer_id[j] & 7);
-    }
-}
-
-/* va.h: the array starts with the second picture; the first one is in layer 0. */
-static uint32_t layer_now(const struct h264_read_state *state)
-{
-    if (state->layers < 2 || !state->period || !state->since_idr)
-        return 0;
-    return state->layer[(state->since_idr - 1) % state->period];
-}
-
 static bool contains(const VAPictureH264 *list, unsigned count, uint32_t surface, bool *ret_any)
 {
     for (unsigned i = 0; i < count; i++) {
@@ -248,7 +232,8 @@ static bool contains(const VAPictureH264 *list, unsigned count, uint32_t surface
 
 /*
  * Whether the app lets the picture refer to the one that the encoder will refer to, which is the
- * last reference picture of layer 0. An app that fills no lists gets what encoders do.
+ * one before: encoders make no P pictures that are no references. An app that fills no lists gets
+ * what encoders do.
  */
 static bool may_refer(const struct h264_read_state *state, const struct encode_picture *picture)
 {
@@ -258,8 +243,9 @@ static bool may_refer(const struct h264_read_state *state, const struct encode_p
                                                              : pic->num_ref_idx_l0_active_minus1;
     bool any = false;
 
-    if (state->layers < 2 &&
-        contains(slice->RefPicList0, count > 31 ? 32 : count + 1, state->reference, &any))
+    if (state->reference == NO_PICTURE)
+        return false;
+    if (contains(slice->RefPicList0, count > 31 ? 32 : count + 1, state->reference, &any))
         return true;
     if (!any && contains(pic->ReferenceFrames, 16, state->reference, &any))
         return true;
@@ -323,16 +309,11 @@ static void read_references(struct h264_read_state *state, const struct encode_p
 {
     const VAEncPictureParameterBufferH264 *pic = picture->param[ENCODE_PARAM_PICTURE];
 
-    if (own->picture.idr)
-        state->since_idr = 0;
-    request->layer = layer_now(state);
-    request->reference = own->picture.ref_idc && !request->layer;
+    request->reference = own->picture.ref_idc != 0;
     /* Intra coded it is right whatever the app wanted to refer to. */
     if (request->type == ENCODE_P && !may_refer(state, picture))
         request->type = ENCODE_I;
-    if (request->reference)
-        state->reference = pic->CurrPic.picture_id;
-    state->since_idr++;
+    state->reference = request->reference ? pic->CurrPic.picture_id : NO_PICTURE;
 }
 
 int h264_read(void *opaque, const struct encode_picture *picture,
@@ -369,7 +350,6 @@ int h264_read(void *opaque, const struct encode_picture *picture,
     own->last_picture = pic->last_picture;
     ret_request->qp = (uint32_t)at_range(pic->pic_init_qp + slice->slice_qp_delta, 1, QP_MAX);
     encode_misc_read(&state->misc, picture, ret_request);
-    read_layers(state, picture);
     read_tools(state, picture, own, &ret_request->tools);
     read_references(state, picture, own, ret_request);
     copy_headers(picture, ret_request);

@@ -87,11 +87,6 @@ static void use_spare(struct rewrite *rw, const struct h264_pps *encoder)
 
 /* --- the access unit of the encoder */
 
-static bool is_slice(const struct h264_nal *nal)
-{
-    return h264_nal_type(nal) == H264_NAL_SLICE || h264_nal_type(nal) == H264_NAL_IDR;
-}
-
 /* Whether a slice's type is one that the app's picture may have. */
 static bool type_agrees(const struct rewrite *rw, const struct h264_slice *slice)
 {
@@ -114,7 +109,7 @@ static int scan_slice(struct rewrite *rw, const struct h264_slice *slice, bool f
             return VD_ERR_DECODE;
     } else if (slice->picture.idr != rw->encoder_picture.idr ||
                slice->picture.frame_num != rw->encoder_picture.frame_num ||
-               slice->pps_id != rw->encoder_pps_id) {
+               memcmp(pps, &rw->state->sets.pps[rw->encoder_pps_id], sizeof(*pps)) != 0) {
         return VD_ERR_DECODE; /* another picture, or another PPS */
     }
     if (!pps->flat || !slice->payload)
@@ -136,7 +131,7 @@ static int scan(struct rewrite *rw, struct h264_nals nals)
 
         if ((type >= 2 && type <= 4) || (type >= 19 && type <= 21))
             return VD_ERR_DECODE; /* partitions, auxiliary pictures, extensions */
-        if (!is_slice(&nal)) {
+        if (!h264_nal_is_slice(&nal)) {
             if (h264_sets_read(&rw->state->sets, &nal, NULL))
                 return VD_ERR_DECODE;
             continue;
@@ -186,10 +181,8 @@ static unsigned put_headers(struct rewrite *rw, enum place place)
             .data = header->bytes, .size = (header->bits + 7) / 8, .escaped = header->escaped};
         struct h264_nal nal;
 
-        if (header->type == VAEncPackedHeaderSlice)
-            continue;
         while (h264_nal_next(&nals, &nal)) {
-            if (place_of(&nal) != place)
+            if (place_of(&nal) != place || (place == PLACE_FIRST && count))
                 continue;
             h264_nal_put(rw->output, &nal);
             count++;
@@ -266,10 +259,10 @@ static int put_slice(struct rewrite *rw, const struct h264_nal *nal)
     slice.pps_id = rw->pps_id;
     bits_write_init(&writer, header, sizeof(header));
     h264_slice_write(&writer, &rw->own->sps, &rw->pps, &slice);
-    if (writer.used + 2 > sizeof(header))
+    if (writer.error || writer.used == sizeof(header))
         return VD_ERR_DECODE;
     h264_nal_put_slice(rw->output, &writer, nal, position, rw->pps.cabac);
-    return writer.error ? VD_ERR_DECODE : 0;
+    return 0;
 }
 
 static int put_slices(struct rewrite *rw, struct h264_nals nals)
@@ -278,7 +271,7 @@ static int put_slices(struct rewrite *rw, struct h264_nals nals)
     int err = 0;
 
     while (!err && h264_nal_next(&nals, &nal)) {
-        if (is_slice(&nal))
+        if (h264_nal_is_slice(&nal))
             err = put_slice(rw, &nal);
     }
     return err;

@@ -258,7 +258,7 @@ struct seed {
     VAEncSliceParameterBufferH264 slice;
     struct h264_sps sps;
     struct h264_pps pps, encoder;
-    bool packed, raw;
+    bool packed, raw, busy; /* busy: lists are reordered, pictures are marked */
 };
 
 static void put_bytes(struct fuzz_writer *w, const uint8_t *bytes, size_t size)
@@ -278,9 +278,25 @@ static size_t make_slice(const struct seed *seed, const struct h264_pps *pps, un
         .ref_count = 1,
         .qp = 30,
     };
+    static const struct h264_mmco mmcos[][2] = {
+        {{.op = 6}, {.op = 4, .index = 1}},
+        {{.op = 3, .index = 1}, {.op = 1, .difference = 1}},
+        {{.op = 2, .index = 1}, {.op = 6, .index = 2}},
+        {{.op = 3, .difference = 2}, {.op = 4, .index = 2}},
+    };
     uint8_t rbsp[256];
     struct bits_writer w;
     struct h264_nal nal = {.data = rbsp};
+
+    if (seed->busy && n && payload) {
+        slice.ref_count = 3;
+        slice.mod_count = 2;
+        slice.mod[0] = (struct h264_mod){.op = 0, .value = n > 1};
+        slice.mod[1] = (struct h264_mod){.op = n > 1, .value = 0};
+    } else if (seed->busy && n) {
+        slice.picture.mmco_count = 2;
+        memcpy(slice.picture.mmco, mmcos[n % 4], sizeof(mmcos[0]));
+    }
 
     bits_write_init(&w, rbsp, sizeof(rbsp));
     h264_slice_write(&w, &seed->sps, pps, &slice);
@@ -353,7 +369,7 @@ size_t fuzz_seed(int index, uint8_t *buffer, size_t room)
 {
     struct fuzz_writer w = {.at = buffer, .room = room};
     bool cabac = index & 1, spare = index & 4;
-    struct seed seed = {.packed = index & 2, .raw = index == 3};
+    struct seed seed = {.packed = index & 2, .raw = index == 3, .busy = index >= 8};
     struct h264_pps pps = {.valid = true,
                            .flat = true,
                            .cabac = cabac,
@@ -361,11 +377,11 @@ size_t fuzz_seed(int index, uint8_t *buffer, size_t room)
                            .ref_count_l1 = 1,
                            .init_qp = 26};
 
-    if (index >= 8)
+    if (index >= 12)
         return 0;
     seed.seq.picture_width_in_mbs = 4;
     seed.seq.picture_height_in_mbs = 4;
-    seed.seq.max_num_ref_frames = 1;
+    seed.seq.max_num_ref_frames = seed.busy ? 4 : 1;
     seed.seq.level_idc = 40;
     seed.seq.seq_fields.bits.frame_mbs_only_flag = 1;
     seed.seq.seq_fields.bits.chroma_format_idc = 1;
@@ -380,7 +396,7 @@ size_t fuzz_seed(int index, uint8_t *buffer, size_t room)
                                  .depth_chroma = 8,
                                  .log2_frame_num = 4,
                                  .log2_poc_lsb = 4,
-                                 .ref_frames = 1,
+                                 .ref_frames = 4,
                                  .width = 4,
                                  .height = 4};
     seed.pps = seed.encoder = pps;

@@ -23,6 +23,7 @@ struct app_config {
     unsigned width, height;
     unsigned idc; /* profile_idc */
     enum app_style style;
+    bool end; /* the last picture ends the stream */
     bool cabac, transform_8x8, deblocking_control, weighted, aud, sei, scaling, constrained_intra;
     int slices, qp, init_qp, cb_offset, cr_offset;
     unsigned log2_frame_num, poc_type, log2_poc; /* 0: 4, 0, 4 */
@@ -269,11 +270,11 @@ static inline void app_headers(struct app *app)
 
     if (app->c.style == APP_NO_HEADERS)
         return;
-    if (app->c.aud) {
+    if (app->c.aud && (app->c.style == APP_GSTREAMER || idr)) {
         bits_write_init(&w, rbsp, sizeof(rbsp));
         bits_write(&w, 16, 0x0930);
         size = app_put(app, app->bytes[app->picture.header_count], &w);
-        if (app->c.style == APP_GSTREAMER || !idr) {
+        if (app->c.style == APP_GSTREAMER) {
             app_header(app, VAEncPackedHeaderRawData, size, 0);
             size = 0;
         }
@@ -310,11 +311,17 @@ static inline void app_headers(struct app *app)
 
         if (i && app->picture.header_count == COUNT(app->headers))
             break;
+        size = 0;
+        if (!i && app->c.aud && app->c.style == APP_FFMPEG && !idr) {
+            bits_write_init(&w, rbsp, sizeof(rbsp));
+            bits_write(&w, 16, 0x0930);
+            size = app_put(app, app->bytes[app->picture.header_count], &w);
+        }
         bits_write_init(&w, rbsp, sizeof(rbsp));
         app_slice(app, &w);
         spare = (8 - w.count) & 7;
         bits_write(&w, spare, 0);
-        size = app_put(app, app->bytes[app->picture.header_count], &w);
+        size += app_put(app, app->bytes[app->picture.header_count] + size, &w);
         app_header(app, VAEncPackedHeaderSlice, size, spare);
     }
 }

@@ -145,11 +145,11 @@ static unsigned decode(const struct stream *stream, uint64_t *ret_hashes)
 /* --- what the output has to be */
 
 static void check_unit(const struct app_config *c, const uint8_t *data, size_t size, bool idr,
-                       bool *spare)
+                       bool last, bool *spare)
 {
     struct h264_nals nals = {.data = data, .size = size, .escaped = true};
     struct h264_nal nal;
-    unsigned sps = 0, pps = 0, sei = 0, slices = 0, aud = 0, count = 0;
+    unsigned sps = 0, pps = 0, sei = 0, slices = 0, aud = 0, end = 0, count = 0;
 
     while (h264_nal_next(&nals, &nal)) {
         unsigned type = h264_nal_type(&nal);
@@ -163,6 +163,7 @@ static void check_unit(const struct app_config *c, const uint8_t *data, size_t s
         slices += type == 1 || type == 5;
         if (type == 7 || type == 8)
             assert_int_equal(slices + sei, 0);
+        end += type == 11;
         if (type == 6)
             assert_int_equal(slices, 0);
         if (type == 1 || type == 5)
@@ -173,6 +174,7 @@ static void check_unit(const struct app_config *c, const uint8_t *data, size_t s
     assert_int_equal(sei, c->sei && c->style != APP_NO_HEADERS);
     assert_int_equal(sps != 0, idr || (sps && c->style == APP_NO_HEADERS));
     assert_true(slices >= 1);
+    assert_int_equal(end, last);
     *spare |= pps > 1;
 }
 
@@ -198,6 +200,7 @@ static void run(const struct app_config *config)
         int err;
 
         memset(request, 0, sizeof(*request));
+        app.pic.last_picture = app.c.end && n == PICTURES - 1 ? H264_LAST_PICTURE_EOSTREAM : 0;
         assert_int_equal(encode_h264.read(read_state, app_next(&app), request), 0);
         assert_int_equal(request->tools.width, app.c.width);
         assert_int_equal(request->tools.height, app.c.height);
@@ -223,7 +226,8 @@ static void run(const struct app_config *config)
         }
         assert_int_equal(err, 0);
         assert_true(output.size <= output.room);
-        check_unit(&app.c, output.bytes, output.size, app.pic.pic_fields.bits.idr_pic_flag, &spare);
+        check_unit(&app.c, output.bytes, output.size, app.pic.pic_fields.bits.idr_pic_flag,
+                   app.pic.last_picture, &spare);
         ours.end[ours.count++] = ours.size += output.size;
     }
     assert_false(config->fails);
@@ -266,6 +270,14 @@ static const struct app_config configs[] = {
     {.name = "GStreamer", HIGH, .qp = 26, .style = APP_GSTREAMER, .aud = true, .sei = true},
     {.name = "GStreamer, CAVLC", .idc = 66, .qp = 26, .style = APP_GSTREAMER, .slices = 2},
     {.name = "delimiters and SEI", HIGH, .qp = 26, .aud = true, .sei = true, .idr_period = 9},
+    {.name = "delimiters, long-term",
+     HIGH,
+     .qp = 26,
+     .aud = true,
+     .ref_frames = 2,
+     .list_size = 2,
+     .long_term = 4,
+     .end = true},
     {.name = "no slice headers", HIGH, .qp = 26, .style = APP_NO_SLICE_HEADERS},
     {.name = "no headers", HIGH, .qp = 26, .style = APP_NO_HEADERS, .idr_period = 9},
     {.name = "no headers, main", MAIN, .qp = 12, .style = APP_NO_HEADERS, .poc_type = 2},
@@ -293,6 +305,7 @@ static const struct app_config configs[] = {
      .list_size = 2,
      .long_term = 3,
      .slices = 2},
+    {.name = "not all are references", HIGH, .qp = 26, .skip_every = 3},
     {.name = "weights in the app", MAIN, .qp = 26, .weighted = true},
     {.name = "chroma offset", HIGH, .qp = 26, .cb_offset = -3, .cr_offset = -3},
     /* What the app's PPS cannot say. */
