@@ -50,7 +50,9 @@ static int take_set(struct hevc_rewrite *state, const struct hevc_unit *unit)
     case HEVC_NAL_SPS:
         state->pps_known = 0;
         keep_set(&state->sps_set, unit);
-        return hevc_sets_read_sps(unit->data, unit->size, true, state->sets, &state->sps);
+        state->has_sps =
+            hevc_sets_read_sps(unit->data, unit->size, true, state->sets, &state->sps) == 0;
+        return state->has_sps ? 0 : VD_ERR_DECODE;
     default:
         if (hevc_sets_read_pps(unit->data, unit->size, true, &pps))
             return VD_ERR_DECODE;
@@ -77,7 +79,7 @@ static int take_slice(struct picture *p, const struct hevc_unit *unit)
     struct hevc_head head;
     unsigned used;
 
-    if (hevc_head_read(unit->data, unit->size, &sets, &head))
+    if (!p->state->has_sps || hevc_head_read(unit->data, unit->size, &sets, &head))
         return VD_ERR_DECODE;
     if (p->slices++ == 0)
         p->first = head;

@@ -52,7 +52,7 @@ struct hevc_rewrite {
     int32_t poc;         /* of the picture before, as written */
     int32_t app_poc;     /* the same, VA's */
     int64_t shift;       /* written less encoder's, while they count alike */
-    bool counts_alike;
+    bool has_sps, counts_alike;
     bool extra_sent;
     uint8_t extra_id;
     struct hevc_rewrite_ref ref[HEVC_REWRITE_REFS];
