@@ -222,6 +222,47 @@ static int32_t next_poc(const struct picture *p)
     return (int32_t)(((int64_t)state->poc + step) & INT32_MAX);
 }
 
+/* Whether the first picture that is used is the one before. */
+static bool refers_to_last(const struct picture *p)
+{
+    const struct hevc_set *set = &p->first.set;
+    unsigned i = 0;
+
+    while (i < set->before && !set->used[i])
+        i++;
+    return i < set->before && p->state->ref_count > 0 &&
+           (int64_t)p->encoder_poc + set->delta[i] == p->state->ref[0].encoder_poc;
+}
+
+/*
+ * Vectors are scaled by counts: temporal ones, and those to different pictures. They come out the
+ * same if both streams count alike, or if each picture refers to the one before, always so many
+ * counts away: then nothing is scaled.
+ */
+static int check_vectors(struct picture *p)
+{
+    struct hevc_rewrite *state = p->state;
+    int64_t encoder_step, step;
+
+    if ((int64_t)p->poc - p->encoder_poc != state->shift)
+        state->counts_alike = false;
+    if (p->refs > 1 || (p->refs == 1 && !refers_to_last(p)))
+        state->steady = false;
+    if (state->ref_count > 0) {
+        encoder_step = (int64_t)p->encoder_poc - state->ref[0].encoder_poc;
+        step = (int64_t)p->poc - state->ref[0].poc;
+        if (state->step == 0) {
+            state->encoder_step = encoder_step;
+            state->step = step;
+        }
+        if (encoder_step != state->encoder_step || step != state->step)
+            state->steady = false;
+    }
+    if (p->temporal_mvp && (!p->sps->temporal_mvp || (!state->counts_alike && !state->steady)))
+        return VD_ERR_DECODE;
+    return p->refs > 1 && !state->counts_alike ? VD_ERR_DECODE : 0;
+}
+
 /* What the picture is called in the new stream. */
 static int name_picture(struct picture *p)
 {
@@ -236,16 +277,10 @@ static int name_picture(struct picture *p)
     if (hevc_head_is_idr(p->nal) || hevc_head_is_idr(p->first.nal)) {
         state->ref_count = 0;
         state->shift = (int64_t)p->poc - p->encoder_poc;
-        state->counts_alike = true;
+        state->counts_alike = state->steady = true;
+        state->step = state->encoder_step = 0;
     }
-    if ((int64_t)p->poc - p->encoder_poc != state->shift)
-        state->counts_alike = false;
-    /* Vectors are scaled by counts, if there is more than one picture they may refer to. */
-    if ((p->temporal_mvp || p->refs > 1) && !state->counts_alike)
-        return VD_ERR_DECODE;
-    if (p->temporal_mvp && !p->sps->temporal_mvp)
-        return VD_ERR_DECODE;
-    return 0;
+    return check_vectors(p);
 }
 
 static const struct hevc_rewrite_ref *find_ref(const struct hevc_rewrite *state, int64_t poc)
