@@ -50,7 +50,9 @@ static int take_set(struct hevc_rewrite *state, const struct hevc_unit *unit)
     case HEVC_NAL_SPS:
         state->pps_known = 0;
         keep_set(&state->sps_set, unit);
-        return hevc_sets_read_sps(unit->data, unit->size, true, state->sets, &state->sps);
+        state->has_sps =
+            hevc_sets_read_sps(unit->data, unit->size, true, state->sets, &state->sps) == 0;
+        return state->has_sps ? 0 : VD_ERR_DECODE;
     default:
         if (hevc_sets_read_pps(unit->data, unit->size, true, &pps))
             return VD_ERR_DECODE;
@@ -77,7 +79,7 @@ static int take_slice(struct picture *p, const struct hevc_unit *unit)
     struct hevc_head head;
     unsigned used;
 
-    if (hevc_head_read(unit->data, unit->size, &sets, &head))
+    if (!p->state->has_sps || hevc_head_read(unit->data, unit->size, &sets, &head))
         return VD_ERR_DECODE;
     if (p->slices++ == 0)
         p->first = head;
@@ -220,6 +222,47 @@ static int32_t next_poc(const struct picture *p)
     return (int32_t)(((int64_t)state->poc + step) & INT32_MAX);
 }
 
+/* Whether the first picture that is used is the one before. */
+static bool refers_to_last(const struct picture *p)
+{
+    const struct hevc_set *set = &p->first.set;
+    unsigned i = 0;
+
+    while (i < set->before && !set->used[i])
+        i++;
+    return i < set->before && p->state->ref_count > 0 &&
+           (int64_t)p->encoder_poc + set->delta[i] == p->state->ref[0].encoder_poc;
+}
+
+/*
+ * Vectors are scaled by counts: temporal ones, and those to different pictures. They come out the
+ * same if both streams count alike, or if each picture refers to the one before, always so many
+ * counts away: then nothing is scaled.
+ */
+static int check_vectors(struct picture *p)
+{
+    struct hevc_rewrite *state = p->state;
+    int64_t encoder_step, step;
+
+    if ((int64_t)p->poc - p->encoder_poc != state->shift)
+        state->counts_alike = false;
+    if (p->refs > 1 || (p->refs == 1 && !refers_to_last(p)))
+        state->steady = false;
+    if (state->ref_count > 0) {
+        encoder_step = (int64_t)p->encoder_poc - state->ref[0].encoder_poc;
+        step = (int64_t)p->poc - state->ref[0].poc;
+        if (state->step == 0) {
+            state->encoder_step = encoder_step;
+            state->step = step;
+        }
+        if (encoder_step != state->encoder_step || step != state->step)
+            state->steady = false;
+    }
+    if (p->temporal_mvp && (!p->sps->temporal_mvp || (!state->counts_alike && !state->steady)))
+        return VD_ERR_DECODE;
+    return p->refs > 1 && !state->counts_alike ? VD_ERR_DECODE : 0;
+}
+
 /* What the picture is called in the new stream. */
 static int name_picture(struct picture *p)
 {
@@ -234,16 +277,10 @@ static int name_picture(struct picture *p)
     if (hevc_head_is_idr(p->nal) || hevc_head_is_idr(p->first.nal)) {
         state->ref_count = 0;
         state->shift = (int64_t)p->poc - p->encoder_poc;
-        state->counts_alike = true;
+        state->counts_alike = state->steady = true;
+        state->step = state->encoder_step = 0;
     }
-    if ((int64_t)p->poc - p->encoder_poc != state->shift)
-        state->counts_alike = false;
-    /* Vectors are scaled by counts, if there is more than one picture they may refer to. */
-    if ((p->temporal_mvp || p->refs > 1) && !state->counts_alike)
-        return VD_ERR_DECODE;
-    if (p->temporal_mvp && !p->sps->temporal_mvp)
-        return VD_ERR_DECODE;
-    return 0;
+    return check_vectors(p);
 }
 
 static const struct hevc_rewrite_ref *find_ref(const struct hevc_rewrite *state, int64_t poc)

@@ -48,11 +48,12 @@ struct hevc_rewrite {
     struct hevc_set sets[HEVC_SETS_RPS];
     struct hevc_pps pps[HEVC_SETS_PPS];
     uint64_t pps_known;
-    int32_t encoder_poc; /* of prevTid0Pic (8.3.1), the encoder's */
-    int32_t poc;         /* of the picture before, as written */
-    int32_t app_poc;     /* the same, VA's */
-    int64_t shift;       /* written less encoder's, while they count alike */
-    bool counts_alike;
+    int32_t encoder_poc;        /* of prevTid0Pic (8.3.1), the encoder's */
+    int32_t poc;                /* of the picture before, as written */
+    int32_t app_poc;            /* the same, VA's */
+    int64_t shift;              /* written less encoder's, while they count alike */
+    int64_t step, encoder_step; /* from picture to picture, while they are steady; 0: not known */
+    bool has_sps, counts_alike, steady;
     bool extra_sent;
     uint8_t extra_id;
     struct hevc_rewrite_ref ref[HEVC_REWRITE_REFS];

@@ -24,7 +24,8 @@ struct app_config {
     enum app_style style;
     unsigned width, height, depth;
     unsigned log2_ctb, log2_min_cb, log2_max_tb, inter, intra;
-    bool amp, sao, strong, sign, tskip, cu_qp_delta, tmvp, weighted, deblock_override, odd, still;
+    bool amp, sao, strong, sign, tskip, cu_qp_delta, tmvp, weighted, deblock_override, odd, still,
+        uneven;
     unsigned qp_depth, slices;
     int cb;
     int init_qp, poc_step;
@@ -312,6 +313,8 @@ static inline const struct encode_picture *app_picture(struct app *app, enum hev
     bool idr = nal == HEVC_NAL_IDR_W_RADL || nal == HEVC_NAL_IDR_N_LP;
 
     app->poc = idr ? 0 : app->poc + app->config.poc_step;
+    if (app->config.uneven)
+        app->poc += (app->poc & 3) == 2;
     app->pic.decoded_curr_pic.pic_order_cnt = app->poc;
     app->pic.nal_unit_type = (uint8_t)nal;
     app->pic.pic_fields.bits.idr_pic_flag = idr;
