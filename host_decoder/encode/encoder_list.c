@@ -51,7 +51,7 @@ static const struct encoder_row encoder_rows[] = {
     {"libx264",
      VD_CODEC_H264,
      ENCODER_LIVE_RATE | ENCODER_LIVE_QP | ENCODER_REOPEN_I | ENCODER_ROI | ENCODER_REFRESH |
-         ENCODER_SLICES,
+         ENCODER_SLICES | ENCODER_RATE,
      ALL,
      16,
      4096,

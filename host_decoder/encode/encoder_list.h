@@ -16,6 +16,7 @@ enum encoder_flag {
     ENCODER_REFRESH = 1 << 5,    /* rolling intra refresh, by columns */
     ENCODER_COPY = 1 << 6,       /* reads its input more than once: it needs memory of its own */
     ENCODER_SLICES = 1 << 7,     /* several slices a picture */
+    ENCODER_RATE = 1 << 8,       /* CBR, VBR: encoder_rate.c chooses its quantisers */
 };
 
 /* Rate control in an encoder's terms: clamped, so that no app's number is out of its range. */
@@ -24,6 +25,7 @@ struct encoder_rates {
     int vbv, initial;        /* bits */
     AVRational frame_rate;   /* 1/10 to 1000 */
     int qp, min_qp, max_qp;  /* of the codec's own scale; max_qp 0: no limits */
+    double chosen;           /* ENCODER_RATE: the QP of this picture */
     uint32_t quality, level; /* 1 to 51; 1 to ENCODE_QUALITY_LEVELS, 0: the default */
 };
 

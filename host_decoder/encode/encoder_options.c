@@ -166,11 +166,15 @@ static int level_h264(uint8_t level_idc)
  */
 #define X264_CQP "qcomp=1:aq-mode=1:aq-strength=0.001:ipratio=1"
 
-static int x264_crf(const struct encode_request *request, const struct encoder_rates *rates)
+static double x264_crf(const struct encode_request *request, const struct encoder_rates *rates)
 {
-    int qp = request->rate.mode == VA_RC_CQP ? rates->qp : (int)rates->quality;
+    double qp = rates->quality;
 
-    return qp > 0 ? qp : 1;
+    if (request->rate.mode == VA_RC_CQP)
+        qp = rates->qp;
+    else if (request->rate.mode == VA_RC_CBR || request->rate.mode == VA_RC_VBR)
+        qp = rates->chosen;
+    return qp >= 1 ? qp : 1;
 }
 
 void encoder_options_x264(struct encoder_setup *setup)
@@ -197,25 +201,19 @@ void encoder_options_x264(struct encoder_setup *setup)
         add(setup, "x264-params", "intra-refresh=1");
     setup->context->level = level_h264(tools->h264.level_idc);
     setup->context->thread_count = 1;
-    switch (mode_of(setup)) {
-    case VA_RC_CBR:
-    case VA_RC_VBR:
+    /*
+     * Its own bit rate control keeps the rate that it was opened with (ratecontrol.c: "We don't
+     * support changing the ABR bitrate right now"); its buffer model does not.
+     */
+    put(setup, "crf", "%.3f", x264_crf(request, rates));
+    if (mode_of(setup) != VA_RC_CQP && mode_of(setup) != VA_RC_ICQ)
         rate_control(setup);
-        break;
-    case VA_RC_QVBR:
-        rate_control(setup);
-        setup->context->bit_rate = 0;
-        put(setup, "crf", "%d", x264_crf(request, rates));
-        break;
-    default:
-        put(setup, "crf", "%d", x264_crf(request, rates));
-        break;
-    }
+    setup->context->bit_rate = 0;
     if (mode_of(setup) == VA_RC_CQP) {
         add(setup, "x264-params", X264_CQP);
         return;
     }
-    add(setup, "x264-params", "aq-mode=1");
+    add(setup, "x264-params", "aq-mode=1:qcomp=1");
     qp_limits(setup);
 }
 
@@ -225,10 +223,7 @@ void encoder_live_x264(AVCodecContext *context, AVFrame *frame,
     uint32_t mode = request->rate.mode;
 
     (void)frame;
-    if (mode == VA_RC_CBR || mode == VA_RC_VBR)
-        context->bit_rate = rates->target;
-    else
-        av_opt_set_double(context->priv_data, "crf", x264_crf(request, rates), 0);
+    av_opt_set_double(context->priv_data, "crf", x264_crf(request, rates), 0);
     if (mode == VA_RC_CBR || mode == VA_RC_VBR || mode == VA_RC_QVBR) {
         context->rc_max_rate = rates->peak;
         context->rc_buffer_size = rates->vbv;

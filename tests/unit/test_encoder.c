@@ -291,10 +291,88 @@ static void test_round_trip(void **state)
     }
 }
 
+/* Each picture has the QP that it was asked for, intra or not. */
+static void test_cqp(void **state)
+{
+    static const struct {
+        enum encode_type type;
+        double scale; /* of the kind's qp */
+    } pictures[] = {
+        {ENCODE_IDR, 1},  {ENCODE_P, 1},   {ENCODE_P, 1.3}, {ENCODE_P, 1.3}, {ENCODE_P, 0.8},
+        {ENCODE_IDR, 1},  {ENCODE_P, 1.2}, {ENCODE_P, 1.2}, {ENCODE_I, 0.9}, {ENCODE_P, 0.9},
+        {ENCODE_IDR, 0.9}, {ENCODE_IDR, 1.4},
+    };
+
+    (void)state;
+    FOR_KINDS(kind)
+    {
+        if (!start(kind, VA_RC_CQP, VA_FOURCC_NV12))
+            continue;
+        for (size_t i = 0; i < COUNT(pictures); i++) {
+            f.request.qp = (uint32_t)(kind->qp * pictures[i].scale);
+            step(pictures[i].type);
+            if (getenv("SHOW"))
+                print_message("%s %zu: want %u got %.2f key %d size %zu\n", name_of(kind), i, f.request.qp, f.qp, f.key, f.size);
+        }
+        stop();
+    }
+}
+
+static double run_rate(const struct kind *kind, uint32_t mode, uint32_t target, uint32_t seconds, uint32_t *ret_worst)
+{
+    double bytes = 0;
+
+    f.request.rate.bits_per_second = target;
+    f.request.rate.peak = mode == VA_RC_VBR ? 2 * target : target;
+    *ret_worst = 0;
+    for (uint32_t i = 0; i < seconds * FRAME_HZ; i++) {
+        assert_int_equal(encode(f.number ? ENCODE_P : ENCODE_IDR), 0);
+        bytes += (double)f.size;
+        if (getenv("SHOW")) {
+            static double per;
+
+            per += (double)f.size;
+            if (i % FRAME_HZ == FRAME_HZ - 1) {
+                print_message("sec %u: %.0f kb/s\n", i / FRAME_HZ, per * 8 / 1000);
+                per = 0;
+            }
+        }
+        *ret_worst = f.size > *ret_worst ? (uint32_t)f.size : *ret_worst;
+    }
+    (void)kind;
+    return bytes * 8 / seconds / target;
+}
+
+static void test_rate(void **state)
+{
+    (void)state;
+    FOR_KINDS(kind)
+    {
+        if (getenv("ONLY") && atoi(getenv("ONLY")) != (int)kind->codec) continue;
+        for (int m = 0; m < 2; m++) {
+            uint32_t mode = m ? VA_RC_VBR : VA_RC_CBR, worst;
+            double first, half, more;
+
+            if (!start(kind, mode, VA_FOURCC_NV12))
+                continue;
+            first = run_rate(kind, mode, 400000, 10, &worst);
+            half = run_rate(kind, mode, 200000, 6, &worst);
+            more = run_rate(kind, mode, 600000, 6, &worst);
+            if (getenv("SHOW"))
+                print_message("%s mode %d: %.3f %.3f %.3f\n", name_of(kind), m, first, half, more);
+            stop();
+        }
+    }
+}
+
 int main(void)
 {
+    if (getenv("T")) cmocka_set_test_filter(getenv("T"));
+
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_rate),cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_cqp),
+        cmocka_unit_test(test_rate),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
