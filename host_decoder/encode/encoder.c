@@ -33,6 +33,7 @@ struct encoder {
     uint32_t mode;
     struct encoder_rates rates;
     uint64_t pictures; /* since then */
+    bool deltas;       /* regions can have QPs of their own in it */
     bool proven;       /* `write` took a picture of this row */
     bool mixed_qp;     /* CQP: pictures since then had different ones */
     int qp;            /* CQP: of the last picture */
@@ -180,6 +181,7 @@ static int open_encoder(struct encoder *self, const struct encode_request *reque
     self->tools = request->tools;
     self->mode = request->rate.mode;
     self->rates = *rates;
+    self->deltas = encoder_has_deltas(request);
     self->pictures = 0;
     self->mixed_qp = false;
     return 0;
@@ -199,7 +201,7 @@ static int put_regions(const struct encoder *self, const struct encode_request *
     AVFrameSideData *data;
     size_t n = 0;
 
-    if (!(self->row->flags & ENCODER_ROI))
+    if (!(self->row->flags & ENCODER_ROI) || !self->deltas)
         return 0;
     for (uint32_t i = 0; i < count; i++) {
         const struct encode_region *from = &request->regions[i];
@@ -214,7 +216,7 @@ static int put_regions(const struct encoder *self, const struct encode_request *
         if (to->left < to->right && to->top < to->bottom)
             n++;
     }
-    if (!n && self->row->flags & ENCODER_ROI_ALWAYS && request->rate.mode != VA_RC_CQP)
+    if (!n && self->row->flags & ENCODER_ROI_ALWAYS)
         regions[n++] = (AVRegionOfInterest){.self_size = sizeof(regions[0]),
                                             .right = (int)tools->width,
                                             .bottom = (int)tools->height,
@@ -303,8 +305,10 @@ static int write_packet(struct encoder *self, const struct encode_request *reque
     int err;
 
     read_packet(self->packet, &packet);
+    /* Only libx264 tells QPs of this scale. */
     if (self->row->flags & ENCODER_RATE)
-        encoder_rate_done(&self->rate, rates, 8 * (uint64_t)packet.size, packet.qp, packet.key,
+        encoder_rate_done(&self->rate, rates, 8 * (uint64_t)packet.size,
+                          self->codec->codec == VD_CODEC_H264 ? packet.qp : -1, packet.key,
                           request->rate.mode == VA_RC_CBR);
     memcpy(self->write_backup, self->write_state, self->codec->write_state_size);
     err = self->codec->write(self->write_state, request, &packet, output);
@@ -323,9 +327,9 @@ static int run(struct encoder *self, const struct encode_request *request,
     int err;
 
     encoder_rates_read(request, &rates);
-    rates.chosen =
-        encoder_rate_qp(&self->rate, &rates, (uint64_t)request->tools.width * request->tools.height,
-                        request->rate.mode == VA_RC_CBR);
+    rates.chosen = encoder_rate_qp(&self->rate, &rates, self->codec->codec,
+                                   (uint64_t)request->tools.width * request->tools.height,
+                                   request->rate.mode == VA_RC_CBR);
     if (needs_open(self, request, &rates, key)) {
         if (self->context && !same_tools(&request->tools, &self->tools))
             self->row = NULL; /* what it could not do before it may now */

@@ -177,7 +177,7 @@ static const struct encoder_row encoder_rows[] = {
     /* The least vertical size with more than one slice, the largest of ten bits of slice codes. */
     {"mpeg2video",
      VD_CODEC_MPEG2,
-     ENCODER_LIVE_QP | ENCODER_COPY,
+     ENCODER_LIVE_RATE | ENCODER_LIVE_QP | ENCODER_COPY | ENCODER_RATE,
      VA_RC_CQP | VA_RC_CBR | VA_RC_VBR,
      16,
      2800,

@@ -70,6 +70,11 @@ int encoder_list_open(const struct encoder_row *row, const struct encode_request
 
 /* encoder_options.c */
 void encoder_rates_read(const struct encode_request *request, struct encoder_rates *ret_rates);
+/* Whether blocks may have QPs of their own under the headers that the app wrote. */
+bool encoder_has_deltas(const struct encode_request *request);
+/* What encoder_rate.c may choose from: QPs of H.264's scale. */
+void encoder_chosen_range(enum vd_codec codec, const struct encoder_rates *rates, double *ret_least,
+                          double *ret_most);
 void encoder_options_x264(struct encoder_setup *setup);
 void encoder_options_x265(struct encoder_setup *setup);
 void encoder_options_vpx(struct encoder_setup *setup);

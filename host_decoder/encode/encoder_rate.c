@@ -29,12 +29,12 @@ static double picture_bits(const struct encoder_rates *rates)
 }
 
 double encoder_rate_qp(struct encoder_rate *rate, const struct encoder_rates *rates,
-                       uint64_t pixels, bool cbr)
+                       enum vd_codec codec, uint64_t pixels, bool cbr)
 {
-    double most = rates->max_qp ? rates->max_qp : 51, least = rates->min_qp;
     double window = (cbr ? CBR_SECONDS : VBR_SECONDS) * (double)rates->target;
-    double bits = picture_bits(rates), qp;
+    double bits = picture_bits(rates), qp, least, most;
 
+    encoder_chosen_range(codec, rates, &least, &most);
     if (least < LEAST_QP)
         least = LEAST_QP;
     if (!rate->pictures && !rate->qp) {

@@ -21,7 +21,7 @@ struct encoder_rate {
 
 /* QP of the next picture. */
 double encoder_rate_qp(struct encoder_rate *rate, const struct encoder_rates *rates,
-                       uint64_t pixels, bool cbr);
+                       enum vd_codec codec, uint64_t pixels, bool cbr);
 /* What it took; `qp`: what the encoder says it used in the end, -1: nothing. */
 void encoder_rate_done(struct encoder_rate *rate, const struct encoder_rates *rates, uint64_t bits,
                        int qp, bool key, bool cbr);
