@@ -12,6 +12,7 @@
 #include "encoder_input.h"
 #include "encoder_jpeg.h"
 #include "encoder_list.h"
+#include "encoder_rate.h"
 
 #define ENCODER_MAX_THREADS 16
 /* Pictures between new encoders that nobody's IDR picture asked for: each costs an intra picture.
@@ -32,11 +33,13 @@ struct encoder {
     uint32_t mode;
     struct encoder_rates rates;
     uint64_t pictures; /* since then */
+    bool deltas;       /* regions can have QPs of their own in it */
     bool proven;       /* `write` took a picture of this row */
     bool mixed_qp;     /* CQP: pictures since then had different ones */
     int qp;            /* CQP: of the last picture */
     enum encode_type last_type;
-    bool lost; /* the app misses a picture: the next one is an IDR picture */
+    struct encoder_rate rate; /* ENCODER_RATE; lives on in a new encoder */
+    bool lost;                /* the app misses a picture: the next one is an IDR picture */
 };
 
 static int thread_count(int threads)
@@ -178,6 +181,7 @@ static int open_encoder(struct encoder *self, const struct encode_request *reque
     self->tools = request->tools;
     self->mode = request->rate.mode;
     self->rates = *rates;
+    self->deltas = encoder_has_deltas(request);
     self->pictures = 0;
     self->mixed_qp = false;
     return 0;
@@ -197,7 +201,7 @@ static int put_regions(const struct encoder *self, const struct encode_request *
     AVFrameSideData *data;
     size_t n = 0;
 
-    if (!(self->row->flags & ENCODER_ROI))
+    if (!(self->row->flags & ENCODER_ROI) || !self->deltas)
         return 0;
     for (uint32_t i = 0; i < count; i++) {
         const struct encode_region *from = &request->regions[i];
@@ -212,7 +216,7 @@ static int put_regions(const struct encoder *self, const struct encode_request *
         if (to->left < to->right && to->top < to->bottom)
             n++;
     }
-    if (!n && self->row->flags & ENCODER_ROI_ALWAYS && request->rate.mode != VA_RC_CQP)
+    if (!n && self->row->flags & ENCODER_ROI_ALWAYS)
         regions[n++] = (AVRegionOfInterest){.self_size = sizeof(regions[0]),
                                             .right = (int)tools->width,
                                             .bottom = (int)tools->height,
@@ -272,26 +276,40 @@ static int encode(struct encoder *self, const struct encode_request *request,
     return err;
 }
 
-static int write_packet(struct encoder *self, const struct encode_request *request,
-                        struct encode_output *output)
+/* What the encoder says of the picture, as far as it says anything. */
+static void read_packet(const AVPacket *from, struct encode_packet *ret_packet)
 {
-    struct encode_packet packet = {
-        .data = self->packet->data,
-        .size = (size_t)self->packet->size,
-        .key = self->packet->flags & AV_PKT_FLAG_KEY,
+    size_t size = 0;
+    const uint8_t *stats = av_packet_get_side_data(from, AV_PKT_DATA_QUALITY_STATS, &size);
+
+    *ret_packet = (struct encode_packet){
+        .data = from->data,
+        .size = (size_t)from->size,
+        .key = from->flags & AV_PKT_FLAG_KEY,
         .qp = -1,
     };
-    size_t size = 0;
-    const uint8_t *stats = av_packet_get_side_data(self->packet, AV_PKT_DATA_QUALITY_STATS, &size);
+    if (!stats || size < 5)
+        return;
+    ret_packet->qp = (int)(((uint32_t)stats[0] | (uint32_t)stats[1] << 8 |
+                            (uint32_t)stats[2] << 16 | (uint32_t)stats[3] << 24) /
+                           FF_QP2LAMBDA);
+    /* Where a rolling refresh begins is a point of entry, and no intra picture. */
+    if (stats[4] != AV_PICTURE_TYPE_NONE && stats[4] != AV_PICTURE_TYPE_I)
+        ret_packet->key = false;
+}
+
+static int write_packet(struct encoder *self, const struct encode_request *request,
+                        const struct encoder_rates *rates, struct encode_output *output)
+{
+    struct encode_packet packet;
     int err;
 
-    if (stats && size >= 5) {
-        uint32_t quality = stats[0] | stats[1] << 8 | stats[2] << 16 | (uint32_t)stats[3] << 24;
-
-        packet.qp = (int)(quality / FF_QP2LAMBDA);
-        /* Where a rolling refresh begins is a point of entry, and no intra picture. */
-        packet.key = packet.key && stats[4] == AV_PICTURE_TYPE_I;
-    }
+    read_packet(self->packet, &packet);
+    /* Only libx264 tells QPs of this scale. */
+    if (self->row->flags & ENCODER_RATE)
+        encoder_rate_done(&self->rate, rates, 8 * (uint64_t)packet.size,
+                          self->codec->codec == VD_CODEC_H264 ? packet.qp : -1, packet.key,
+                          request->rate.mode == VA_RC_CBR);
     memcpy(self->write_backup, self->write_state, self->codec->write_state_size);
     err = self->codec->write(self->write_state, request, &packet, output);
     if (err)
@@ -309,6 +327,9 @@ static int run(struct encoder *self, const struct encode_request *request,
     int err;
 
     encoder_rates_read(request, &rates);
+    rates.chosen = encoder_rate_qp(&self->rate, &rates, self->codec->codec,
+                                   (uint64_t)request->tools.width * request->tools.height,
+                                   request->rate.mode == VA_RC_CBR);
     if (needs_open(self, request, &rates, key)) {
         if (self->context && !same_tools(&request->tools, &self->tools))
             self->row = NULL; /* what it could not do before it may now */
@@ -320,7 +341,7 @@ static int run(struct encoder *self, const struct encode_request *request,
     for (;;) {
         err = encode(self, request, &rates, pixels, key);
         if (!err) {
-            err = write_packet(self, request, output);
+            err = write_packet(self, request, &rates, output);
             self->proven |= !err;
         }
         if (!err || self->proven || err == VD_ERR_MEMORY)

@@ -51,7 +51,7 @@ static const struct encoder_row encoder_rows[] = {
     {"libx264",
      VD_CODEC_H264,
      ENCODER_LIVE_RATE | ENCODER_LIVE_QP | ENCODER_REOPEN_I | ENCODER_ROI | ENCODER_REFRESH |
-         ENCODER_SLICES,
+         ENCODER_SLICES | ENCODER_RATE,
      ALL,
      16,
      4096,
@@ -177,7 +177,7 @@ static const struct encoder_row encoder_rows[] = {
     /* The least vertical size with more than one slice, the largest of ten bits of slice codes. */
     {"mpeg2video",
      VD_CODEC_MPEG2,
-     ENCODER_LIVE_QP | ENCODER_COPY,
+     ENCODER_LIVE_RATE | ENCODER_LIVE_QP | ENCODER_COPY | ENCODER_RATE,
      VA_RC_CQP | VA_RC_CBR | VA_RC_VBR,
      16,
      2800,

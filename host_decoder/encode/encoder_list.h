@@ -16,6 +16,7 @@ enum encoder_flag {
     ENCODER_REFRESH = 1 << 5,    /* rolling intra refresh, by columns */
     ENCODER_COPY = 1 << 6,       /* reads its input more than once: it needs memory of its own */
     ENCODER_SLICES = 1 << 7,     /* several slices a picture */
+    ENCODER_RATE = 1 << 8,       /* CBR, VBR: encoder_rate.c chooses its quantisers */
 };
 
 /* Rate control in an encoder's terms: clamped, so that no app's number is out of its range. */
@@ -24,6 +25,7 @@ struct encoder_rates {
     int vbv, initial;        /* bits */
     AVRational frame_rate;   /* 1/10 to 1000 */
     int qp, min_qp, max_qp;  /* of the codec's own scale; max_qp 0: no limits */
+    double chosen;           /* ENCODER_RATE: the QP of this picture */
     uint32_t quality, level; /* 1 to 51; 1 to ENCODE_QUALITY_LEVELS, 0: the default */
 };
 
@@ -68,6 +70,11 @@ int encoder_list_open(const struct encoder_row *row, const struct encode_request
 
 /* encoder_options.c */
 void encoder_rates_read(const struct encode_request *request, struct encoder_rates *ret_rates);
+/* Whether blocks may have QPs of their own under the headers that the app wrote. */
+bool encoder_has_deltas(const struct encode_request *request);
+/* What encoder_rate.c may choose from: QPs of H.264's scale. */
+void encoder_chosen_range(enum vd_codec codec, const struct encoder_rates *rates, double *ret_least,
+                          double *ret_most);
 void encoder_options_x264(struct encoder_setup *setup);
 void encoder_options_x265(struct encoder_setup *setup);
 void encoder_options_vpx(struct encoder_setup *setup);

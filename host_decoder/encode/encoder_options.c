@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <limits.h>
 #include <libavutil/opt.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -32,8 +33,9 @@ static AVRational frame_rate(const struct encode_rate *rate)
         return result;
     if (num / den >= 1000)
         return (AVRational){1000, 1};
-    if (den / num >= 10)
-        return (AVRational){1, 10};
+    /* libaom takes no less. */
+    if (num < den)
+        return (AVRational){1, 1};
     av_reduce(&result.num, &result.den, num, den, 100000);
     return result;
 }
@@ -166,11 +168,15 @@ static int level_h264(uint8_t level_idc)
  */
 #define X264_CQP "qcomp=1:aq-mode=1:aq-strength=0.001:ipratio=1"
 
-static int x264_crf(const struct encode_request *request, const struct encoder_rates *rates)
+static double x264_crf(const struct encode_request *request, const struct encoder_rates *rates)
 {
-    int qp = request->rate.mode == VA_RC_CQP ? rates->qp : (int)rates->quality;
+    double qp = rates->quality;
 
-    return qp > 0 ? qp : 1;
+    if (request->rate.mode == VA_RC_CQP)
+        qp = rates->qp;
+    else if (request->rate.mode == VA_RC_CBR || request->rate.mode == VA_RC_VBR)
+        qp = rates->chosen;
+    return qp >= 1 ? qp : 1;
 }
 
 void encoder_options_x264(struct encoder_setup *setup)
@@ -197,25 +203,19 @@ void encoder_options_x264(struct encoder_setup *setup)
         add(setup, "x264-params", "intra-refresh=1");
     setup->context->level = level_h264(tools->h264.level_idc);
     setup->context->thread_count = 1;
-    switch (mode_of(setup)) {
-    case VA_RC_CBR:
-    case VA_RC_VBR:
+    /*
+     * Its own bit rate control keeps the rate that it was opened with (ratecontrol.c: "We don't
+     * support changing the ABR bitrate right now"); its buffer model does not.
+     */
+    put(setup, "crf", "%.3f", x264_crf(request, rates));
+    if (mode_of(setup) != VA_RC_CQP && mode_of(setup) != VA_RC_ICQ)
         rate_control(setup);
-        break;
-    case VA_RC_QVBR:
-        rate_control(setup);
-        setup->context->bit_rate = 0;
-        put(setup, "crf", "%d", x264_crf(request, rates));
-        break;
-    default:
-        put(setup, "crf", "%d", x264_crf(request, rates));
-        break;
-    }
+    setup->context->bit_rate = 0;
     if (mode_of(setup) == VA_RC_CQP) {
         add(setup, "x264-params", X264_CQP);
         return;
     }
-    add(setup, "x264-params", "aq-mode=1");
+    add(setup, "x264-params", "aq-mode=1:qcomp=1");
     qp_limits(setup);
 }
 
@@ -225,14 +225,21 @@ void encoder_live_x264(AVCodecContext *context, AVFrame *frame,
     uint32_t mode = request->rate.mode;
 
     (void)frame;
-    if (mode == VA_RC_CBR || mode == VA_RC_VBR)
-        context->bit_rate = rates->target;
-    else
-        av_opt_set_double(context->priv_data, "crf", x264_crf(request, rates), 0);
+    av_opt_set_double(context->priv_data, "crf", x264_crf(request, rates), 0);
     if (mode == VA_RC_CBR || mode == VA_RC_VBR || mode == VA_RC_QVBR) {
         context->rc_max_rate = rates->peak;
         context->rc_buffer_size = rates->vbv;
     }
+}
+
+bool encoder_has_deltas(const struct encode_request *request)
+{
+    const struct encode_tools *tools = &request->tools;
+
+    if (codecs_of_profile((int)tools->profile) != VD_CODEC_HEVC || tools->hevc.cu_qp_delta)
+        return true;
+    /* Without headers of the app's: as x265 does it. */
+    return !tools->hevc.log2_ctb && request->rate.mode != VA_RC_CQP;
 }
 
 /* The SPS and PPS that the app wrote, in x265's words. Zeroes: there are none. */
@@ -272,9 +279,8 @@ void encoder_options_x265(struct encoder_setup *setup)
 {
     static const char *const presets[] = {"superfast", "medium",    "fast",      "faster",
                                           "veryfast",  "superfast", "ultrafast", "ultrafast"};
-    const struct encode_tools *tools = &setup->request->tools;
     const struct encoder_rates *rates = setup->rates;
-    bool deltas = tools->hevc.cu_qp_delta || !tools->hevc.log2_ctb;
+    bool deltas = encoder_has_deltas(setup->request);
 
     put(setup, "preset", "%s", presets[rates->level]);
     put(setup, "tune", "zerolatency");
@@ -297,7 +303,7 @@ void encoder_options_x265(struct encoder_setup *setup)
         break;
     default:
         add(setup, "x265-params", "ipratio=1:pbratio=1");
-        if (tools->hevc.cu_qp_delta) {
+        if (deltas) {
             /* CQP of x265 would write no deltas, for which the app's PPS has a place. */
             add(setup, "x265-params", "qcomp=1:aq-mode=1:aq-strength=0.001");
             put(setup, "crf", "%d", rates->qp);
@@ -372,7 +378,11 @@ static void rate_control_vpx(struct encoder_setup *setup)
     AVCodecContext *context = setup->context;
 
     quantizer_limits(setup);
-    if (mode_of(setup) != VA_RC_ICQ) {
+    if (mode_of(setup) == VA_RC_ICQ) {
+        /* VP8 knows no quality without a bit rate. */
+        if (context->codec_id == AV_CODEC_ID_VP8)
+            context->bit_rate = MAX_BITRATE;
+    } else {
         rate_control(setup);
         if (mode_of(setup) == VA_RC_CBR)
             context->rc_min_rate = context->rc_max_rate;
@@ -393,7 +403,7 @@ static void rate_control_vpx(struct encoder_setup *setup)
 void encoder_options_vpx(struct encoder_setup *setup)
 {
     static const int8_t vp8[] = {-8, -4, -5, -6, -8, -10, -12, -14};
-    static const int8_t vp9[] = {8, 5, 5, 6, 7, 8, 8, 9};
+    static const int8_t vp9[] = {8, 5, 5, 6, 7, 7, 8, 8};
     AVCodecContext *context = setup->context;
     bool is_vp9 = context->codec_id == AV_CODEC_ID_VP9;
 
@@ -459,26 +469,45 @@ void encoder_options_mpeg2(struct encoder_setup *setup)
     context->thread_count = setup->threads;
     context->thread_type = FF_THREAD_SLICE;
     put(setup, "sc_threshold", "1000000000");
-    if (mode_of(setup) == VA_RC_CQP || mode_of(setup) == VA_RC_ICQ) {
-        context->flags |= AV_CODEC_FLAG_QSCALE;
-        context->qmin = 1;
-        context->global_quality = FF_QP2LAMBDA;
-        return;
-    }
-    /* No least rate: what is too little is not stuffed, and delays are not computed from it. */
-    rate_control(setup);
-    if (setup->rates->max_qp) {
-        context->qmin = (int)clamp(setup->rates->min_qp, 1, 31);
-        context->qmax = (int)clamp(setup->rates->max_qp, context->qmin, 31);
-    }
+    /*
+     * Its own control of the bit rate is loose and keeps the first one; the buffer model works with
+     * quantisers that are given, too. No least rate: delays would be computed from it.
+     */
+    context->flags |= AV_CODEC_FLAG_QSCALE;
+    context->qmin = 1;
+    context->qmax = 31;
+    context->global_quality = FF_QP2LAMBDA;
+    if (mode_of(setup) != VA_RC_CQP)
+        rate_control(setup);
 }
+
+/* MPEG-2's scale is linear: what QP 10 is in H.264 is 1 here. */
+#define MPEG2_QP_OF_1 10
 
 void encoder_live_mpeg2(AVCodecContext *context, AVFrame *frame,
                         const struct encode_request *request, const struct encoder_rates *rates)
 {
-    (void)context;
-    if (request->rate.mode == VA_RC_CQP)
-        frame->quality = FF_QP2LAMBDA * (int)clamp(rates->qp, 1, 31);
-    else if (request->rate.mode == VA_RC_ICQ)
-        frame->quality = FF_QP2LAMBDA * (int)clamp(rates->quality * 31 / 51, 1, 31);
+    double scale = rates->qp;
+
+    if (request->rate.mode != VA_RC_CQP) {
+        scale = exp2((rates->chosen - MPEG2_QP_OF_1) / 6);
+        /* The buffer keeps its size: what no longer fits into it would be stuffed at once. */
+        context->rc_max_rate = rates->peak;
+    }
+    frame->quality = (int)(FF_QP2LAMBDA * (scale < 1 ? 1 : scale > 31 ? 31 : scale));
+}
+
+void encoder_chosen_range(enum vd_codec codec, const struct encoder_rates *rates, double *ret_least,
+                          double *ret_most)
+{
+    double least = rates->min_qp, most = rates->max_qp;
+
+    if (codec == VD_CODEC_MPEG2) {
+        least = MPEG2_QP_OF_1 + (least > 1 ? 6 * log2(least) : 0);
+        most = MPEG2_QP_OF_1 + 6 * log2(most >= 1 && most <= 31 ? most : 31);
+    } else if (most < 1) {
+        most = 51;
+    }
+    *ret_least = least;
+    *ret_most = most;
 }
