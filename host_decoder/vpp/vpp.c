@@ -136,12 +136,10 @@ static enum AVPixelFormat middle_format(const struct vpp_plan *plan)
     if (bits > 10 || vpp_format_bits(target) > 10)
         return fine ? AV_PIX_FMT_YUV444P16LE : AV_PIX_FMT_YUV420P16LE;
     if (bits > 8 || vpp_format_bits(target) > 8) {
-        if (fine || (!vpp_format_shift_w(target) && target != AV_PIX_FMT_GRAY8))
+        if (fine || !vpp_format_shift_w(target))
             return AV_PIX_FMT_YUV444P10LE;
         return vpp_format_shift_h(target) ? AV_PIX_FMT_YUV420P10LE : AV_PIX_FMT_YUV422P10LE;
     }
-    if (target == AV_PIX_FMT_GRAY8)
-        return AV_PIX_FMT_YUV420P;
     return fine ? AV_PIX_FMT_YUV444P : target;
 }
 
@@ -202,6 +200,30 @@ static int place(struct vpp *vpp, const struct vpp_plan *plan, const struct vpp_
     return err;
 }
 
+/* Whether no pixel of the target keeps the background. */
+static bool covers_all(const struct vpp_plan *plan, const struct pixels *target)
+{
+    return !plan->nothing && !plan->blend && plan->dest.x <= 0 && plan->dest.y <= 0 &&
+           plan->dest.x + plan->dest.width >= (int)target->width &&
+           plan->dest.y + plan->dest.height >= (int)target->height;
+}
+
+/* Nothing is asked for: the memory is copied, with what no filter knows, like alpha of AYUV. */
+static bool is_copy(const struct vpp_plan *plan, const struct vpp_pipeline *pipeline,
+                    const struct pixels *target)
+{
+    const struct pixels *input = &pipeline->input;
+
+    return plan->from == plan->to && covers_all(plan, target) &&
+           plan->source.width == (int)input->width && plan->source.height == (int)input->height &&
+           plan->dest.width == (int)input->width && plan->dest.height == (int)input->height &&
+           !plan->blend && !plan->recolor && !needs_planes(plan) && !plan->transpose &&
+           !plan->flip_x && !plan->flip_y &&
+           plan->from_color.full_range == plan->to_color.full_range &&
+           (plan->deinterlace == VAProcDeinterlacingNone ||
+            plan->deinterlace == VAProcDeinterlacingWeave);
+}
+
 static int draw(struct vpp *vpp, const struct vpp_plan *plan, const struct vpp_pipeline *pipeline,
                 AVFrame *target)
 {
@@ -221,14 +243,6 @@ static int draw(struct vpp *vpp, const struct vpp_plan *plan, const struct vpp_p
     return err ? err : place(vpp, plan, &color, frame, target);
 }
 
-/* Whether no pixel of the target keeps the background. */
-static bool covers(const struct vpp_plan *plan, const AVFrame *target)
-{
-    return !plan->nothing && !plan->blend && plan->dest.x <= 0 && plan->dest.y <= 0 &&
-           plan->dest.x + plan->dest.width >= target->width &&
-           plan->dest.y + plan->dest.height >= target->height;
-}
-
 int vpp_run(struct vpp *vpp, const struct pixels *target, const struct vpp_pipeline *pipelines,
             uint32_t count)
 {
@@ -244,6 +258,11 @@ int vpp_run(struct vpp *vpp, const struct pixels *target, const struct vpp_pipel
             return err;
         if (i)
             continue;
+        if (count == 1 && is_copy(&plan, &pipelines[0], target)) {
+            format_copy(target->format, target->width, target->height, target->bytes,
+                        target->layout, pipelines[0].input.bytes, pipelines[0].input.layout);
+            return 0;
+        }
         if (plan.to->direct != AV_PIX_FMT_NONE)
             frame = vpp_frame_wrap(vpp, VPP_WRAP_TARGET, plan.to, target);
         else
@@ -251,7 +270,7 @@ int vpp_run(struct vpp *vpp, const struct pixels *target, const struct vpp_pipel
                                       (int)target->height);
         if (!frame)
             return VD_ERR_MEMORY;
-        if (!covers(&plan, frame))
+        if (!covers_all(&plan, target))
             vpp_blend_fill(frame, &plan.to_color, pipelines[0].params->background);
     }
     for (uint32_t i = 0; i < count; i++) {

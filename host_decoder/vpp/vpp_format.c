@@ -28,7 +28,7 @@ static const struct vpp_format vpp_formats_table[] = {
     F(XYUV, NONE, YUV444P, 0, 1, 2, false, false),
     F(Y210, NONE, YUV422P10LE, 0, 1, 2, false, false),
     F(Y410, NONE, YUV444P10LE, 0, 1, 2, false, false),
-    F(Y800, GRAY8, GRAY8, 0, 1, 2, false, false),
+    F(Y800, GRAY8, YUV420P, 0, 1, 2, false, false),
     F(BGRA, BGRA, YUV444P, 0, 1, 2, true, true),
     F(BGRX, BGR0, YUV444P, 0, 1, 2, true, false),
     F(RGBA, RGBA, YUV444P, 0, 1, 2, true, true),

@@ -42,21 +42,19 @@ AVFrame *vpp_frame_part(struct vpp *vpp, enum vpp_wrap which, const AVFrame *fro
 {
     const AVPixFmtDescriptor *desc = av_pix_fmt_desc_get(from->format);
     AVFrame *frame = vpp->wrap[which];
-    int steps[4];
 
-    av_image_fill_max_pixsteps(steps, NULL, desc);
     set_shape(frame, from->format, part->width, part->height);
     if (part->x + part->width < from->width || from->opaque)
         frame->opaque = frame;
     for (int i = 0; i < 4 && from->data[i]; i++) {
-        int chroma = i == 1 || i == 2;
-        int x = part->x >> (chroma ? desc->log2_chroma_w : 0);
-        int y = part->y >> (chroma ? desc->log2_chroma_h : 0);
+        const bool chroma = i == 1 || i == 2;
+        /* Packed 4:2:2: places are those of pairs. */
+        const int shift_w = chroma || !from->data[1] ? desc->log2_chroma_w : 0;
+        const int y = part->y >> (chroma ? desc->log2_chroma_h : 0);
 
-        /* Packed 4:2:2: a step is a pixel's, places are those of pairs. */
-        if (!vpp_format_planar(from->format) && !i && desc->log2_chroma_w && !from->data[1])
-            x &= ~1;
-        frame->data[i] = from->data[i] + (ptrdiff_t)y * from->linesize[i] + x * steps[i];
+        frame->data[i] =
+            from->data[i] + (ptrdiff_t)y * from->linesize[i] +
+            av_image_get_linesize(from->format, part->x >> shift_w << shift_w, i);
         frame->linesize[i] = from->linesize[i];
     }
     return frame;

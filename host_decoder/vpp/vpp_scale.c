@@ -12,6 +12,14 @@
 #define SMALL_PICTURE (320 * 240)
 /* What the vector code of swscale writes at a time, and wants aligned. */
 #define WRITE_BLOCK 64
+/*
+ * swscale refuses to make pictures 8192 times as large, and its filters of a thousand taps do not
+ * add up: another size comes between.
+ */
+#define STEEP  1024
+#define FLAT   256
+#define GROW   32
+#define SHRINK 128
 
 /* Compared as bytes. */
 struct scale_key {
@@ -160,6 +168,28 @@ static int flags_of(enum vpp_quality quality)
     }
 }
 
+static int step_of(int from, int to)
+{
+    return to / from >= STEEP ? from * GROW : from / to >= FLAT ? from / SHRINK : from;
+}
+
+static int scale_plainly(struct vpp *vpp, const AVFrame *from, const struct vpp_color *from_color,
+                         AVFrame *to, const struct vpp_color *to_color, enum vpp_quality quality);
+
+static int scale_twice(struct vpp *vpp, const AVFrame *from, const struct vpp_color *from_color,
+                       AVFrame *to, const struct vpp_color *to_color, enum vpp_quality quality)
+{
+    const int width = step_of(from->width, to->width);
+    const int height = step_of(from->height, to->height);
+    AVFrame *step = vpp_frame_scratch(vpp, VPP_SCRATCH_STEP, from->format, width, height);
+    int err;
+
+    if (!step)
+        return VD_ERR_MEMORY;
+    err = scale_plainly(vpp, from, from_color, step, from_color, quality);
+    return err ? err : scale_plainly(vpp, step, from_color, to, to_color, quality);
+}
+
 static int scale_plainly(struct vpp *vpp, const AVFrame *from, const struct vpp_color *from_color,
                          AVFrame *to, const struct vpp_color *to_color, enum vpp_quality quality)
 {
@@ -180,6 +210,10 @@ static int scale_plainly(struct vpp *vpp, const AVFrame *from, const struct vpp_
     key.flags = flags_of(quality);
     chroma_place(from, from_color, key.chroma);
     chroma_place(to, to_color, key.chroma + 2);
+    if (from != vpp->scratch[VPP_SCRATCH_STEP] &&
+        (step_of(from->width, to->width) != from->width ||
+         step_of(from->height, to->height) != from->height))
+        return scale_twice(vpp, from, from_color, to, to_color, quality);
     err = scaler_get(vpp, &key, &scaler);
     if (err)
         return err;
@@ -200,16 +234,47 @@ static bool may_write(const AVFrame *to)
     return true;
 }
 
+/*
+ * swscale takes grey for full range. Where it would have to convert that, grey is luma of a
+ * picture without colour.
+ */
+static int scale_grey(struct vpp *vpp, const AVFrame *from, const struct vpp_color *from_color,
+                      AVFrame *to, const struct vpp_color *to_color, enum vpp_quality quality)
+{
+    AVFrame *planes;
+    int err;
+
+    if (from->format == AV_PIX_FMT_GRAY8) {
+        planes = vpp_frame_scratch(vpp, VPP_SCRATCH_GREY_FROM, AV_PIX_FMT_YUV444P, from->width,
+                                   from->height);
+        if (!planes)
+            return VD_ERR_MEMORY;
+        vpp_frame_shuffle(planes, from, false);
+        return vpp_scale(vpp, planes, from_color, to, to_color, quality);
+    }
+    planes = vpp_frame_scratch(vpp, VPP_SCRATCH_GREY_TO, AV_PIX_FMT_YUV420P, to->width, to->height);
+    if (!planes)
+        return VD_ERR_MEMORY;
+    err = vpp_scale(vpp, from, from_color, planes, to_color, quality);
+    if (!err)
+        vpp_frame_shuffle(to, planes, false);
+    return err;
+}
+
 int vpp_scale(struct vpp *vpp, const AVFrame *from, const struct vpp_color *from_color, AVFrame *to,
               const struct vpp_color *to_color, enum vpp_quality quality)
 {
     const bool same = vpp_format_rgb(from->format) || vpp_format_rgb(to->format) ||
                       from_color->full_range == to_color->full_range;
+    const bool from_grey = from->format == AV_PIX_FMT_GRAY8;
+    const bool to_grey = to->format == AV_PIX_FMT_GRAY8;
     AVFrame *beside;
     int err;
 
     if (same && vpp_frame_shuffle(to, from, to_color->full_range))
         return 0;
+    if (from_grey != to_grey || (from_grey && !same))
+        return scale_grey(vpp, from, from_color, to, to_color, quality);
     if (may_write(to))
         return scale_plainly(vpp, from, from_color, to, to_color, quality);
     beside = vpp_frame_scratch(vpp, VPP_SCRATCH_PLACE, to->format, to->width, to->height);

@@ -30,6 +30,9 @@ enum vpp_scratch {
     VPP_SCRATCH_COLOR,  /* behind it */
     VPP_SCRATCH_LAYER,  /* to be blended */
     VPP_SCRATCH_PLACE,  /* on its way to a place that cannot be scaled into */
+    VPP_SCRATCH_STEP, /* on the way to something very large */
+    VPP_SCRATCH_GREY_FROM, /* grey as YUV, for swscale */
+    VPP_SCRATCH_GREY_TO,
     VPP_SCRATCH_TARGET, /* planes of a target that FFmpeg does not know */
     VPP_SCRATCHES
 };
