@@ -168,15 +168,16 @@ static const struct device_frame_ops picture_ops = {
 };
 
 /* The frame as a picture of a job. */
-static int bind(struct avcodec_context *self, const AVFrame *frame, struct device_frame **ret_frame)
+static int bind(struct avcodec_context *self, const struct surface *surface, const AVFrame *frame,
+                struct device_frame **ret_frame)
 {
     struct picture *picture = calloc(1, sizeof(*picture));
     int err;
 
     if (!picture)
         return VD_ERR_MEMORY;
-    picture->pool = job->surface->pool;
-    picture->bytes = job->surface->layout.size;
+    picture->pool = surface->pool;
+    picture->bytes = surface->layout.size;
     err = pool_take(picture->pool, picture->bytes);
     if (err)
         goto fail_picture;
@@ -257,7 +258,7 @@ static int frame_get(AVCodecContext *decoder, AVFrame *frame, int flags)
         (uint32_t)frame->height > ((job->surface->height + 31) & ~31u))
         job->status = VD_ERR_RESOLUTION;
     else
-        job->status = bind(self, frame, &job->device);
+        job->status = bind(self, job->surface, frame, &job->device);
     if (display && job->device)
         job->display_device = device_frame_ref(job->device);
     return 0;
@@ -326,7 +327,7 @@ void avcodec_device_output(struct avcodec_context *self, AVFrame *frame)
         return;
     job = self->in_flight[(uint64_t)frame->pts % (2 * VD_MAX_IN_FLIGHT)];
     if (job && !job->status)
-        job->status = bind(self, frame, &job->device);
+        job->status = bind(self, job->surface, frame, &job->device);
     if (job)
         job->output = true;
 }
