@@ -91,7 +91,7 @@ static int setup(void **state)
 {
     (void)state;
     memset(&f, 0, sizeof(f));
-    f.pool = block_pool_create();
+    f.pool = block_pool_create(NULL);
     f.feed.decode = decode;
     f.feed.done = done;
     return !f.pool;
@@ -117,8 +117,8 @@ static void send_sized(uint8_t flags, uint8_t references, bool open, uint8_t gue
     struct backend_job *job = &f.jobs[at];
     uint32_t name = (uint32_t)f.submitted;
 
-    *job = (struct backend_job){.number = f.submitted, .block = block_get(f.pool, size)};
-    assert_non_null(job->block);
+    *job = (struct backend_job){.number = f.submitted};
+    assert_int_equal(block_get(f.pool, size, &job->block), 0);
     memset(job->block->bytes, 0, size);
     memcpy(job->block->bytes + NAME_AT, &name, sizeof(name));
     job->block->bytes[REFS_AT] = references;
