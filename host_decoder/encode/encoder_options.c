@@ -18,6 +18,7 @@
 #define MAX_BITRATE        1000000000
 #define MIN_BITS_A_PICTURE 64
 #define NO_INTRA_PERIOD    (1 << 24)
+#define VBR_SECONDS        3
 
 static int64_t clamp(int64_t value, int64_t low, int64_t high)
 {
@@ -372,6 +373,18 @@ static int tile_columns(const struct encoder_setup *setup)
     return columns;
 }
 
+/*
+ * VBR of VP9 that may not look ahead is half above its target; what keeps it is CBR, here with a
+ * buffer of seconds.
+ */
+static void steady_vp9(AVCodecContext *context)
+{
+    int64_t buffer = clamp(VBR_SECONDS * context->bit_rate, context->rc_buffer_size, INT_MAX);
+
+    context->rc_min_rate = context->rc_max_rate = context->bit_rate;
+    context->rc_buffer_size = (int)buffer;
+}
+
 /* CBR, VBR, ICQ and QVBR of libvpx and libaom. */
 static void rate_control_vpx(struct encoder_setup *setup)
 {
@@ -386,6 +399,8 @@ static void rate_control_vpx(struct encoder_setup *setup)
         rate_control(setup);
         if (mode_of(setup) == VA_RC_CBR)
             context->rc_min_rate = context->rc_max_rate;
+        else if (mode_of(setup) == VA_RC_VBR && context->codec_id == AV_CODEC_ID_VP9)
+            steady_vp9(context);
     }
     if (mode_of(setup) == VA_RC_ICQ || mode_of(setup) == VA_RC_QVBR) {
         int crf = (int)setup->rates->quality * 63 / 51;
