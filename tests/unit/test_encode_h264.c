@@ -368,9 +368,132 @@ static void test_streams(void **state)
     }
 }
 
+/* --- without an encoder */
+
+static int read_once(const struct app_config *config, void (*change)(struct app *),
+                     struct encode_request *ret_request)
+{
+    static struct app app;
+    void *state = calloc(1, encode_h264.read_state_size);
+    int err;
+
+    assert_non_null(state);
+    memset(ret_request, 0, sizeof(*ret_request));
+    app_start(&app, config);
+    app_next(&app);
+    if (change)
+        change(&app);
+    err = encode_h264.read(state, &app.picture, ret_request);
+    free(state);
+    return err;
+}
+
+static void make_b(struct app *app)
+{
+    app->slice[0].slice_type = 6;
+}
+
+static void take_sequence(struct app *app)
+{
+    app->picture.param[ENCODE_PARAM_SEQUENCE] = NULL;
+}
+
+static void take_picture(struct app *app)
+{
+    app->picture.param[ENCODE_PARAM_PICTURE] = NULL;
+}
+
+static void take_slices(struct app *app)
+{
+    app->picture.slice_count = 0;
+}
+
+static void interlace(struct app *app)
+{
+    app->seq.seq_fields.bits.frame_mbs_only_flag = 0;
+}
+
+static void shrink_surface(struct app *app)
+{
+    app->picture.surface_width = 160;
+}
+
+static void trim_surface(struct app *app)
+{
+    app->picture.surface_width = 170;
+}
+
+static void test_refusals(void **state)
+{
+    static const struct app_config packed = {HIGH, .qp = 30},
+                                   bare = {HIGH, .qp = 30, .style = APP_NO_HEADERS};
+    static const struct {
+        const struct app_config *config;
+        void (*change)(struct app *);
+        int err;
+    } rows[] = {
+        {&packed, NULL, 0},
+        {&packed, take_sequence, 0},
+        {&bare, NULL, 0},
+        {&packed, make_b, VD_ERR_UNSUPPORTED},
+        {&bare, take_sequence, VD_ERR_PARAMETER},
+        {&bare, take_picture, VD_ERR_PARAMETER},
+        {&bare, take_slices, VD_ERR_PARAMETER},
+        {&bare, interlace, VD_ERR_UNSUPPORTED},
+        {&packed, shrink_surface, VD_ERR_RESOLUTION},
+        {&packed, trim_surface, 0},
+    };
+    static struct encode_request request;
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(rows); i++)
+        assert_int_equal(read_once(rows[i].config, rows[i].change, &request), rows[i].err);
+    assert_int_equal(request.tools.width, 170);
+    assert_int_equal(request.tools.height, 144);
+}
+
+/* What the encoder cannot refer to becomes an I picture. */
+static void test_other_reference(void **state)
+{
+    static const struct app_config config = {HIGH, .qp = 30, .ref_frames = 2, .list_size = 1};
+    static struct encode_request request;
+    static struct app app;
+    void *read_state = calloc(1, encode_h264.read_state_size);
+
+    (void)state;
+    assert_non_null(read_state);
+    app_start(&app, &config);
+    for (unsigned n = 0; n < 6; n++) {
+        memset(&request, 0, sizeof(request));
+        app_next(&app);
+        if (n == 3)
+            app.slice[0].RefPicList0[0].picture_id = 100; /* the first one */
+        assert_int_equal(encode_h264.read(read_state, &app.picture, &request), 0);
+        assert_int_equal(request.type, n == 0 ? ENCODE_IDR : n == 3 ? ENCODE_I : ENCODE_P);
+        assert_true(request.reference);
+        assert_int_equal(request.qp, 30);
+    }
+    free(read_state);
+}
+
+static void test_attributes(void **state)
+{
+    uint32_t types[16], values[16];
+
+    (void)state;
+    assert_int_equal(encode_h264.attributes(VAProfileH264High, types, values, 16), 5);
+    assert_int_equal(types[0], VAConfigAttribEncPackedHeaders);
+    assert_int_equal(values[0], 0x1f);
+    assert_int_equal(encode_h264.attributes(VAProfileH264High, types, values, 2), 2);
+    assert_ptr_equal(encode_codec_find(VD_CODEC_H264), &encode_h264);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_other_reference),
+        cmocka_unit_test(test_attributes),
         cmocka_unit_test(test_streams),
     };
 
