@@ -5,7 +5,8 @@
 
 #include "h264.h"
 
-#define EXTENDED_SAR 255
+#define EXTENDED_SAR     255
+#define PROFILE_BASELINE 5 /* VAProfileH264Baseline, which libva has deprecated */
 
 static int put_nal(struct bits_writer *writer, uint8_t *data, size_t room, size_t *ret_size)
 {
@@ -83,11 +84,11 @@ static void write_profile(struct bits_writer *w, int profile, bool *ret_high)
         int profile;
         uint8_t idc, constraints;
     } profiles[] = {
-        {VAProfileH264ConstrainedBaseline, 66, 0xc0},
+        {VAProfileH264High, 100, 0}, /* and whatever is above it */
         {VAProfileH264Main, 77, 0x40},
-        {VAProfileH264High, 100, 0},
+        {VAProfileH264ConstrainedBaseline, 66, 0xc0},
+        {PROFILE_BASELINE, 66, 0xc0}, /* without what only Baseline has */
     };
-    /* VAProfileH264Baseline: without what only Baseline has it is the constrained one. */
     unsigned row = 0;
 
     for (unsigned i = 0; i < sizeof(profiles) / sizeof(profiles[0]); i++) {

@@ -315,9 +315,13 @@ static void read_sequence(struct h264_read_state *state, const struct encode_pic
 
 static void copy_headers(const struct encode_picture *picture, struct encode_request *request)
 {
+    uint32_t count =
+        picture->header_count < VD_MAX_HEADERS ? picture->header_count : VD_MAX_HEADERS;
+
     request->packed_headers = picture->packed_headers;
-    for (uint32_t i = 0; i < picture->header_count && i < VD_MAX_HEADERS; i++)
-        request->headers[request->header_count++] = picture->headers[i];
+    request->header_count = count;
+    if (count)
+        memcpy(request->headers, picture->headers, count * sizeof(request->headers[0]));
 }
 
 /* What the app's pictures are to the encoder, and which comes next. */
