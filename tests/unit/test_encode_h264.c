@@ -163,6 +163,8 @@ static void check_unit(const struct app_config *c, const uint8_t *data, size_t s
         slices += type == 1 || type == 5;
         if (type == 7 || type == 8)
             assert_int_equal(slices + sei, 0);
+        if (type == 8 && idr)
+            assert_true(sps);
         end += type == 11;
         if (type == 6)
             assert_int_equal(slices, 0);
@@ -172,7 +174,11 @@ static void check_unit(const struct app_config *c, const uint8_t *data, size_t s
     }
     assert_int_equal(aud, c->aud);
     assert_int_equal(sei, c->sei && c->style != APP_NO_HEADERS);
-    assert_int_equal(sps != 0, idr || (sps && c->style == APP_NO_HEADERS));
+    if (c->style == APP_NO_HEADERS || c->style == APP_ONLY_PPS)
+        assert_true(sps || !idr);
+    else
+        assert_int_equal(sps, idr);
+
     assert_true(slices >= 1);
     assert_int_equal(end, last);
     *spare |= pps > 1;
@@ -288,6 +294,8 @@ static const struct app_config configs[] = {
      .slices = 2,
      .width = 200,
      .height = 104},
+    {.name = "only an SPS", HIGH, .qp = 26, .style = APP_ONLY_SPS, .idr_period = 9, .i_period = 4},
+    {.name = "only a PPS", HIGH, .qp = 26, .style = APP_ONLY_PPS, .idr_period = 9, .i_period = 4},
     {.name = "two references in the app", HIGH, .qp = 26, .ref_frames = 2, .list_size = 2},
     {.name = "four references in the app", HIGH, .qp = 26, .ref_frames = 4, .list_size = 1},
     {.name = "references of the encoder",
