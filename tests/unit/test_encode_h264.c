@@ -11,7 +11,7 @@
  * what libx264 wrote.
  */
 
-#define PICTURES   24
+#define PICTURES   16
 #define MOST_BYTES (4u << 20)
 #define USUAL                                                                                  \
     "scenecut=0:weightp=0:ref=1:bframes=0:deblock=0,0:keyint=infinite:sliced-threads=0:psy=0:" \
