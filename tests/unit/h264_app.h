@@ -10,6 +10,7 @@
 #include <va/va.h>
 #include <va/va_enc_h264.h>
 #include <viaduct/errors.h>
+#include <viaduct/va_newer.h>
 
 #include "bitstream/bits.h"
 #include "check.h"
@@ -28,7 +29,8 @@ struct app_config {
     const char *name;
     const char *x264; /* options besides the usual ones */
     unsigned width, height;
-    unsigned idc; /* profile_idc */
+    unsigned idc;         /* profile_idc */
+    unsigned extra_depth; /* bits above 8 */
     enum app_style style;
     bool end; /* the last picture ends the stream */
     bool cabac, transform_8x8, deblocking_control, weighted, aud, sei, scaling, constrained_intra;
@@ -86,6 +88,8 @@ static inline void app_start(struct app *app, const struct app_config *config)
         .frame_cropping_flag = c->width % 16 || c->height % 16,
         .frame_crop_right_offset = (app_mbs(c->width) * 16 - c->width) / 2,
         .frame_crop_bottom_offset = (app_mbs(c->height) * 16 - c->height) / 2,
+        .bit_depth_luma_minus8 = (uint8_t)c->extra_depth,
+        .bit_depth_chroma_minus8 = (uint8_t)c->extra_depth,
         .vui_parameters_present_flag = 1,
         .num_units_in_tick = 1,
         .time_scale = 50,
@@ -119,8 +123,8 @@ static inline void app_sps(struct app *app, struct bits_writer *w)
     bits_write_ue(w, 0);
     if (c->idc >= 100) {
         bits_write_ue(w, 1);
-        bits_write_ue(w, 0);
-        bits_write_ue(w, 0);
+        bits_write_ue(w, c->extra_depth);
+        bits_write_ue(w, c->extra_depth);
         bits_write(w, 1, 0);
         bits_write(w, 1, c->scaling);
         if (c->scaling)
@@ -389,9 +393,10 @@ static inline const struct encode_picture *app_next(struct app *app)
         app->slices[s] = slice;
     }
     app->picture = (struct encode_picture){
-        .profile = c->idc == 100  ? VAProfileH264High
-                   : c->idc == 77 ? VAProfileH264Main
-                                  : VAProfileH264ConstrainedBaseline,
+        .profile = c->idc == 110   ? VAProfileH264High10
+                   : c->idc == 100 ? VAProfileH264High
+                   : c->idc == 77  ? VAProfileH264Main
+                                   : VAProfileH264ConstrainedBaseline,
         .width = c->width,
         .height = c->height,
         .surface_width = c->width,
