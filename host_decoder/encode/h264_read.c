@@ -279,6 +279,25 @@ static int read_size(const struct h264_sps *sps, const struct encode_picture *pi
                            &tools->height);
 }
 
+/* Rows of macroblocks that all slices have but the last, which may have fewer. 0: they differ. */
+static uint32_t slice_rows(const struct encode_picture *picture, uint32_t columns)
+{
+    const VAEncSliceParameterBufferH264 *first = picture->slices[0];
+    uint32_t rows = columns ? first->num_macroblocks / columns : 0;
+
+    if (picture->slice_count < 2 || !rows)
+        return 0;
+    for (uint32_t i = 0; i < picture->slice_count; i++) {
+        const VAEncSliceParameterBufferH264 *slice = picture->slices[i];
+        bool last = i + 1 == picture->slice_count;
+
+        if (last ? slice->num_macroblocks > rows * columns
+                 : slice->num_macroblocks != rows * columns)
+            return 0;
+    }
+    return rows;
+}
+
 static void read_tools(const struct h264_read_state *state, const struct encode_picture *picture,
                        const struct h264_own *own, struct encode_tools *tools)
 {
@@ -289,6 +308,7 @@ static void read_tools(const struct h264_read_state *state, const struct encode_
     tools->bit_depth = own->sps.depth_luma;
     tools->intra_period = state->sequence_known ? state->sequence.intra_period : 0;
     tools->slices = slices > own->sps.height ? own->sps.height : slices;
+    tools->slice_rows = slice_rows(picture, own->sps.width);
     tools->h264.cabac = pps->cabac;
     tools->h264.transform_8x8 = pps->transform_8x8;
     tools->h264.deblocking_control = pps->deblocking_control;
