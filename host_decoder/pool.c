@@ -21,6 +21,7 @@ int pool_create(struct arena *arena, uint64_t max_bytes, struct pool **ret_pool)
         return VD_ERR_MEMORY;
     }
     pthread_mutex_init(&pool->lock, NULL);
+    pthread_cond_init(&pool->ready, NULL);
     pool->arena = arena;
     pool->account.most = max_bytes < arena->frame_size ? max_bytes : arena->frame_size;
     pool->ranges[0] = (struct range){arena->frame_offset, arena->frame_size};
@@ -39,6 +40,7 @@ void pool_destroy(struct pool *pool)
         free(pool->backings[i]);
     }
     free(pool->ranges);
+    pthread_cond_destroy(&pool->ready);
     pthread_mutex_destroy(&pool->lock);
     free(pool);
 }

@@ -25,6 +25,7 @@
  */
 struct pool;
 struct surface;
+struct surface_read;
 
 struct backing {
     struct pool *pool;
@@ -87,12 +88,17 @@ struct surface {
     struct device_frame *native; /* memory that a back end keeps for this surface, or NULL */
     bool native_current;         /* it holds the last complete picture */
     struct device_frame
-        *exported;      /* memory that others have: each picture must be there, or NULL */
-    bool submitted;     /* had a picture: nothing can be imported any more */
-    uint64_t decoder;   /* number of the decoder of its last picture; session.c's */
-    uint32_t sequence;  /* the dispatcher's: pictures submitted, as the guest counts them */
-    uint32_t completed; /* under the lock: sequence of the last complete one */
-    uint8_t *external;  /* the app's own memory, NULL if none */
+        *exported;     /* memory that others have: each picture must be there, or NULL */
+    bool submitted;    /* had a picture: nothing can be imported any more */
+    uint64_t decoder;  /* number of the decoder of its last picture; session.c's */
+    uint32_t sequence; /* the dispatcher's: pictures submitted, as the guest counts them */
+    /* The dispatcher's, too: the last picture submitted that writes to it, and by whom. */
+    uint32_t written;
+    uint32_t writer, writer_picture; /* context id, 0: nobody; number of the picture in it */
+    /* Under the lock: what was published last, and the last picture that was bound or given up. */
+    uint32_t published, bound;
+    struct surface_read *reads; /* that wait for a picture */
+    uint8_t *external;          /* the app's own memory, NULL if none */
     struct format_layout external_layout;
 };
 
@@ -160,6 +166,12 @@ void surface_complete(struct surface *surface, uint32_t sequence, struct backing
  */
 void surface_complete_device(struct surface *surface, uint32_t sequence, struct device_frame *frame,
                              bool fixed, bool now, int status, uint32_t errors);
+/* Picture `sequence` will never be complete: who waits to read it is told. */
+void surface_give_up(struct surface *surface, uint32_t sequence);
+
+/* Brings a picture from a device into memory of the arena, new if *backing is NULL. No lock. */
+int surface_bring(struct surface *surface, struct device_frame *frame, struct backing **backing);
+
 /* Sets what a back end keeps for the surface; takes the reference over. NULL removes it. */
 void surface_set_native(struct surface *surface, struct device_frame *native);
 

@@ -3,6 +3,7 @@
 #define HOST_POOL_PRIVATE_H
 
 #include "pool.h"
+#include "surface_read.h"
 
 /* What pool.c (memory) and surface.c (surfaces) share. */
 
@@ -12,6 +13,7 @@ struct range {
 
 struct pool {
     pthread_mutex_t lock;
+    pthread_cond_t ready; /* a surface_read is */
     struct arena *arena;
     struct account account;
     struct backing *backings[VD_MAX_BACKINGS];

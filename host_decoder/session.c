@@ -17,6 +17,7 @@
 #include "collect.h"
 #include "context.h"
 #include "engine.h"
+#include "work.h"
 
 /*
  * Security model: the guest on the other side may be hostile. wire/dispatch.c has checked each
@@ -41,6 +42,7 @@ struct session {
     struct pool *pool;
     struct block_pool *blocks;
     struct collect collect;
+    struct collect_encode collect_encode;
     struct vd_cap caps[VD_MAX_CAPS];
     uint8_t cap_engine[VD_MAX_CAPS]; /* index into the set */
     uint32_t cap_count;
@@ -150,6 +152,16 @@ static const struct vd_cap *find_cap(const struct session *s, uint32_t profile, 
     return NULL;
 }
 
+/* Whether these bits are among those that a cap's attribute offers; no bits always are. */
+static bool attribute_allows(const struct vd_cap *cap, uint32_t type, uint32_t bits)
+{
+    for (uint32_t i = 0; i < cap->attribute_count && i < VD_MAX_CAP_ATTRIBUTES; i++) {
+        if (cap->attributes[i] == type)
+            return !(bits & ~cap->values[i]);
+    }
+    return !bits;
+}
+
 static int session_context_create(void *self, const struct vd_context_create_req *req,
                                   const struct vd_none *tail, uint32_t tail_count,
                                   struct dispatch_reply *reply)
@@ -163,6 +175,8 @@ static int session_context_create(void *self, const struct vd_context_create_req
         .arena = &s->arena,
         .info = {.profile = req->profile,
                  .entrypoint = req->entrypoint,
+                 .rate_control = req->rate_control,
+                 .packed_headers = req->packed_headers,
                  .width = req->width,
                  .height = req->height,
                  .codec = codecs_of_profile((int)req->profile),
@@ -186,6 +200,9 @@ static int session_context_create(void *self, const struct vd_context_create_req
     else if (req->width < cap->min_width || req->width > cap->max_width ||
              req->height < cap->min_height || req->height > cap->max_height)
         err = VD_ERR_RESOLUTION;
+    else if (!attribute_allows(cap, VAConfigAttribRateControl, req->rate_control) ||
+             !attribute_allows(cap, VAConfigAttribEncPackedHeaders, req->packed_headers))
+        err = VD_ERR_PARAMETER;
     else if (s->context_count >= s->limits->contexts)
         err = VD_ERR_LIMIT;
     if (!err) {
@@ -323,6 +340,32 @@ static int session_surface_import(void *self, const struct vd_surface_import_req
     return 0;
 }
 
+static int collect_decode(struct session *s, struct context *context, const struct surface *surface,
+                          const struct vd_buffer_ref *refs, uint32_t count,
+                          struct block **ret_block)
+{
+    int err;
+
+    s->target = surface->id;
+    s->wanted = 0;
+    err = collect_picture(&s->collect, &s->arena, refs, count, context_codec(context),
+                          context_gap(context), s->blocks, surface_known, s, ret_block);
+    for (uint32_t i = 0; !err && i < s->collect.picture.slice_count; i++)
+        stats_add(&s->stats->bytes_in, s->collect.picture.slices[i].size);
+    return err;
+}
+
+/* A first picture may go on with the decoder of the pictures it refers to. */
+static void choose_decoder(struct session *s, struct context *context, struct surface *surface)
+{
+    if (context_fresh(context))
+        context_adopt(context, &s->park, s->wanted);
+    if (surface->decoder != context_decoder(context)) {
+        surface->decoder = context_decoder(context);
+        decoder_park_sweep(&s->park, decoder_needed, s);
+    }
+}
+
 static bool has_format(const struct session *s, uint32_t engine, const struct format_info *format)
 {
     for (uint32_t i = 0; i < s->cap_count; i++) {
@@ -393,30 +436,38 @@ static int session_submit(void *self, const struct vd_submit_req *req,
     struct surface *surface = find_surface(s, req->surface);
     struct surface *display = req->display ? find_surface(s, req->display) : NULL;
     struct vd_status_page *status = s->arena.status;
+    struct work_setup work_setup = {
+        .arena = &s->arena,
+        .blocks = s->blocks,
+        .collect = &s->collect_encode,
+        .find = surface_of,
+        .find_arg = s,
+    };
+    struct backend_work *work = NULL;
     struct context_target target;
     struct block *block = NULL;
+    void *state;
     int err, refused;
 
     (void)reply;
     if (!context || !surface || (req->display && (!display || display == surface)) ||
         req->submission != s->consumed + 1)
         return VD_ERR_PROTOCOL;
-    s->target = req->surface;
-    s->wanted = 0;
-    refused = collect_picture(&s->collect, &s->arena, tail, tail_count, context_codec(context),
-                              context_gap(context), s->blocks, surface_known, s, &block);
+    refused = context_decodes(context)
+                  ? collect_decode(s, context, surface, tail, tail_count, &block)
+                  : work_collect(&work_setup, context, surface, tail, tail_count, &block, &work);
     if (refused == VD_ERR_PROTOCOL)
         return refused;
     fence_signal(&status->consumed, &status->consumed_waiters, ++s->consumed);
-    for (uint32_t i = 0; !refused && i < s->collect.picture.slice_count; i++)
-        stats_add(&s->stats->bytes_in, s->collect.picture.slices[i].size);
     if (refused)
         log_debug("picture refused: %s", errors_text(refused));
-    if (context_fresh(context))
-        context_adopt(context, &s->park, s->wanted);
-    if (surface->decoder != context_decoder(context)) {
-        surface->decoder = context_decoder(context);
-        decoder_park_sweep(&s->park, decoder_needed, s);
+    if (context_decodes(context))
+        choose_decoder(s, context, surface);
+    if (!context_encode(context, &state)) {
+        /* Who reads the surface from now on means this picture. */
+        surface->written = req->sequence;
+        surface->writer = req->context;
+        surface->writer_picture = context_submitted(context) + 1;
     }
     surface->submitted = true;
     surface->sequence = req->sequence;
@@ -424,6 +475,7 @@ static int session_submit(void *self, const struct vd_submit_req *req,
         .surface = surface_ref(surface),
         .sequence = req->sequence,
         .flags = req->flags,
+        .work = work,
     };
     if (display) {
         display->submitted = true;
@@ -432,11 +484,37 @@ static int session_submit(void *self, const struct vd_submit_req *req,
     }
     err = context_submit(context, &target, block, &s->collect.picture, refused);
     if (err) {
+        work_drop(work);
         surface_unref(&target.surface);
         surface_unref(&target.display);
         block_unref(&block);
     }
     return err;
+}
+
+/*
+ * A picture that is waited for may itself wait for one of another context, which is held back
+ * there until somebody wants it. Each picture needs older ones only, so this ends.
+ */
+static void kick(struct session *s, struct context *context, uint32_t picture)
+{
+    struct context_need todo[VD_MAX_CONTEXTS], needs[VD_MAX_CONTEXTS];
+    uint32_t kicked[VD_MAX_CONTEXTS] = {0}, count = 0;
+
+    todo[count++] = (struct context_need){context_id(context), picture};
+    while (count > 0) {
+        struct context_need next = todo[--count];
+        struct context *c = find_context(s, next.context);
+        uint32_t *done = &kicked[VD_SLOT(next.context) % VD_MAX_CONTEXTS], n;
+
+        if (!c || (*done && (int32_t)(next.picture - *done) <= 0))
+            continue;
+        *done = next.picture;
+        n = context_needs(c, next.picture, needs, VD_MAX_CONTEXTS);
+        for (uint32_t i = 0; i < n && count < VD_MAX_CONTEXTS; i++)
+            todo[count++] = needs[i];
+        context_kick(c, next.picture);
+    }
 }
 
 static int session_kick(void *self, const struct vd_kick_req *req, const struct vd_none *tail,
@@ -448,7 +526,7 @@ static int session_kick(void *self, const struct vd_kick_req *req, const struct 
     (void)tail, (void)tail_count, (void)reply;
     if (!context)
         return VD_ERR_PROTOCOL;
-    context_kick(context, req->picture);
+    kick(s, context, req->picture);
     return 0;
 }
 
@@ -550,8 +628,10 @@ static bool offer_engine(struct session *s, uint32_t index)
         if (find_cap(s, caps[i].profile, caps[i].entrypoint))
             continue;
         *cap = caps[i];
-        snprintf(cap->engine, sizeof(cap->engine), "%s",
-                 engine->name[0] ? engine->name : engine->backend->name);
+        /* Encoders say which one they are. */
+        if (!cap->engine[0])
+            snprintf(cap->engine, sizeof(cap->engine), "%s",
+                     engine->name[0] ? engine->name : engine->backend->name);
         s->cap_engine[s->cap_count++] = (uint8_t)index;
     }
     return s->cap_count > before;
@@ -644,6 +724,7 @@ out:
     block_pool_destroy(s->blocks);
     pool_destroy(s->pool);
     collect_finish(&s->collect);
+    collect_encode_finish(&s->collect_encode);
     arena_finish(&s->arena);
     free(room);
     free(s);

@@ -130,6 +130,12 @@ void surface_retire(struct surface *surface)
     pthread_mutex_unlock(&surface->pool->lock);
 }
 
+/* Sequence numbers wrap. */
+static bool later(uint32_t a, uint32_t b)
+{
+    return (int32_t)(a - b) > 0;
+}
+
 /* Binds a backing (reference taken) and tells the guest where it is. */
 static void bind_locked(struct surface *surface, struct backing *backing)
 {
@@ -173,8 +179,7 @@ static struct device_frame *take_frame(struct surface *surface)
     return frame;
 }
 
-/* A picture from a device into memory of the arena, or an error. Without the lock. */
-static int fetch(struct surface *surface, struct device_frame *frame, struct backing **backing)
+int surface_bring(struct surface *surface, struct device_frame *frame, struct backing **backing)
 {
     int err = *backing ? 0 : pool_get(surface, backing);
 
@@ -190,7 +195,7 @@ static int back_from_device(struct surface *surface, struct device_frame *frame)
 {
     struct device_frame *old = NULL;
     struct backing *backing = NULL;
-    int err = fetch(surface, frame, &backing);
+    int err = surface_bring(surface, frame, &backing);
 
     pthread_mutex_lock(&surface->pool->lock);
     /* A guest that does not wait may have a newer picture by now: that one counts. */
@@ -245,14 +250,34 @@ struct backing *surface_current(struct surface *surface)
     return backing;
 }
 
+/* Picture `sequence` is bound, or will never be: those who wait for it, or an older one, go on. */
+static void settle_locked(struct surface *surface, uint32_t sequence, int status)
+{
+    struct surface_read **at = &surface->reads;
+
+    if (later(sequence, surface->bound))
+        surface->bound = sequence;
+    while (*at) {
+        struct surface_read *read = *at;
+
+        if (later(read->sequence, sequence)) {
+            at = &read->next;
+            continue;
+        }
+        *at = read->next;
+        surface_read_take(read, status);
+    }
+}
+
 /* Tells the guest that a picture is complete. */
 static void publish_locked(struct surface *surface, uint32_t sequence, int status, uint32_t errors)
 {
     struct vd_surface_slot *slot = &surface->pool->arena->status->surfaces[VD_SLOT(surface->id)];
 
-    surface->completed = sequence;
-    if (surface->destroyed)
+    /* Contexts that share a surface may complete out of order: `done` never goes back. */
+    if (surface->destroyed || !later(sequence, surface->published))
         return;
+    surface->published = sequence;
     slot->status = (uint32_t)-status;
     slot->errors = errors;
     fence_signal(&slot->done, &slot->waiters, sequence);
@@ -299,7 +324,7 @@ int surface_export(struct surface *surface, uint32_t flags, uint32_t object,
     if (fresh && surface->native && surface->native->ops->export) {
         frame = device_frame_ref(surface->native);
         /* What is in it is older, or nothing yet, and no picture on its way will be there. */
-        if (!surface->native_current && surface->completed == surface->sequence) {
+        if (!surface->native_current && surface->bound == surface->written) {
             backing = surface->current;
             if (backing)
                 backing->refs++;
@@ -332,14 +357,22 @@ void surface_complete(struct surface *surface, uint32_t sequence, struct backing
         status = err;
     copy_external(surface, backing);
     pthread_mutex_lock(&surface->pool->lock);
-    if (backing) {
+    if (backing && !later(surface->bound, sequence)) {
         surface->native_current = false;
         bind_locked(surface, backing);
         old = take_frame(surface);
     }
+    settle_locked(surface, sequence, status);
     publish_locked(surface, sequence, status, errors);
     pthread_mutex_unlock(&surface->pool->lock);
     device_frame_unref(&old);
+}
+
+void surface_give_up(struct surface *surface, uint32_t sequence)
+{
+    pthread_mutex_lock(&surface->pool->lock);
+    settle_locked(surface, sequence, VD_ERR_GONE);
+    pthread_mutex_unlock(&surface->pool->lock);
 }
 
 /* Whether a picture is to be fetched although nobody asked for it yet. */
@@ -366,7 +399,7 @@ void surface_complete_device(struct surface *surface, uint32_t sequence, struct 
 
         if (fixed)
             backing = surface_current(surface);
-        err = fetch(surface, frame, &backing);
+        err = surface_bring(surface, frame, &backing);
         if (!err && others && others != frame)
             err = copy_exported(surface, backing);
         if (err && wanted) {
@@ -376,6 +409,12 @@ void surface_complete_device(struct surface *surface, uint32_t sequence, struct 
         copy_external(surface, backing);
     }
     pthread_mutex_lock(&surface->pool->lock);
+    if (later(surface->bound, sequence)) {
+        if (backing)
+            backing->refs--;
+        backing = NULL;
+        frame = NULL;
+    }
     if (frame) {
         surface->native_current = frame == surface->native;
         old = take_frame(surface);
@@ -388,6 +427,7 @@ void surface_complete_device(struct surface *surface, uint32_t sequence, struct 
         surface->frame = device_frame_ref(frame);
         unbind_locked(surface);
     }
+    settle_locked(surface, sequence, status);
     publish_locked(surface, sequence, status, errors);
     pthread_mutex_unlock(&surface->pool->lock);
     device_frame_unref(&others);

@@ -258,7 +258,9 @@ static VAStatus settle(struct driver *driver, struct surface *surface)
 {
     VAStatus status = surface_wait(driver, surface, VA_TIMEOUT_INFINITE);
 
-    return status == VA_STATUS_ERROR_DECODING_ERROR ? VA_STATUS_SUCCESS : status;
+    if (status == VA_STATUS_ERROR_DECODING_ERROR || status == VA_STATUS_ERROR_ENCODING_ERROR)
+        status = VA_STATUS_SUCCESS;
+    return status;
 }
 
 VAStatus driver_DeriveImage(VADriverContextP ctx, VASurfaceID id, VAImage *ret_image)
@@ -279,6 +281,9 @@ VAStatus driver_DeriveImage(VADriverContextP ctx, VASurfaceID id, VAImage *ret_i
     }
     object_ref(surface);
     status = settle(driver, surface);
+    /* The app may write through it. */
+    if (!status)
+        status = surface_wait_readers(driver, surface);
     if (status)
         goto out_surface;
     err = surface_view(driver, surface, &view);
@@ -437,6 +442,8 @@ VAStatus driver_PutImage(VADriverContextP ctx, VASurfaceID surface_id, VAImageID
     object_ref(surface);
     object_ref(image);
     status = settle(driver, surface);
+    if (!status)
+        status = surface_wait_readers(driver, surface);
     if (status)
         goto out_refs;
     err = surface_view(driver, surface, &view);

@@ -150,8 +150,10 @@ int avcodec_frame_get(AVCodecContext *decoder, AVFrame *frame, int flags)
             log_debug("surface %#x cannot take the picture: %s", (unsigned)job->surface->id,
                       errors_text(err));
             job->status = err;
+            /* Nothing of this picture gets into it: the surface stays as it was. */
             if (job->backing)
                 planes_forget(job->backing);
+            pool_unref(&job->backing);
         }
         return get_beside(decoder, frame, flags, job ? job->surface : NULL);
     }

@@ -8,28 +8,39 @@
  * (clients, contexts, surfaces, bytes) start from the defaults at the end and can only be lower.
  */
 
-#define VD_MAX_MESSAGE       (1u << 20) /* bytes of one message, header included */
-#define VD_MAX_MESSAGE_FDS   4          /* descriptors that travel with one message */
-#define VD_MAX_CONTEXTS      64         /* contexts of one client */
-#define VD_MAX_SURFACES      4096       /* surfaces of one client */
-#define VD_MAX_BACKINGS      8192       /* pieces of frame memory of one client */
-#define VD_MAX_CREATE        1024       /* surfaces created or destroyed by one message */
-#define VD_MAX_BUFFERS       40000      /* VA buffers of one picture (8k slices make 16k buffers) */
-#define VD_MAX_SLICES        16384      /* slice parameter elements of one picture */
-#define VD_MAX_PICTURE_BYTES (64u << 20)  /* slice data of one picture */
-#define VD_MAX_IN_FLIGHT     64           /* pictures of one context submitted and not complete */
-#define VD_MAX_PLANES        4            /* of a surface */
-#define VD_MAX_IMPORT_BYTES  (1ull << 30) /* of one imported memory */
-#define VD_MAX_CAPS          64           /* profile and entry point pairs in HELLO */
-#define VD_MAX_CAP_FORMATS   16           /* surface formats of one profile and entry point */
-#define VD_MAX_WIDTH         16384        /* of a decoded picture */
-#define VD_MAX_HEIGHT        16384
-#define VD_MAX_H264_SIZE     8192  /* the same for H.264 */
-#define VD_MAX_VC1_SIZE      8192  /* for VC-1: 12 bits, in units of two pixels */
-#define VD_MAX_SURFACE_SIZE  16384 /* width or height of a surface */
-#define VD_MAX_STATS_CLIENTS 1024  /* rows of one STATS reply */
-#define VD_NAME_BYTES        32    /* back end and client names, NUL-terminated */
-#define VD_ENGINE_BYTES      64    /* name of an engine, NUL-terminated */
+#define VD_MAX_MESSAGE        (1u << 20) /* bytes of one message, header included */
+#define VD_MAX_MESSAGE_FDS    4          /* descriptors that travel with one message */
+#define VD_MAX_CONTEXTS       64         /* contexts of one client */
+#define VD_MAX_SURFACES       4096       /* surfaces of one client */
+#define VD_MAX_BACKINGS       8192       /* pieces of frame memory of one client */
+#define VD_MAX_CREATE         1024       /* surfaces created or destroyed by one message */
+#define VD_MAX_BUFFERS        40000 /* VA buffers of one picture (8k slices make 16k buffers) */
+#define VD_MAX_SLICES         16384 /* slice parameter elements of one picture */
+#define VD_MAX_PICTURE_BYTES  (64u << 20)  /* slice data of one picture */
+#define VD_MAX_IN_FLIGHT      64           /* pictures of one context submitted and not complete */
+#define VD_MAX_PLANES         4            /* of a surface */
+#define VD_MAX_IMPORT_BYTES   (1ull << 30) /* of one imported memory */
+#define VD_MAX_CAPS           128          /* profile and entry point pairs in HELLO */
+#define VD_MAX_CAP_FORMATS    24           /* surface formats of one profile and entry point */
+#define VD_MAX_CAP_ATTRIBUTES 32           /* attributes of one profile and entry point */
+#define VD_MAX_CODED_BYTES    (64u << 20)  /* of one coded buffer */
+#define VD_MAX_HEADERS        64           /* packed headers of one picture */
+#define VD_MAX_HEADER_BYTES   (64u << 10)  /* of all packed headers of one picture */
+#define VD_MAX_MISC           32           /* VAEncMiscParameterBuffers of one picture */
+#define VD_MAX_ROI            32           /* regions of interest of one picture */
+#define VD_MAX_PIPELINES      64           /* inputs that one processed picture is made of */
+#define VD_MAX_PROC_FILTERS   16           /* filter elements of one pipeline */
+#define VD_MAX_PROC_REFS      8            /* forward, and backward, references of one pipeline */
+#define VD_MAX_WIDTH          16384        /* of a decoded picture */
+#define VD_MAX_HEIGHT         16384
+#define VD_MAX_H264_SIZE      8192  /* the same for H.264 */
+#define VD_MAX_VC1_SIZE       8192  /* for VC-1: 12 bits, in units of two pixels */
+#define VD_MAX_SURFACE_SIZE   16384 /* width or height of a surface */
+#define VD_MAX_STATS_CLIENTS  1024  /* rows of one STATS reply */
+#define VD_NAME_BYTES         32    /* back end and client names, NUL-terminated */
+#define VD_ENGINE_BYTES       64    /* name of an engine, NUL-terminated */
+#define VD_PROC_COLOR_FIELDS  5     /* of VAProcColorProperties */
+#define VD_HDR_FIELDS         12    /* of VAHdrMetaDataHDR10 */
 
 #define VD_UPLOAD_BYTES (512ull << 20) /* arena zone the guest puts buffers into (sparse) */
 

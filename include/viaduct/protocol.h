@@ -45,6 +45,32 @@
 #define VD_SUBMIT_DISPLAY_FIXED (1u << 1) /* the same for the display surface */
 #define VD_SUBMIT_FLAGS         (VD_SUBMIT_FIXED | VD_SUBMIT_DISPLAY_FIXED)
 
+/* proc_pipeline.flags: optional fields that are there. */
+#define VD_PROC_SOURCE     (1u << 0) /* source; else the whole surface */
+#define VD_PROC_DEST       (1u << 1) /* dest; else the whole target */
+#define VD_PROC_BLEND      (1u << 2) /* blend_flags, global_alpha, min_luma, max_luma */
+#define VD_PROC_INPUT_HDR  (1u << 3)
+#define VD_PROC_OUTPUT_HDR (1u << 4)
+#define VD_PROC_FLAGS      0x1fu
+
+/*
+ * cap.attributes that are not libva's: what the filters of VAEntrypointVideoProc can do. Masks of
+ * 1 << VAProcFilterType, 1 << VAProcDeinterlacingType, ...
+ */
+#define VD_ATTRIBUTE_FILTERS       0x10000u
+#define VD_ATTRIBUTE_DEINTERLACING 0x10001u
+#define VD_ATTRIBUTE_COLOR_BALANCE 0x10002u
+#define VD_ATTRIBUTE_TONE_MAPPING  0x10003u /* VA_TONE_MAPPING_* */
+#define VD_ATTRIBUTE_ROTATION      0x10004u /* 1 << VA_ROTATION_* */
+#define VD_ATTRIBUTE_MIRROR        0x10005u /* VA_MIRROR_* */
+#define VD_ATTRIBUTE_BLEND         0x10006u /* VA_BLEND_* */
+#define VD_ATTRIBUTE_STANDARDS_IN  0x10007u /* 1 << VAProcColorStandardType */
+#define VD_ATTRIBUTE_STANDARDS_OUT 0x10008u
+#define VD_ATTRIBUTE_REFS          0x10009u /* forward << 16 | backward references it uses */
+
+/* Bytes in front of a coded buffer's own: vd_coded, and room. */
+#define VD_CODED_HEAD 64u
+
 /* surface_export_req.flags */
 #define VD_EXPORT_READ     (1u << 0) /* who gets it reads */
 #define VD_EXPORT_WRITE    (1u << 1) /* and writes */
@@ -78,7 +104,9 @@ enum vd_op {
 static_assert(sizeof(struct vd_header) == 16, "header");
 static_assert(sizeof(struct vd_hello_req) == 64, "hello_req");
 static_assert(sizeof(struct vd_hello_rep) == 112, "hello_rep");
-static_assert(sizeof(struct vd_cap) == 160, "cap");
+static_assert(sizeof(struct vd_cap) == 456, "cap");
+static_assert(sizeof(struct vd_proc_pipeline) % 8 == 0, "structs proc_filter follow it");
+static_assert(sizeof(struct vd_coded) <= VD_CODED_HEAD, "coded");
 static_assert(sizeof(struct vd_submit_req) == 24, "submit_req");
 static_assert(sizeof(struct vd_buffer_ref) == 24, "buffer_ref");
 
@@ -114,7 +142,8 @@ struct vd_backing_slot {
 struct vd_status_page {
     uint32_t consumed;         /* host: submissions whose buffers have been copied */
     uint32_t consumed_waiters; /* guest: threads that sleep on `consumed` */
-    uint32_t reserved[14];
+    uint32_t mapped;           /* guest: pictures it looked at, for statistics only */
+    uint32_t reserved[13];
     struct vd_context_slot contexts[VD_MAX_CONTEXTS];
     struct vd_surface_slot surfaces[VD_MAX_SURFACES];
     struct vd_backing_slot backings[VD_MAX_BACKINGS];

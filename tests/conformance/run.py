@@ -113,13 +113,13 @@ def main():
     try:
         chosen = clients.clients(args.client)
         folder = corpus.find(args.corpus)
-        streams = [] if args.files or not folder else corpus.load(folder)
+        streams = corpus.load(folder) if folder else []
         todo = corpus.select(streams, args.codec, args.status, args.every)
     except (ValueError, corpus.BadManifest) as error:
         print(f"run.py: {error}", file=sys.stderr)
         return 2
     if args.files:
-        todo = [corpus.Stream(path=path, codec=probe(path)) for path in args.files]
+        todo = [named(path, streams) for path in args.files]
     elif not folder:
         print("SKIP: no corpus (set VIADUCT_CORPUS)")
         return 77
@@ -156,11 +156,23 @@ def main():
     return 0 if good else 1
 
 
+def named(path, streams):
+    """A file of the command line: a row of the manifest, if it is one of the corpus."""
+    for stream in streams:
+        if os.path.realpath(path) == os.path.realpath(stream.path):
+            return stream
+    found = probe(path)
+    profile = found.get("profile", "")
+    return corpus.Stream(path=path, codec=found.get("codec_name", ""),
+                         profile="" if profile == "unknown" else profile,
+                         pix_fmt=found.get("pix_fmt", ""))
+
+
 def probe(path):
-    """The codec of a file's first video stream."""
+    """What ffprobe says of a file's first video stream."""
     run = clients.execute(["ffprobe", "-v", "error", "-select_streams", "v:0", "-show_entries",
-                           "stream=codec_name", "-of", "default=nw=1:nk=1", path], None)
-    return run.said.strip().splitlines()[-1] if run.said.strip() else ""
+                           "stream=codec_name,profile,pix_fmt", "-of", "default=nw=1", path], None)
+    return dict(line.partition("=")[::2] for line in run.said.splitlines() if "=" in line)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ the bridge did it. A program that is not installed makes its tests skipped, with
 """
 import argparse
 import os
+import re
 import shutil
 import signal
 import socket
@@ -246,6 +247,40 @@ def test_seek(bench):
         bench.same(clip, before=["-ss", start])
     bench.same(clip, before=["-stream_loop", "2"])
     return "three seeks into open groups, a loop"
+
+
+def need_encoder(name):
+    if name not in run(["ffmpeg", "-v", "error", "-encoders"]).stdout.decode():
+        raise Skip(f"this ffmpeg has no {name}")
+
+
+def groups_of(path):
+    """The stream cut in front of each VPS."""
+    with open(path, "rb") as whole:
+        data = whole.read()
+    starts = [found.start() for found in re.finditer(b"\0\0\0\1\x40\1", data)] + [len(data)]
+    return [data[a:b] for a, b in zip(starts, starts[1:])]
+
+
+def test_hevc_jumps(bench):
+    """Groups of pictures in another order, as if a recorder had cut them: no end of sequence tells
+    so, leading pictures miss their references, and counts go back, some with another upper part."""
+    need_encoder("libx265")
+    whole, clip, joined = map(bench.path, ("groups.mp4", "groups.265", "joined.265"))
+    run(["ffmpeg", "-nostdin", "-v", "error", "-f", "lavfi", "-i", "testsrc2=s=96x64:r=25:d=14",
+         "-pix_fmt", "yuv420p", "-c:v", "libx265", "-preset", "fast", "-x265-params",
+         "log-level=error:open-gop=1:keyint=16:min-keyint=16:bframes=4:scenecut=0", "-y", whole])
+    # This repeats the parameter sets in front of each key picture.
+    run(["ffmpeg", "-nostdin", "-v", "error", "-i", whole, "-c", "copy", "-y", clip])
+    groups = groups_of(clip)
+    orders = ((0, 1, 2, 7, 8, 3), (5, 6, 1, 2), (19, 20, 1, 2, 3), (3, 20, 9, 1, 14, 2, 0, 1))
+    for order in orders:
+        with open(joined, "wb") as out:
+            out.write(b"".join(groups[i] for i in order))
+        bench.same(joined)
+    bench.same(whole, before=["-ss", "3.3"])
+    bench.same(whole, before=["-stream_loop", "1"])
+    return f"{len(orders)} orders, a seek, a loop"
 
 
 def test_cut_open_group(bench):

@@ -269,7 +269,7 @@ static void put_picture(struct fuzz_writer *w, const struct picture *p, uint32_t
 static void put_start(struct fuzz_writer *w, uint32_t fourcc)
 {
     struct vd_context_create_req context = {
-        CONTEXT, VAProfileH264High, VAEntrypointVLD, VA_RT_FORMAT_YUV420, 16, 16};
+        CONTEXT, VAProfileH264High, VAEntrypointVLD, VA_RT_FORMAT_YUV420, 16, 16, 0, 0};
     struct vd_surface_create_req surface = {fourcc, 16, 16, 0};
     struct vd_id ids[4] = {{SURFACE}, {SURFACE + 1}, {SURFACE + 2}, {SURFACE + 3}};
 

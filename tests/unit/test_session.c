@@ -158,7 +158,7 @@ static void test_contexts(void **state)
 static void test_context_refusals(void **state)
 {
     const struct vd_context_create_req good = {
-        CONTEXT, VAProfileH264High, VAEntrypointVLD, VA_RT_FORMAT_YUV420, 64, 64};
+        CONTEXT, VAProfileH264High, VAEntrypointVLD, VA_RT_FORMAT_YUV420, 64, 64, 0, 0};
     const struct {
         size_t field;
         uint32_t value;

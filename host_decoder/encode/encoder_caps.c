@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MIT */
+#include <string.h>
+#include <va/va.h>
+#include <viaduct/errors.h>
+
+#include "encoder.h"
+#include "encoder_list.h"
+
+/* What can be encoded here, as HELLO tells it. */
+
+struct profile {
+    uint32_t profile;
+    enum vd_codec codec;
+    uint32_t entrypoint;
+    uint32_t bit_depth;
+    uint32_t formats[VD_MAX_CAP_FORMATS];
+};
+
+/* What encoder_input.c reads; what costs nothing first. */
+#define RGB    VA_FOURCC_BGRX, VA_FOURCC_BGRA, VA_FOURCC_RGBX, VA_FOURCC_RGBA
+#define BITS_8 VA_FOURCC_NV12, VA_FOURCC_I420, VA_FOURCC_YV12, VA_FOURCC_YUY2, VA_FOURCC_UYVY, RGB
+
+static const struct profile profiles[] = {
+    {VAProfileH264ConstrainedBaseline, VD_CODEC_H264, VAEntrypointEncSlice, 8, {BITS_8}},
+    {VAProfileH264Main, VD_CODEC_H264, VAEntrypointEncSlice, 8, {BITS_8}},
+    {VAProfileH264High, VD_CODEC_H264, VAEntrypointEncSlice, 8, {BITS_8}},
+    {VAProfileHEVCMain, VD_CODEC_HEVC, VAEntrypointEncSlice, 8, {BITS_8}},
+    {VAProfileHEVCMain10, VD_CODEC_HEVC, VAEntrypointEncSlice, 10, {VA_FOURCC_P010, BITS_8}},
+    {VAProfileVP8Version0_3, VD_CODEC_VP8, VAEntrypointEncSlice, 8, {BITS_8}},
+    {VAProfileVP9Profile0, VD_CODEC_VP9, VAEntrypointEncSlice, 8, {BITS_8}},
+    {VAProfileVP9Profile2, VD_CODEC_VP9, VAEntrypointEncSlice, 10, {VA_FOURCC_P010, BITS_8}},
+    {VAProfileAV1Profile0, VD_CODEC_AV1, VAEntrypointEncSlice, 8, {BITS_8, VA_FOURCC_P010}},
+    {VAProfileMPEG2Simple, VD_CODEC_MPEG2, VAEntrypointEncSlice, 8, {BITS_8}},
+    {VAProfileMPEG2Main, VD_CODEC_MPEG2, VAEntrypointEncSlice, 8, {BITS_8}},
+    {VAProfileJPEGBaseline,
+     VD_CODEC_JPEG,
+     VAEntrypointEncPicture,
+     8,
+     {BITS_8, VA_FOURCC_422H, VA_FOURCC_444P, VA_FOURCC_Y800}},
+};
+
+static void put(struct vd_cap *cap, uint32_t type, uint32_t value)
+{
+    if (cap->attribute_count == VD_MAX_CAP_ATTRIBUTES)
+        return;
+    cap->attributes[cap->attribute_count] = type;
+    cap->values[cap->attribute_count++] = value;
+}
+
+static void put_jpeg(struct vd_cap *cap)
+{
+    static const VAConfigAttribValEncJPEG jpeg = {
+        .bits = {.max_num_components = 3,
+                 .max_num_scans = 1,
+                 .max_num_huffman_tables = 2,
+                 .max_num_quantization_tables = 2},
+    };
+
+    put(cap, VAConfigAttribEncJPEG, jpeg.value);
+    put(cap, VAConfigAttribRateControl, VA_RC_CQP);
+}
+
+static void put_encoder(struct vd_cap *cap, const struct encoder_row *row)
+{
+    put(cap, VAConfigAttribRateControl, row->rates);
+    put(cap, VAConfigAttribEncQualityRange, ENCODE_QUALITY_LEVELS);
+    put(cap, VAConfigAttribEncMaxSlices, row->flags & ENCODER_SLICES ? ENCODER_MAX_SLICES : 1);
+    if (row->flags & ENCODER_SLICES)
+        put(cap, VAConfigAttribEncSliceStructure, VA_ENC_SLICE_STRUCTURE_EQUAL_ROWS);
+    if (row->flags & ENCODER_ROI) {
+        VAConfigAttribValEncROI roi = {
+            .bits = {.num_roi_regions = row->codec == VD_CODEC_VP8 ? 3 : VD_MAX_ROI,
+                     .roi_rc_priority_support = 1,
+                     .roi_rc_qp_delta_support = 1},
+        };
+
+        put(cap, VAConfigAttribEncROI, roi.value);
+    }
+    if (row->flags & ENCODER_REFRESH)
+        put(cap, VAConfigAttribEncIntraRefresh,
+            VA_ENC_INTRA_REFRESH_ROLLING_COLUMN | VA_ENC_INTRA_REFRESH_P_FRAME);
+}
+
+/* The codec's own attributes come last, and not those that are there. */
+static void put_codec(struct vd_cap *cap, const struct encode_codec *codec)
+{
+    uint32_t types[VD_MAX_CAP_ATTRIBUTES], values[VD_MAX_CAP_ATTRIBUTES];
+    uint32_t count = codec->attributes ? codec->attributes((int)cap->profile, types, values,
+                                                           VD_MAX_CAP_ATTRIBUTES)
+                                       : 0;
+
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t j = 0;
+
+        while (j < cap->attribute_count && cap->attributes[j] != types[i])
+            j++;
+        if (j == cap->attribute_count)
+            put(cap, types[i], values[i]);
+        else
+            cap->values[j] = values[i];
+    }
+}
+
+static bool fill(const struct profile *profile, struct vd_cap *ret_cap)
+{
+    const struct encode_codec *codec = encode_codec_find(profile->codec);
+    const struct encoder_row *row = NULL;
+    struct vd_cap cap = {
+        .profile = profile->profile,
+        .entrypoint = profile->entrypoint,
+        .min_width = 16,
+        .min_height = 16,
+        .max_width = VD_MAX_WIDTH,
+        .max_height = VD_MAX_HEIGHT,
+    };
+
+    if (!codec)
+        return false;
+    if (profile->codec == VD_CODEC_JPEG) {
+        put_jpeg(&cap);
+    } else {
+        row = encoder_list_find(profile->codec, profile->bit_depth, NULL);
+        if (!row)
+            return false;
+        cap.min_width = cap.min_height = row->min_size;
+        cap.max_width = cap.max_height = row->max_size;
+        put_encoder(&cap, row);
+    }
+    strncpy((char *)cap.engine, row ? row->name : "libjpeg-turbo", sizeof(cap.engine) - 1);
+    for (int i = 0; i < VD_MAX_CAP_FORMATS && profile->formats[i]; i++) {
+        const struct format_info *format = format_find(profile->formats[i]);
+
+        /* AV1 has one profile for both depths. */
+        if (format->sample_bytes > 1 && !encoder_list_find(profile->codec, 10, NULL))
+            continue;
+        cap.formats[cap.format_count++] = profile->formats[i];
+        cap.rt_formats |= format->rt_format;
+    }
+    put_codec(&cap, codec);
+    *ret_cap = cap;
+    return true;
+}
+
+uint32_t encoder_caps(struct vd_cap *ret_caps, uint32_t room)
+{
+    uint32_t n = 0;
+
+    for (size_t i = 0; i < sizeof(profiles) / sizeof(profiles[0]) && n < room; i++)
+        n += fill(&profiles[i], &ret_caps[n]);
+    return n;
+}
+
+const char *encoder_name(enum vd_codec codec)
+{
+    const struct encoder_row *row;
+
+    if (!encode_codec_find(codec))
+        return NULL;
+    if (codec == VD_CODEC_JPEG)
+        return "libjpeg-turbo";
+    row = encoder_list_find(codec, 8, NULL);
+    return row ? row->name : NULL;
+}

@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: MIT */
+#include "encoder_list.h"
+
+#include <libavutil/pixdesc.h>
+#include <pthread.h>
+#include <string.h>
+#include <va/va.h>
+#include <viaduct/errors.h>
+#include <wire/log.h>
+
+#include "../backend/avcodec.h"
+
+#define NV12  AV_PIX_FMT_NV12
+#define I420  AV_PIX_FMT_YUV420P
+#define P010  AV_PIX_FMT_P010LE
+#define I010  AV_PIX_FMT_YUV420P10LE
+#define NO    AV_PIX_FMT_NONE
+#define ALL   (VA_RC_CQP | VA_RC_CBR | VA_RC_VBR | VA_RC_ICQ | VA_RC_QVBR)
+#define PLAIN (VA_RC_CQP | VA_RC_CBR | VA_RC_VBR)
+
+/*
+ * The preference list: for each codec the first that opens here serves. Hardware first; of the
+ * software ones those that give a picture back at once (libsvtav1 and librav1e do not).
+ *
+ * Formats are listed best first; those of 10 bits apart. *_vaapi is not here: it is a driver's
+ * own interface, without the detour through libavcodec.
+ */
+static const struct encoder_row encoder_rows[] = {
+    /* name, codec, flags, rate control, sizes, formats, of 10 bits, options, live */
+    {"h264_nvenc",
+     VD_CODEC_H264,
+     ENCODER_SLICES,
+     PLAIN,
+     160,
+     4096,
+     {NV12, I420, NO},
+     {NO},
+     encoder_options_nvenc,
+     NULL},
+    {"h264_qsv", VD_CODEC_H264, 0, PLAIN, 64, 4096, {NV12, NO}, {NO}, encoder_options_qsv, NULL},
+    {"h264_amf",
+     VD_CODEC_H264,
+     0,
+     PLAIN,
+     128,
+     4096,
+     {NV12, I420, NO},
+     {NO},
+     encoder_options_amf,
+     NULL},
+    {"libx264",
+     VD_CODEC_H264,
+     ENCODER_LIVE_RATE | ENCODER_LIVE_QP | ENCODER_REOPEN_I | ENCODER_ROI | ENCODER_REFRESH |
+         ENCODER_SLICES | ENCODER_RATE,
+     ALL,
+     16,
+     4096,
+     {NV12, I420, NO},
+     {NO},
+     encoder_options_x264,
+     encoder_live_x264},
+
+    {"hevc_nvenc",
+     VD_CODEC_HEVC,
+     0,
+     PLAIN,
+     160,
+     8192,
+     {NV12, I420, NO},
+     {P010, NO},
+     encoder_options_nvenc,
+     NULL},
+    {"hevc_qsv",
+     VD_CODEC_HEVC,
+     0,
+     PLAIN,
+     128,
+     8192,
+     {NV12, NO},
+     {P010, NO},
+     encoder_options_qsv,
+     NULL},
+    {"hevc_amf",
+     VD_CODEC_HEVC,
+     0,
+     PLAIN,
+     256,
+     8192,
+     {NV12, I420, NO},
+     {NO},
+     encoder_options_amf,
+     NULL},
+    {"libx265",
+     VD_CODEC_HEVC,
+     ENCODER_ROI | ENCODER_ROI_ALWAYS,
+     ALL,
+     64,
+     8192,
+     {I420, NO},
+     {I010, NO},
+     encoder_options_x265,
+     NULL},
+
+    {"libvpx",
+     VD_CODEC_VP8,
+     ENCODER_LIVE_QP | ENCODER_ROI,
+     ALL,
+     16,
+     8192,
+     {I420, NO},
+     {NO},
+     encoder_options_vpx,
+     encoder_live_vpx},
+
+    {"vp9_qsv",
+     VD_CODEC_VP9,
+     0,
+     PLAIN,
+     128,
+     8192,
+     {NV12, NO},
+     {P010, NO},
+     encoder_options_qsv,
+     NULL},
+    {"libvpx-vp9",
+     VD_CODEC_VP9,
+     ENCODER_LIVE_QP,
+     ALL,
+     16,
+     8192,
+     {I420, NO},
+     {I010, NO},
+     encoder_options_vpx,
+     encoder_live_vpx},
+
+    {"av1_nvenc",
+     VD_CODEC_AV1,
+     0,
+     PLAIN,
+     192,
+     8192,
+     {NV12, I420, NO},
+     {P010, NO},
+     encoder_options_nvenc,
+     NULL},
+    {"av1_qsv",
+     VD_CODEC_AV1,
+     0,
+     PLAIN,
+     128,
+     8192,
+     {NV12, NO},
+     {P010, NO},
+     encoder_options_qsv,
+     NULL},
+    {"av1_amf",
+     VD_CODEC_AV1,
+     0,
+     PLAIN,
+     128,
+     8192,
+     {NV12, I420, NO},
+     {NO},
+     encoder_options_amf,
+     NULL},
+    {"libaom-av1",
+     VD_CODEC_AV1,
+     0,
+     ALL,
+     16,
+     8192,
+     {I420, NO},
+     {I010, NO},
+     encoder_options_aom,
+     NULL},
+
+    /* The least vertical size with more than one slice, the largest of ten bits of slice codes. */
+    {"mpeg2video",
+     VD_CODEC_MPEG2,
+     ENCODER_LIVE_RATE | ENCODER_LIVE_QP | ENCODER_COPY | ENCODER_RATE,
+     VA_RC_CQP | VA_RC_CBR | VA_RC_VBR,
+     16,
+     2800,
+     {I420, NO},
+     {NO},
+     encoder_options_mpeg2,
+     encoder_live_mpeg2},
+};
+
+#define ROWS (sizeof(encoder_rows) / sizeof(encoder_rows[0]))
+
+/* What opened here, under found_lock. */
+static struct {
+    bool tried, works, works_10;
+} found[ROWS];
+static pthread_mutex_t found_lock = PTHREAD_MUTEX_INITIALIZER;
+
+int encoder_list_open(const struct encoder_row *row, const struct encode_request *request,
+                      const struct encoder_rates *rates, int threads, enum AVPixelFormat format,
+                      AVCodecContext **ret_context)
+{
+    const AVCodec *codec = avcodec_find_encoder_by_name(row->name);
+    AVCodecContext *context = codec ? avcodec_alloc_context3(codec) : NULL;
+    struct encoder_setup setup = {
+        .request = request, .rates = rates, .context = context, .threads = threads};
+    int err = VD_ERR_UNSUPPORTED;
+
+    if (!context)
+        return codec ? VD_ERR_MEMORY : VD_ERR_UNSUPPORTED;
+    if (request->tools.width < row->min_size || request->tools.width > row->max_size ||
+        request->tools.height < row->min_size || request->tools.height > row->max_size)
+        goto end;
+    context->width = (int)request->tools.width;
+    context->height = (int)request->tools.height;
+    context->pix_fmt = format;
+    context->time_base = av_inv_q(rates->frame_rate);
+    context->framerate = rates->frame_rate;
+    context->gop_size = 1 << 24;
+    context->max_b_frames = 0;
+    context->refs = 1;
+    row->options(&setup);
+    if (!setup.failed && avcodec_open2(context, codec, &setup.options) >= 0) {
+        const AVDictionaryEntry *left = av_dict_get(setup.options, "", NULL, AV_DICT_IGNORE_SUFFIX);
+
+        if (left)
+            log_debug("%s does not know its option %s", row->name, left->key);
+        *ret_context = context;
+        context = NULL;
+        err = 0;
+    }
+end:
+    av_dict_free(&setup.options);
+    avcodec_free_context(&context);
+    return err;
+}
+
+/* Opens a small encoder. */
+static bool works(const struct encoder_row *row, uint32_t bit_depth)
+{
+    static const uint32_t profiles[VD_CODEC_COUNT] = {
+        [VD_CODEC_H264] = VAProfileH264ConstrainedBaseline,
+        [VD_CODEC_HEVC] = VAProfileHEVCMain,
+        [VD_CODEC_VP8] = VAProfileVP8Version0_3,
+        [VD_CODEC_VP9] = VAProfileVP9Profile0,
+        [VD_CODEC_AV1] = VAProfileAV1Profile0,
+        [VD_CODEC_MPEG2] = VAProfileMPEG2Main,
+    };
+    enum AVPixelFormat format = bit_depth > 8 ? row->formats_10[0] : row->formats[0];
+    struct encode_request request = {
+        .tools = {.profile = profiles[row->codec],
+                  .width = 320,
+                  .height = 240,
+                  .bit_depth = bit_depth,
+                  .slices = 1},
+        .rate = {.mode = VA_RC_CBR,
+                 .bits_per_second = 1000000,
+                 .frame_rate_num = 30,
+                 .frame_rate_den = 1},
+    };
+    struct encoder_rates rates;
+    AVCodecContext *context = NULL;
+
+    if (format == AV_PIX_FMT_NONE)
+        return false;
+    encoder_rates_read(&request, &rates);
+    if (encoder_list_open(row, &request, &rates, 1, format, &context))
+        return false;
+    avcodec_free_context(&context);
+    return true;
+}
+
+const struct encoder_row *encoder_list_find(enum vd_codec codec, uint32_t bit_depth,
+                                            const struct encoder_row *after)
+{
+    const struct encoder_row *row = NULL;
+
+    pthread_mutex_lock(&found_lock);
+    av_log_set_callback(avcodec_log);
+    for (size_t i = after ? (size_t)(after - encoder_rows) + 1 : 0; i < ROWS && !row; i++) {
+        if (encoder_rows[i].codec != codec)
+            continue;
+        if (!found[i].tried) {
+            found[i].tried = true;
+            found[i].works = works(&encoder_rows[i], 8);
+            found[i].works_10 = found[i].works && works(&encoder_rows[i], 10);
+        }
+        if (bit_depth > 8 ? found[i].works_10 : found[i].works)
+            row = &encoder_rows[i];
+    }
+    pthread_mutex_unlock(&found_lock);
+    return row;
+}

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef HOST_ENCODER_LIST_H
+#define HOST_ENCODER_LIST_H
+
+#include <libavcodec/avcodec.h>
+
+#include "encode.h"
+
+/* What an encoder can do beyond one picture in, one packet out. */
+enum encoder_flag {
+    ENCODER_LIVE_RATE = 1 << 0,  /* bit rate, peak and buffer change without a new encoder */
+    ENCODER_LIVE_QP = 1 << 1,    /* CQP: each picture has its own; ICQ, QVBR: the quality changes */
+    ENCODER_REOPEN_I = 1 << 2,   /* CQP: only a first picture gets the intra QP that is asked for */
+    ENCODER_ROI = 1 << 3,        /* regions, as side data */
+    ENCODER_ROI_ALWAYS = 1 << 4, /* regions from the first picture on, or it crashes */
+    ENCODER_REFRESH = 1 << 5,    /* rolling intra refresh, by columns */
+    ENCODER_COPY = 1 << 6,       /* reads its input more than once: it needs memory of its own */
+    ENCODER_SLICES = 1 << 7,     /* several slices a picture */
+    ENCODER_RATE = 1 << 8,       /* CBR, VBR: encoder_rate.c chooses its quantisers */
+};
+
+/* Rate control in an encoder's terms: clamped, so that no app's number is out of its range. */
+struct encoder_rates {
+    int64_t target, peak;    /* bits per second */
+    int vbv, initial;        /* bits */
+    AVRational frame_rate;   /* 1/10 to 1000 */
+    int qp, min_qp, max_qp;  /* of the codec's own scale; max_qp 0: no limits */
+    double chosen;           /* ENCODER_RATE: the QP of this picture */
+    uint32_t quality, level; /* 1 to 51; 1 to ENCODE_QUALITY_LEVELS, 0: the default */
+};
+
+/* Slices of a picture that an app may ask for. */
+#define ENCODER_MAX_SLICES 32
+
+struct encoder_setup {
+    const struct encode_request *request;
+    const struct encoder_rates *rates;
+    AVCodecContext *context;
+    AVDictionary *options;
+    int threads;
+    bool failed; /* an option did not fit into memory */
+};
+
+/* One encoder of libavcodec: a row of encoder_list.c. */
+struct encoder_row {
+    const char *name;
+    enum vd_codec codec;
+    uint32_t flags; /* ENCODER_* */
+    uint32_t rates; /* VA_RC_* it obeys */
+    uint32_t min_size, max_size;
+    /* What it takes, best first; AV_PIX_FMT_NONE (not 0) ends a list that is not full. */
+    enum AVPixelFormat formats[3], formats_10[3];
+    /* Fills context and options of a new encoder. */
+    void (*options)(struct encoder_setup *setup);
+    /* What ENCODER_LIVE_* means here, before each picture; NULL: nothing. */
+    void (*live)(AVCodecContext *context, AVFrame *frame, const struct encode_request *request,
+                 const struct encoder_rates *rates);
+};
+
+/*
+ * The best encoder of a codec and bit depth that opens here; NULL: none. Found once and remembered,
+ * any thread. `after`: the next best one, NULL: the best.
+ */
+const struct encoder_row *encoder_list_find(enum vd_codec codec, uint32_t bit_depth,
+                                            const struct encoder_row *after);
+/* A new encoder. 0, -VD_ERR_UNSUPPORTED or -VD_ERR_MEMORY. */
+int encoder_list_open(const struct encoder_row *row, const struct encode_request *request,
+                      const struct encoder_rates *rates, int threads, enum AVPixelFormat format,
+                      AVCodecContext **ret_context);
+
+/* encoder_options.c */
+void encoder_rates_read(const struct encode_request *request, struct encoder_rates *ret_rates);
+/* Whether blocks may have QPs of their own under the headers that the app wrote. */
+bool encoder_has_deltas(const struct encode_request *request);
+/* What encoder_rate.c may choose from: QPs of H.264's scale. */
+void encoder_chosen_range(enum vd_codec codec, const struct encoder_rates *rates, double *ret_least,
+                          double *ret_most);
+void encoder_options_x264(struct encoder_setup *setup);
+void encoder_options_x265(struct encoder_setup *setup);
+void encoder_options_vpx(struct encoder_setup *setup);
+void encoder_options_aom(struct encoder_setup *setup);
+void encoder_options_mpeg2(struct encoder_setup *setup);
+void encoder_options_nvenc(struct encoder_setup *setup);
+void encoder_options_qsv(struct encoder_setup *setup);
+void encoder_options_amf(struct encoder_setup *setup);
+void encoder_live_x264(AVCodecContext *context, AVFrame *frame,
+                       const struct encode_request *request, const struct encoder_rates *rates);
+void encoder_live_vpx(AVCodecContext *context, AVFrame *frame, const struct encode_request *request,
+                      const struct encoder_rates *rates);
+void encoder_live_mpeg2(AVCodecContext *context, AVFrame *frame,
+                        const struct encode_request *request, const struct encoder_rates *rates);
+
+#endif

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT */
+#include "encoder_rate.h"
+
+#include <math.h>
+
+/* Bits a pixel of an intra picture at QP 0, of pictures of no particular kind. */
+#define INTRA_COST 18.0
+/* What a P picture takes of that, before one was seen. */
+#define INTER_SHARE 0.2
+/* How much of the cost the last picture is. */
+#define SHARE_OF_LAST 0.2
+/* QP steps from one picture to the next. */
+#define MAX_STEP 4.0
+/* Differences that adaptive quantisation explains; more was the buffer model's doing. */
+#define ADAPTIVE_STEPS 3.0
+#define LEAST_QP       5.0
+/* Seconds in which a debt is paid back. */
+#define CBR_SECONDS 1.0
+#define VBR_SECONDS 2.0
+
+static double limit(double value, double low, double high)
+{
+    return value < low ? low : value > high ? high : value;
+}
+
+static double picture_bits(const struct encoder_rates *rates)
+{
+    return (double)rates->target * rates->frame_rate.den / rates->frame_rate.num;
+}
+
+double encoder_rate_qp(struct encoder_rate *rate, const struct encoder_rates *rates,
+                       enum vd_codec codec, uint64_t pixels, bool cbr)
+{
+    double window = (cbr ? CBR_SECONDS : VBR_SECONDS) * (double)rates->target;
+    double bits = picture_bits(rates), qp, least, most;
+
+    encoder_chosen_range(codec, rates, &least, &most);
+    if (least < LEAST_QP)
+        least = LEAST_QP;
+    if (!rate->pictures && !rate->qp) {
+        /* An intra picture: several times what the others get, and no more than half a buffer. */
+        bits = limit(8 * bits, bits, rates->vbv / 2.0);
+        qp = 6 * log2((double)pixels * INTRA_COST / bits);
+    } else {
+        bits *= limit(1 - rate->debt / window, 0.25, 2);
+        qp = 6 * log2(rate->cost / bits);
+        qp = limit(qp, rate->qp - MAX_STEP, rate->qp + MAX_STEP);
+    }
+    rate->qp = limit(qp, least, most < least ? least : most);
+    return rate->qp;
+}
+
+void encoder_rate_done(struct encoder_rate *rate, const struct encoder_rates *rates, uint64_t bits,
+                       int qp, bool key, bool cbr)
+{
+    double used = rate->qp, cost,
+           saved = cbr ? rates->vbv / 2.0 : VBR_SECONDS * (double)rates->target;
+
+    if (qp >= 0 && fabs(qp - used) > ADAPTIVE_STEPS)
+        used = qp;
+    /* What was saved long ago may not be spent at once. */
+    rate->debt =
+        limit(rate->debt + (double)bits - picture_bits(rates), -saved, 5 * (double)rates->target);
+    cost = (double)(bits ? bits : 1) * exp2(used / 6);
+    if (key && !rate->pictures) {
+        rate->cost = cost * INTER_SHARE;
+    } else if (!key) {
+        double share = 1.0 / ++rate->pictures;
+
+        rate->cost += (cost - rate->cost) * (share > SHARE_OF_LAST ? share : SHARE_OF_LAST);
+    }
+}

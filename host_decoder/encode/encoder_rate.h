@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef HOST_ENCODER_RATE_H
+#define HOST_ENCODER_RATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "encoder_list.h"
+
+/*
+ * Rate control for encoders whose own does not follow a bit rate that changes while they run, but
+ * whose quantiser does: bits and quantiser of the last pictures say what the next one will take.
+ * Zeroed: nothing was encoded. QPs are H.264's: six double the bits.
+ */
+struct encoder_rate {
+    double cost;       /* bits that a P picture takes at QP 0, smoothed */
+    double debt;       /* bits above the target so far */
+    double qp;         /* of the last picture */
+    uint32_t pictures; /* P, that `cost` is made of */
+};
+
+/* QP of the next picture. */
+double encoder_rate_qp(struct encoder_rate *rate, const struct encoder_rates *rates,
+                       enum vd_codec codec, uint64_t pixels, bool cbr);
+/* What it took; `qp`: what the encoder says it used in the end, -1: nothing. */
+void encoder_rate_done(struct encoder_rate *rate, const struct encoder_rates *rates, uint64_t bits,
+                       int qp, bool key, bool cbr);
+
+#endif
