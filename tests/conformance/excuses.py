@@ -51,6 +51,16 @@ def shows_layers(path):
     return len(shown) > 1
 
 
+def many_memory_operations(path):
+    """H.264: a slice with more memory_management_control_operation than ten, and the end (0)."""
+    count = 0
+    for name, value in header_fields(path, ("slice_type", "memory_management_control_operation")):
+        count = count + 1 if name != "slice_type" and value else 0
+        if count > 10:
+            return True
+    return False
+
+
 def jpeg_markers(path):
     """Markers of the first picture in front of its scan (B.1.1)."""
     data = output("ffmpeg", "-nostdin", "-v", "error", "-i", path, "-map", "0:v:0", "-c", "copy",
@@ -103,6 +113,7 @@ def grows(path):
     return any(w > sizes[0][0] or h > sizes[0][1] for w, h in sizes)
 
 
+MARKINGS = "GStreamer's H.264 parser has no room for more than 10 memory operations of a slice"
 STUMBLES = "gstreamer-vaapi takes NAL units of unspecified types for errors, and stumbles over them"
 
 # Client, codec, what the stream must have, and what the client then does wrong.
@@ -111,6 +122,8 @@ KNOWN = (
      "FFmpeg keeps surfaces of the first size where frames of AV1 grow without a sequence header"),
     ("ffmpeg", "vp8", grows, "FFmpeg keeps surfaces of the first size where key frames of VP8 grow"),
     # gst_av1_parse_segmentation_params: the copy of the earlier data takes update_map along.
+    ("gst-va", "h264", many_memory_operations, MARKINGS),
+    ("gst-vaapi", "h264", many_memory_operations, MARKINGS),
     ("gst-va", "av1", keeps_segmentation_data,
      "GStreamer's AV1 parser loses segmentation_update_map where segments keep their data"),
     ("gst-vaapi", "av1", keeps_segmentation_data,

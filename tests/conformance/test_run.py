@@ -255,6 +255,13 @@ class Excuses(unittest.TestCase):
         self.assertFalse(self.fields(has, frame, shown, frame, upper, ("show_frame", 0)))
         self.assertFalse(self.fields(has, frame, upper, shown, frame, upper, shown))
 
+    def test_h264(self):
+        begin, mark = ("slice_type", 5), ("memory_management_control_operation", 1)
+        end = ("memory_management_control_operation", 0)
+        has = excuses.many_memory_operations
+        self.assertTrue(self.fields(has, begin, *[mark] * 11, end))
+        self.assertFalse(self.fields(has, begin, *[mark] * 10, end, begin, mark, end))
+
     def test_jpeg(self):
         def has(what, *markers):
             segments = b"".join(b"\xff" + bytes([m]) + b"\0\4ab" for m in markers)
