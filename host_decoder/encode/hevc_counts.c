@@ -138,7 +138,8 @@ int hevc_counts_set(struct hevc_picture *p)
         p->set.used[p->set.before] = needed;
         kept[p->set.before++] = *ref;
     }
-    if (used < p->refs)
+    /* More than the SPS lets decoders keep is as illegal as what they do not have. */
+    if (used < p->refs || p->refs > p->sps->dpb)
         return VD_ERR_DECODE;
     memcpy(state->ref, kept, p->set.before * sizeof(kept[0]));
     state->ref_count = p->set.before;

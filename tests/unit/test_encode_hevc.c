@@ -56,6 +56,7 @@ static struct app_config complete(struct app_config app)
     app.log2_min_cb = app.log2_min_cb ? app.log2_min_cb : 3;
     app.log2_max_tb = app.log2_max_tb ? app.log2_max_tb : 5;
     app.slices = app.slices ? app.slices : 1;
+    app.dpb = app.dpb ? app.dpb : 1;
     app.init_qp = app.init_qp ? app.init_qp : 26;
     app.poc_step = app.still ? 0 : app.poc_step ? app.poc_step : 1;
     return app;
@@ -72,7 +73,7 @@ static void x265_options(const struct test *test, const struct encode_request *r
              "tu-intra-depth=%u:amp=%d:rect=%d:sao=%d:strong-intra-smoothing=%d:signhide=%d:"
              "tskip=%d:temporal-mvp=0:wpp=%d:pools=%s:frame-threads=1:bframes=0:ref=1:open-gop=0:"
              "keyint=-1:scenecut=0:weightp=0:repeat-headers=1:rc-lookahead=0:cutree=0:aq-mode=%d:"
-             "aq-strength=1:qg-size=%u:slices=%u:psy-rd=0:cbqpoffs=%d:crqpoffs=%d%s%s",
+             "aq-strength=1:ipratio=1:qg-size=%u:slices=%u:cbqpoffs=%d:crqpoffs=%d%s%s",
              1u << t->hevc.log2_ctb, 1u << t->hevc.log2_min_cb, 1u << t->hevc.log2_max_tb,
              t->hevc.depth_inter + 1u, t->hevc.depth_intra + 1u, t->hevc.amp, t->hevc.amp,
              t->hevc.sao, t->hevc.strong_intra, t->hevc.sign_hiding, t->hevc.transform_skip,
@@ -495,7 +496,10 @@ static const struct test tests[] = {
     {.name = "idr of the encoder's own", .own_idr_at = 3},
     {.name = "p where idr should be", .idr_at = 4, .not_idr_at = 4, .expect = VD_ERR_DECODE},
     {.name = "lost picture", .lost_at = 3, .idr_at = 6, .lost = 3},
-    {.name = "two references", .more = "ref=2"},
+    {.name = "two references", .app = {.dpb = 2}, .more = "ref=2"},
+    {.name = "two references, room for one", .more = "ref=2", .expect = VD_ERR_DECODE},
+    {.name = "room for more references", .app = {.dpb = 5}},
+    {.name = "cbr, no cu_qp_delta", .bitrate = 400000, .extra = true},
 };
 
 static void test_all(void **state)
