@@ -122,7 +122,7 @@ static void draw(AVFrame *frame, unsigned number, unsigned depth, bool fade)
             for (int x = 0; x < width; x++) {
                 int block = ((x + 3 * (int)number) / 24 ^ (y + (int)number) / 20) & 7;
                 int value = plane ? 96 + 8 * block + (x + y) / 16
-                                  : 30 + 20 * block + (int)(check_random(&random) % 12);
+                                  : 30 + 20 * block + (int)(check_random(&random) % 5);
 
                 if (fade)
                     value = value * (10 + (int)number) / 20;
