@@ -2,6 +2,8 @@
 #ifndef VIADUCT_TEST_HEVC_APP_H
 #define VIADUCT_TEST_HEVC_APP_H
 
+#include <string.h>
+
 #include <va/va.h>
 
 #include "bitstream/bits.h"

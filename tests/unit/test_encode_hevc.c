@@ -8,6 +8,7 @@
 #include <viaduct/errors.h>
 
 #include "encode/hevc_attributes.h"
+#include "encode/hevc_unit.h"
 #include "hevc_app.h"
 
 /*
@@ -39,6 +40,7 @@ struct test {
     unsigned lost_at;    /* a picture of the encoder that is not written */
     unsigned lost;       /* pictures that are missing for that reason */
     bool cra;
+    bool end;      /* the app says which picture is the last */
     bool no_idr;   /* the encoder's I pictures are no IDR pictures */
     int expect;    /* of `write`, for some picture */
     bool extra;    /* a second PPS is sent */
@@ -253,6 +255,10 @@ static void check_units(const struct test *test, unsigned number, bool key, cons
     }
     if (key && test->app.style != APP_NONE)
         check_sei(data, size);
+    if (test->end && number == PICTURES - 1) {
+        assert_int_equal(types[--count], HEVC_NAL_EOB);
+        assert_int_equal(types[--count], HEVC_NAL_EOS);
+    }
     assert_true(at < count);
     for (; at < count; at++) {
         assert_int_equal(types[at], key                                 ? HEVC_NAL_IDR_W_RADL
@@ -273,7 +279,8 @@ struct run {
     AVFrame *frame;
     AVPacket *packet;
     unsigned in, out;
-    int err; /* the last one of `write` */
+    int err;       /* the last one of `write` */
+    size_t needed; /* bytes of the packet when it is written */
     bool late_pps;
     unsigned lost;
 };
@@ -302,11 +309,24 @@ static void read_picture(struct run *r)
         *app = r->app[r->in - 1];
     else
         app_init(app, &test->app);
+    if (test->end && r->in == PICTURES - 1)
+        app->pic.last_picture = HEVC_LAST_PICTURE_EOSEQ | HEVC_LAST_PICTURE_EOSTREAM;
     assert_int_equal(encode_hevc.read(r->read_state, app_picture(app, nal, intra), request), 0);
     assert_int_equal(request->type, key ? ENCODE_IDR : intra ? ENCODE_I : ENCODE_P);
     assert_int_equal(request->tools.width, test->app.width);
     assert_int_equal(request->tools.height, test->app.height);
     assert_int_equal(request->tools.bit_depth, test->app.depth);
+}
+
+/* Without room nothing is written, and the size tells how much was needed. */
+static void check_room(struct run *r, const struct encode_packet *packet)
+{
+    void *state = check_exact(r->write_state, encode_hevc.write_state_size);
+    struct encode_output none = {.bytes = NULL};
+    int err = encode_hevc.write(state, &r->request[r->out], packet, &none);
+
+    free(state);
+    r->needed = err ? 0 : none.size;
 }
 
 static void write_packet(struct run *r)
@@ -320,6 +340,7 @@ static void write_packet(struct run *r)
     };
     int err;
 
+    check_room(r, &packet);
     r->output.size = 0;
     if (r->test->lost_at && r->out == r->test->lost_at)
         err = VD_ERR_DECODE;
@@ -330,6 +351,7 @@ static void write_packet(struct run *r)
     } else if (err) {
         r->err = err;
     } else if (!r->test->expect) {
+        assert_int_equal(r->output.size, r->needed);
         assert_true(r->output.size <= r->output.room);
         check_units(r->test, r->out, is_key(r->test, r->out), r->output.bytes, r->output.size,
                     &r->late_pps);
@@ -492,6 +514,7 @@ static const struct test tests[] = {
      .app = {.tmvp = true, .uneven = true},
      .more = "temporal-mvp=1",
      .expect = VD_ERR_DECODE},
+    {.name = "end of sequence", .end = true},
     {.name = "uneven counts", .app = {.uneven = true}},
     {.name = "idr of the encoder's own", .own_idr_at = 3},
     {.name = "p where idr should be", .idr_at = 4, .not_idr_at = 4, .expect = VD_ERR_DECODE},
@@ -727,12 +750,54 @@ static void test_probe(void **state)
     free(r);
 }
 
+static void check_unit(const char *stream, size_t size, bool escaped, const char *want,
+                       size_t want_size)
+{
+    struct hevc_unit_reader reader = {
+        .data = check_exact(stream, size),
+        .size = size,
+        .escaped = escaped,
+    };
+    struct encode_output output = {.bytes = malloc(64), .room = 64};
+    struct hevc_unit unit;
+
+    assert_non_null(output.bytes);
+    while (hevc_unit_next(&reader, &unit))
+        hevc_unit_put(&output, &unit);
+    assert_int_equal(output.size, want_size);
+    assert_memory_equal(output.bytes, want, want_size);
+    free(output.bytes);
+    free((void *)(uintptr_t)reader.data);
+}
+
+#define UNIT(stream, escaped, want) \
+    check_unit(stream, sizeof(stream) - 1, escaped, want, sizeof(want) - 1)
+
+static void test_units(void **state)
+{
+    (void)state;
+    UNIT("", true, "");
+    UNIT("\0\0\1", true, "");
+    UNIT("\0\0\1\x40", true, "");
+    UNIT("\0\0\1\x40\1", true, "\0\0\0\1\x40\1");
+    UNIT("\0\0\0\0\1\x40\1\0\0\0\1\x42\1\2\0\0\1\x44\1", true,
+         "\0\0\0\1\x40\1\0\0\0\1\x42\1\2\0\0\0\1\x44\1");
+    /* Zeros at the end are the stream's, not the unit's. */
+    UNIT("\0\0\1\x40\1\0\0\0", true, "\0\0\0\1\x40\1");
+    /* No start code. */
+    UNIT("\x40\1\2\3", true, "\0\0\0\1\x40\1\2\3");
+    UNIT("\x40\1\0\0\3\1", true, "\0\0\0\1\x40\1\0\0\3\1");
+    /* A single one that has what looks like a start code. */
+    UNIT("\0\0\0\1\x4e\1\0\0\1\5\0\0\0\0\0\4\x80", false,
+         "\0\0\0\1\x4e\1\0\0\3\1\5\0\0\3\0\0\3\0\4\x80");
+    UNIT("\0\0\1\x4e\1\0\0\3", false, "\0\0\0\1\x4e\1\0\0\3\3");
+}
+
 int main(void)
 {
     const struct CMUnitTest all[] = {
-        cmocka_unit_test(test_all),
-        cmocka_unit_test(test_read),
-        cmocka_unit_test(test_attributes),
+        cmocka_unit_test(test_all),   cmocka_unit_test(test_units),
+        cmocka_unit_test(test_read),  cmocka_unit_test(test_attributes),
         cmocka_unit_test(test_probe),
     };
 
