@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "hevc_attributes.h"
+#include "hevc_params.h"
 #include "hevc_rewrite.h"
 
 /*

@@ -2,6 +2,7 @@
 #ifndef HOST_HEVC_COUNTS_H
 #define HOST_HEVC_COUNTS_H
 
+#include "hevc_head.h"
 #include "hevc_rewrite.h"
 
 /*

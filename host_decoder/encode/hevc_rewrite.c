@@ -38,6 +38,7 @@ static int take_set(struct hevc_rewrite *state, const struct hevc_unit *unit)
         if (hevc_sets_read_pps(unit->data, unit->size, true, &pps))
             return VD_ERR_DECODE;
         keep_set(&state->pps_set, unit);
+        state->pps_set_id = pps.id;
         state->pps[pps.id] = pps;
         state->pps_known |= UINT64_C(1) << pps.id;
         return 0;
@@ -147,6 +148,12 @@ static bool fits_app(const struct hevc_picture *p)
     return true;
 }
 
+/* Whether the slices' PPS can be sent. */
+static bool has_pps_set(const struct hevc_picture *p)
+{
+    return p->state->pps_set.size > 0 && p->state->pps_set_id == p->first.pps_id;
+}
+
 /* The sets that the picture is written under. */
 static int choose_sets(struct hevc_picture *p)
 {
@@ -156,7 +163,7 @@ static int choose_sets(struct hevc_picture *p)
     p->pps = p->state->pps[p->first.pps_id];
     if (!app->has_sps) {
         p->sps = &p->state->sps;
-        return 0;
+        return has_pps_set(p) && p->state->sps_set.size ? 0 : VD_ERR_DECODE;
     }
     p->sps = &app->sps;
     if (!same_sps(p))
@@ -167,7 +174,7 @@ static int choose_sets(struct hevc_picture *p)
     }
     while (id < HEVC_SETS_PPS && app->pps_ids >> id & 1)
         id++;
-    if (id == HEVC_SETS_PPS || !p->state->pps_set.size)
+    if (id == HEVC_SETS_PPS || !has_pps_set(p))
         return VD_ERR_DECODE;
     p->extra = true;
     p->pps.id = id;
@@ -238,15 +245,10 @@ static int put_extra(struct hevc_picture *p, struct encode_output *output)
     uint8_t rbsp[HEVC_REWRITE_SET_BYTES + 16];
     struct hevc_unit unit = {.data = rbsp};
     struct bits_writer writer;
-    struct hevc_pps pps;
 
     if (!p->extra || (state->extra_sent && state->extra_id == p->pps.id && !p->has_sets &&
                       !p->app->has_sets && !hevc_head_is_irap(p->nal)))
         return 0;
-    /* Of several, the last one was kept. */
-    if (hevc_sets_read_pps(state->pps_set.data, state->pps_set.size, true, &pps) ||
-        pps.id != p->first.pps_id)
-        return VD_ERR_DECODE;
     bits_write_init(&writer, rbsp, sizeof(rbsp));
     if (hevc_sets_rename_pps(state->pps_set.data, state->pps_set.size, p->pps.id, p->pps.sps_id,
                              &writer))
@@ -316,10 +318,11 @@ static int put_picture(struct hevc_picture *p, const struct encode_request *requ
                        struct encode_output *output)
 {
     put_app(request, PLACE_AUD, output);
-    put_app(request, PLACE_VPS, output);
-    put_app(request, PLACE_SPS, output);
-    put_app(request, PLACE_PPS, output);
-    if (!p->app->has_sps && (p->has_sets || hevc_head_is_irap(p->nal))) {
+    if (p->app->has_sps) {
+        put_app(request, PLACE_VPS, output);
+        put_app(request, PLACE_SPS, output);
+        put_app(request, PLACE_PPS, output);
+    } else if (p->has_sets || hevc_head_is_irap(p->nal)) {
         put_set(output, &p->state->vps);
         put_set(output, &p->state->sps_set);
         put_set(output, &p->state->pps_set);
