@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
+#include "hevc_params.h"
+
 #include <string.h>
-#include <va/va.h>
 
 #include <viaduct/errors.h>
 
-#include "hevc_rewrite.h"
+#include "hevc_head.h"
 #include "hevc_unit.h"
 
 /*
