@@ -86,13 +86,9 @@ static void surface(uint32_t fourcc, uint32_t width, uint32_t height)
         .format = format, .layout = &f.layout, .bytes = f.bytes, .width = width, .height = height};
 }
 
-static bool start(const struct kind *kind, uint32_t mode, uint32_t fourcc)
+static void start_decoder(const struct kind *kind, uint32_t mode, uint32_t fourcc)
 {
     memset(&f, 0, sizeof(f));
-    if (!encoder_list_find(kind->codec, 8, NULL))
-        return false;
-    f.codec = (struct encode_codec){.codec = kind->codec, .write = pass};
-    assert_int_equal(encoder_create(&f.codec, 1, &f.encoder), 0);
     f.decoder_codec = avcodec_find_decoder(kind->id);
     assert_non_null(f.decoder_codec);
     f.decoder = avcodec_alloc_context3(f.decoder_codec);
@@ -113,6 +109,15 @@ static bool start(const struct kind *kind, uint32_t mode, uint32_t fourcc)
         (struct encode_rate){.mode = mode, .frame_rate_num = FRAME_HZ, .frame_rate_den = 1};
     f.request.qp = kind->qp;
     surface(fourcc, WIDTH, HEIGHT);
+}
+
+static bool start(const struct kind *kind, uint32_t mode, uint32_t fourcc)
+{
+    if (!encoder_list_find(kind->codec, 8, NULL))
+        return false;
+    start_decoder(kind, mode, fourcc);
+    f.codec = (struct encode_codec){.codec = kind->codec, .write = pass};
+    assert_int_equal(encoder_create(&f.codec, 1, &f.encoder), 0);
     return true;
 }
 
@@ -244,7 +249,7 @@ static int encode(enum encode_type type)
     int err;
 
     f.number++;
-    if (f.pixels.format->sample_bytes == 1 && f.pixels.format->planes > 1)
+    if (f.pixels.format->rt_format == VA_RT_FORMAT_YUV420)
         draw_8();
     f.request.type = type;
     err = encoder_run(f.encoder, &f.request, &f.pixels, &output);
@@ -707,6 +712,86 @@ static void test_hevc_tools(void **state)
     }
 }
 
+/* Of a JPEG file: what its tables of quantisers say, in zig-zag order; NULL: none. */
+static const uint8_t *find_table(int which)
+{
+    for (size_t i = 0; i + 69 <= f.size; i++) {
+        if (f.room[i] == 0xff && f.room[i + 1] == 0xdb && f.room[i + 4] == which)
+            return f.room + i + 5;
+    }
+    return NULL;
+}
+
+static void start_jpeg(uint32_t fourcc)
+{
+    static const struct kind jpeg = {VD_CODEC_JPEG, VAProfileJPEGBaseline, AV_CODEC_ID_MJPEG, 0, 0};
+    struct jpeg_request *own = (void *)f.request.own;
+
+    start_decoder(&jpeg, VA_RC_CQP, fourcc);
+    f.codec = encode_jpeg;
+    f.codec.write = pass;
+    assert_int_equal(encoder_create(&f.codec, 1, &f.encoder), 0);
+    for (int i = 0; i < 64; i++) {
+        own->quantiser[0][i] = (uint8_t)(3 + i % 8);
+        own->quantiser[1][i] = 5;
+    }
+    own->selector[1] = own->selector[2] = 1;
+    own->components = 3;
+}
+
+/* A complete file with the quantisers that were asked for, of DC, too. */
+static void test_jpeg(void **state)
+{
+    static const struct {
+        uint32_t fourcc;
+        enum AVPixelFormat format;
+    } formats[] = {
+        {VA_FOURCC_NV12, AV_PIX_FMT_YUVJ420P}, {VA_FOURCC_I420, AV_PIX_FMT_YUVJ420P},
+        {VA_FOURCC_422H, AV_PIX_FMT_YUVJ422P}, {VA_FOURCC_YUY2, AV_PIX_FMT_YUVJ422P},
+        {VA_FOURCC_444P, AV_PIX_FMT_YUVJ444P}, {VA_FOURCC_Y800, AV_PIX_FMT_GRAY8},
+        {VA_FOURCC_BGRX, AV_PIX_FMT_YUVJ420P},
+    };
+
+    (void)state;
+    if (!encoder_name(VD_CODEC_JPEG)) {
+        print_message("no libjpeg-turbo in this build\n");
+        return;
+    }
+    for (size_t i = 0; i < COUNT(formats); i++) {
+        struct encode_output output = {.bytes = f.room, .room = 16};
+        struct jpeg_request *own = (void *)f.request.own;
+
+        start_jpeg(formats[i].fourcc);
+        f.request.tools.width = WIDTH - 7;
+        f.request.tools.height = HEIGHT - 5;
+        own->restart_interval = i & 1 ? 5 : 0;
+        if (i >= 2)
+            memset(f.bytes, 77, f.layout.size);
+        assert_int_equal(encode(ENCODE_IDR), 0);
+        assert_non_null(find_table(0));
+        assert_int_equal(find_table(0)[0], 3);
+        assert_int_equal(find_table(0)[1], 4);
+        assert_int_equal(find_table(0)[2], 3); /* row 1, column 0 */
+        decode();
+        assert_int_equal(f.frame->format, formats[i].format);
+        assert_int_equal(f.frame->width, WIDTH - 7);
+        assert_int_equal(f.frame->height, HEIGHT - 5);
+        if (i < 2) {
+            measure();
+            assert_true(f.psnr > 40);
+        } else {
+            assert_in_range(f.frame->data[0][0], 75, 79);
+        }
+        output.bytes = f.room;
+        assert_int_equal(encoder_run(f.encoder, &f.request, &f.pixels, &output), VD_ERR_LIMIT);
+        surface(formats[i].fourcc, WIDTH / 2, HEIGHT);
+        output.size = 0;
+        assert_int_equal(encoder_run(f.encoder, &f.request, &f.pixels, &output),
+                         VD_ERR_UNSUPPORTED);
+        stop();
+    }
+}
+
 /* What is told to guests is what was seen to work. */
 static void test_caps(void **state)
 {
@@ -748,6 +833,7 @@ int main(void)
         cmocka_unit_test(test_slices_and_refresh),
         cmocka_unit_test(test_hostile),
         cmocka_unit_test(test_hevc_tools),
+        cmocka_unit_test(test_jpeg),
         cmocka_unit_test(test_caps),
     };
 
