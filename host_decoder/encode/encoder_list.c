@@ -103,7 +103,7 @@ static const struct encoder_row encoder_rows[] = {
 
     {"libvpx",
      VD_CODEC_VP8,
-     ENCODER_LIVE_QP | ENCODER_ROI,
+     ENCODER_LIVE_RATE | ENCODER_LIVE_QP | ENCODER_ROI | ENCODER_RATE,
      ALL,
      16,
      8192,
@@ -124,7 +124,7 @@ static const struct encoder_row encoder_rows[] = {
      NULL},
     {"libvpx-vp9",
      VD_CODEC_VP9,
-     ENCODER_LIVE_QP,
+     ENCODER_LIVE_RATE | ENCODER_LIVE_QP | ENCODER_RATE,
      ALL,
      16,
      8192,

@@ -395,8 +395,9 @@ static void rate_control_vpx(struct encoder_setup *setup)
 }
 
 /*
- * CQP of libvpx is a bit rate that nothing fits into: then the largest quantizer is taken, which
- * is the one setting that libavcodec changes from picture to picture.
+ * libvpx with a bit rate that nothing fits into takes the largest quantizer, which is the one
+ * setting that libavcodec changes from picture to picture: so QPs are given, by the app or by
+ * encoder_rate.c, as a bit rate would stay for good.
  */
 #define VPX_STARVED 1000
 
@@ -416,9 +417,11 @@ void encoder_options_vpx(struct encoder_setup *setup)
     if (is_vp9) {
         put(setup, "row-mt", "1");
         put(setup, "tile-columns", "%d", tile_columns(setup));
-        put(setup, "aq-mode", "%d", mode_of(setup) == VA_RC_CBR ? 3 : 0);
+        put(setup, "aq-mode", "0");
     }
-    if (mode_of(setup) != VA_RC_CQP) {
+    /* Equal: no key frames of its own, where scenes change. */
+    context->keyint_min = context->gop_size;
+    if (mode_of(setup) == VA_RC_ICQ || mode_of(setup) == VA_RC_QVBR) {
         rate_control_vpx(setup);
         return;
     }
@@ -427,12 +430,58 @@ void encoder_options_vpx(struct encoder_setup *setup)
     context->qmax = quantizer(context->codec_id, setup->rates->qp);
 }
 
+/*
+ * Rate control speaks of H.264's QPs. VP9's quantizers have as many steps a doubling; VP8's are
+ * finer and fewer; MPEG-2's scale is linear: what QP 10 is in H.264 is 1 there.
+ */
+#define VPX_OF_QP     (63.0 / 51)
+#define VP8_QP_OF_0   10
+#define VP8_OF_QP     2.0
+#define MPEG2_QP_OF_1 10
+
+static int quantizer_chosen(enum AVCodecID id, double qp)
+{
+    double quantizer = id == AV_CODEC_ID_VP8 ? VP8_OF_QP * (qp - VP8_QP_OF_0) : VPX_OF_QP * qp;
+
+    return (int)(quantizer < 0 ? 0 : quantizer > 63 ? 63 : quantizer + 0.5);
+}
+
+void encoder_chosen_range(enum vd_codec codec, const struct encoder_rates *rates, double *ret_least,
+                          double *ret_most)
+{
+    double least = rates->min_qp, most = rates->max_qp;
+
+    switch (codec) {
+    case VD_CODEC_VP8:
+        least = VP8_QP_OF_0 + quantizer_vp8(rates->min_qp) / VP8_OF_QP;
+        most = VP8_QP_OF_0 + (rates->max_qp ? quantizer_vp8(rates->max_qp) : 63) / VP8_OF_QP;
+        break;
+    case VD_CODEC_VP9:
+        least = quantizer_index(rates->min_qp) / VPX_OF_QP;
+        most = (rates->max_qp ? quantizer_index(rates->max_qp) : 63) / VPX_OF_QP;
+        break;
+    case VD_CODEC_MPEG2:
+        least = MPEG2_QP_OF_1 + (least > 1 ? 6 * log2(least) : 0);
+        most = MPEG2_QP_OF_1 + 6 * log2(most >= 1 ? most : 31);
+        break;
+    default:
+        most = most >= 1 ? most : 51;
+        break;
+    }
+    *ret_least = least;
+    *ret_most = most;
+}
+
 void encoder_live_vpx(AVCodecContext *context, AVFrame *frame, const struct encode_request *request,
                       const struct encoder_rates *rates)
 {
+    uint32_t mode = request->rate.mode;
+
     (void)frame;
-    if (request->rate.mode == VA_RC_CQP)
+    if (mode == VA_RC_CQP)
         context->qmax = quantizer(context->codec_id, rates->qp);
+    else if (mode == VA_RC_CBR || mode == VA_RC_VBR)
+        context->qmax = quantizer_chosen(context->codec_id, rates->chosen);
 }
 
 void encoder_options_aom(struct encoder_setup *setup)
@@ -441,6 +490,7 @@ void encoder_options_aom(struct encoder_setup *setup)
     AVCodecContext *context = setup->context;
 
     put(setup, "usage", "realtime");
+    context->keyint_min = context->gop_size;
     put(setup, "cpu-used", "%d", speeds[setup->rates->level]);
     put(setup, "lag-in-frames", "0");
     put(setup, "row-mt", "1");
@@ -481,9 +531,6 @@ void encoder_options_mpeg2(struct encoder_setup *setup)
         rate_control(setup);
 }
 
-/* MPEG-2's scale is linear: what QP 10 is in H.264 is 1 here. */
-#define MPEG2_QP_OF_1 10
-
 void encoder_live_mpeg2(AVCodecContext *context, AVFrame *frame,
                         const struct encode_request *request, const struct encoder_rates *rates)
 {
@@ -495,19 +542,4 @@ void encoder_live_mpeg2(AVCodecContext *context, AVFrame *frame,
         context->rc_max_rate = rates->peak;
     }
     frame->quality = (int)(FF_QP2LAMBDA * (scale < 1 ? 1 : scale > 31 ? 31 : scale));
-}
-
-void encoder_chosen_range(enum vd_codec codec, const struct encoder_rates *rates, double *ret_least,
-                          double *ret_most)
-{
-    double least = rates->min_qp, most = rates->max_qp;
-
-    if (codec == VD_CODEC_MPEG2) {
-        least = MPEG2_QP_OF_1 + (least > 1 ? 6 * log2(least) : 0);
-        most = MPEG2_QP_OF_1 + 6 * log2(most >= 1 && most <= 31 ? most : 31);
-    } else if (most < 1) {
-        most = 51;
-    }
-    *ret_least = least;
-    *ret_most = most;
 }
