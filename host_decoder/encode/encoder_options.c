@@ -302,14 +302,14 @@ void encoder_options_x265(struct encoder_setup *setup)
         put(setup, "crf", "%u", rates->quality);
         break;
     default:
-        add(setup, "x265-params", "ipratio=1:pbratio=1");
         if (deltas) {
             /* CQP of x265 would write no deltas, for which the app's PPS has a place. */
-            add(setup, "x265-params", "qcomp=1:aq-mode=1:aq-strength=0.001");
-            put(setup, "crf", "%d", rates->qp);
+            add(setup, "x265-params", "qcomp=1:aq-mode=1:aq-strength=0.001:ipratio=1");
+            put(setup, "crf", "%d", ENCODER_BASE_QP);
         } else {
-            add(setup, "x265-params", "aq-mode=0");
-            put(setup, "qp", "%d", rates->qp);
+            add(setup, "x265-params", "aq-mode=0:ipratio=%.6f",
+                exp2((rates->qp_p - rates->qp_i) / 6.0));
+            put(setup, "qp", "%d", rates->qp_p);
         }
         return;
     }
@@ -500,7 +500,7 @@ void encoder_options_aom(struct encoder_setup *setup)
         rate_control_vpx(setup);
         return;
     }
-    context->qmin = context->qmax = quantizer(context->codec_id, setup->rates->qp);
+    context->qmin = context->qmax = quantizer(context->codec_id, setup->rates->qp_p);
     put(setup, "crf", "%d", context->qmin);
 }
 

@@ -28,6 +28,9 @@ static bool rate_control(struct encoder_setup *setup)
 {
     uint32_t mode = setup->request->rate.mode;
 
+    /* Intra pictures have a share of the others' QP unless told otherwise. */
+    setup->context->i_quant_factor = 1;
+    setup->context->i_quant_offset = (float)(setup->rates->qp_i - setup->rates->qp_p);
     if (mode != VA_RC_CBR && mode != VA_RC_VBR)
         return false;
     setup->context->bit_rate = setup->rates->target;
@@ -59,7 +62,7 @@ void encoder_options_nvenc(struct encoder_setup *setup)
         put(setup, "rc", setup->request->rate.mode == VA_RC_CBR ? "cbr" : "vbr");
     } else {
         put(setup, "rc", "constqp");
-        put_number(setup, "qp", setup->rates->qp);
+        put_number(setup, "qp", setup->rates->qp_p);
     }
 }
 
@@ -74,7 +77,7 @@ void encoder_options_qsv(struct encoder_setup *setup)
     put(setup, "forced_idr", "1");
     if (!rate_control(setup)) {
         setup->context->flags |= AV_CODEC_FLAG_QSCALE;
-        setup->context->global_quality = setup->rates->qp * FF_QP2LAMBDA;
+        setup->context->global_quality = setup->rates->qp_p * FF_QP2LAMBDA;
     }
 }
 
@@ -89,7 +92,7 @@ void encoder_options_amf(struct encoder_setup *setup)
         put(setup, "rc", setup->request->rate.mode == VA_RC_CBR ? "cbr" : "vbr_peak");
     } else {
         put(setup, "rc", "cqp");
-        put_number(setup, "qp_i", setup->rates->qp);
-        put_number(setup, "qp_p", setup->rates->qp);
+        put_number(setup, "qp_i", setup->rates->qp_i);
+        put_number(setup, "qp_p", setup->rates->qp_p);
     }
 }
