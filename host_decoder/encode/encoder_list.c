@@ -9,6 +9,7 @@
 #include <wire/log.h>
 
 #include "../backend/avcodec.h"
+#include "encoder_options.h"
 
 #define NV12  AV_PIX_FMT_NV12
 #define I420  AV_PIX_FMT_YUV420P
@@ -224,7 +225,7 @@ int encoder_list_open(const struct encoder_row *row, const struct encode_request
     context->pix_fmt = format;
     context->time_base = av_inv_q(rates->frame_rate);
     context->framerate = rates->frame_rate;
-    context->gop_size = 1 << 24;
+    context->gop_size = ENCODER_NO_PERIOD;
     context->max_b_frames = 0;
     context->refs = 1;
     row->options(&setup);

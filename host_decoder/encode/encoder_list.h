@@ -72,7 +72,7 @@ int encoder_list_open(const struct encoder_row *row, const struct encode_request
                       const struct encoder_rates *rates, int threads, enum AVPixelFormat format,
                       AVCodecContext **ret_context);
 
-/* encoder_options.c */
+/* encoder_options_*.c */
 void encoder_rates_read(const struct encode_request *request, struct encoder_rates *ret_rates);
 /* Whether blocks may have QPs of their own under the headers that the app wrote. */
 bool encoder_has_deltas(const struct encode_request *request);
