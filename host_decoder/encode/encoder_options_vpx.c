@@ -43,12 +43,21 @@ static void quantizer_limits(struct encoder_setup *setup)
     setup->context->qmax = rates->max_qp ? quantizer(setup->context->codec_id, rates->max_qp) : 63;
 }
 
+/* Threads that have something to do: idle ones of libvpx spin. */
+static int threads_for(const struct encoder_setup *setup)
+{
+    uint64_t pixels = (uint64_t)setup->request->tools.width * setup->request->tools.height;
+    int useful = pixels < 640 * 360 ? 1 : pixels < 1280 * 720 ? 2 : pixels < 1920 * 1080 ? 4 : 8;
+
+    return setup->threads < useful ? setup->threads : useful;
+}
+
 /* log2 of the columns of tiles that the threads can share; none is narrower than 256 pixels. */
 static int tile_columns(const struct encoder_setup *setup)
 {
     int columns = 0;
 
-    while (columns < 4 && (2 << columns) <= setup->threads &&
+    while (columns < 4 && (2 << columns) <= threads_for(setup) &&
            setup->request->tools.width >> (columns + 1) >= 256)
         columns++;
     return columns;
@@ -97,7 +106,7 @@ void encoder_options_vpx(struct encoder_setup *setup)
                         is_vp9 ? vp9[setup->rates->level] : vp8[setup->rates->level]);
     encoder_options_put(setup, "lag-in-frames", "0");
     encoder_options_put(setup, "auto-alt-ref", "0");
-    context->thread_count = setup->threads;
+    context->thread_count = threads_for(setup);
     if (is_vp9) {
         encoder_options_put(setup, "row-mt", "1");
         encoder_options_put(setup, "tile-columns", "%d", tile_columns(setup));
@@ -179,7 +188,7 @@ void encoder_options_aom(struct encoder_setup *setup)
     encoder_options_put(setup, "lag-in-frames", "0");
     encoder_options_put(setup, "row-mt", "1");
     encoder_options_put(setup, "tile-columns", "%d", tile_columns(setup));
-    context->thread_count = setup->threads;
+    context->thread_count = threads_for(setup);
     if (encoder_options_mode(setup) != VA_RC_CQP) {
         rate_vpx(setup);
         return;

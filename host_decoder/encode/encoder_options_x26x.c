@@ -141,8 +141,9 @@ static void x265_tools(struct encoder_setup *setup)
 
 void encoder_options_x265(struct encoder_setup *setup)
 {
-    static const char *const presets[] = {"superfast", "medium",    "fast",      "faster",
-                                          "veryfast",  "superfast", "ultrafast", "ultrafast"};
+    /* One thread has to do: the fastest, unless the app asks for better ones. */
+    static const char *const presets[] = {"ultrafast", "medium",    "faster",    "superfast",
+                                          "ultrafast", "ultrafast", "ultrafast", "ultrafast"};
     const struct encoder_rates *rates = setup->rates;
     bool deltas = encoder_has_deltas(setup->request);
 

@@ -574,7 +574,29 @@ static void test_input(void **state)
     }
 }
 
-/* Grey of RGB is grey, and red is on the side of red. */
+/* Odd sizes, of the codecs that have them, and threads with something to do. */
+static void test_odd_size(void **state)
+{
+    (void)state;
+    FOR_KINDS(kind)
+    {
+        if (kind->codec == VD_CODEC_H264 || kind->codec == VD_CODEC_HEVC ||
+            !start(kind, VA_RC_CQP, VA_FOURCC_NV12))
+            continue;
+        encoder_destroy(f.encoder);
+        assert_int_equal(encoder_create(&f.codec, 4, &f.encoder), 0);
+        surface(VA_FOURCC_NV12, 721, 405);
+        f.request.tools.width = 721;
+        f.request.tools.height = 405;
+        for (int i = 0; i < 3; i++) {
+            step(i ? ENCODE_P : ENCODE_IDR);
+            assert_true(f.psnr > kind->psnr);
+        }
+        stop();
+    }
+}
+
+/* Red is red, whatever the order of the samples. */
 static void test_rgb(void **state)
 {
     static const uint32_t fourccs[] = {VA_FOURCC_BGRX, VA_FOURCC_BGRA, VA_FOURCC_RGBX,
@@ -858,15 +880,25 @@ static void test_caps(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip), cmocka_unit_test(test_cqp),
-        cmocka_unit_test(test_two_qps),    cmocka_unit_test(test_cbr),
-        cmocka_unit_test(test_vbr),        cmocka_unit_test(test_quality),
-        cmocka_unit_test(test_regions),    cmocka_unit_test(test_regions_anywhere),
-        cmocka_unit_test(test_no_room),    cmocka_unit_test(test_input),
-        cmocka_unit_test(test_rgb),        cmocka_unit_test(test_ten_bits),
-        cmocka_unit_test(test_changes),    cmocka_unit_test(test_slices_and_refresh),
-        cmocka_unit_test(test_hostile),    cmocka_unit_test(test_hevc_tools),
-        cmocka_unit_test(test_jpeg),       cmocka_unit_test(test_caps),
+        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_cqp),
+        cmocka_unit_test(test_two_qps),
+        cmocka_unit_test(test_cbr),
+        cmocka_unit_test(test_vbr),
+        cmocka_unit_test(test_quality),
+        cmocka_unit_test(test_regions),
+        cmocka_unit_test(test_regions_anywhere),
+        cmocka_unit_test(test_no_room),
+        cmocka_unit_test(test_input),
+        cmocka_unit_test(test_odd_size),
+        cmocka_unit_test(test_rgb),
+        cmocka_unit_test(test_ten_bits),
+        cmocka_unit_test(test_changes),
+        cmocka_unit_test(test_slices_and_refresh),
+        cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_hevc_tools),
+        cmocka_unit_test(test_jpeg),
+        cmocka_unit_test(test_caps),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
