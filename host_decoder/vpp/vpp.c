@@ -92,7 +92,8 @@ static int take_input(struct vpp *vpp, const struct vpp_plan *plan,
     if (plan->deinterlace != VAProcDeinterlacingNone &&
         plan->deinterlace != VAProcDeinterlacingWeave)
         err = vpp_deinterlace(vpp, plan, pipeline, &frame);
-    else if (needs_planes(plan) || plan->from->direct == AV_PIX_FMT_NONE)
+    else if (needs_planes(plan) || plan->from->direct == AV_PIX_FMT_NONE ||
+             vpp_format_loose(plan->from))
         err = vpp_input_planes(vpp, VPP_SCRATCH_CURRENT, VPP_WRAP_INPUT, plan->from,
                                &pipeline->input, &plan->from_color, &frame);
     else
@@ -196,7 +197,7 @@ static int place(struct vpp *vpp, const struct vpp_plan *plan, const struct vpp_
         return VD_ERR_MEMORY;
     err = vpp_scale(vpp, from, color, layer, &plan->to_color, plan->quality);
     if (!err)
-        vpp_blend_draw(plan, layer, target, plan->dest.x, plan->dest.y);
+        vpp_blend_draw(vpp, plan, layer, target, plan->dest.x, plan->dest.y);
     return err;
 }
 

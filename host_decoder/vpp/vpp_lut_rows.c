@@ -74,7 +74,7 @@ static void look_one(uint8_t *to, uint16_t y, uint16_t u, uint16_t v, const uint
         between(between(pair(at[0], py), pair(at[next_u], py), pu, 11),
                 between(pair(at[next_v], py), pair(at[next_v + next_u], py), pu, 11), pv, 11);
 
-    value = bits > LUT_ONE ? value << (bits - LUT_ONE)
+    value = bits > LUT_ONE ? value * (1 << (bits - LUT_ONE))
                            : (value + (1 << LUT_ONE >> bits >> 1)) >> (LUT_ONE - bits);
     value = value < 0 ? 0 : value > most ? most : value;
     if (bits == 8) {
