@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "vpp.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <va/va.h>
 #include <va/va_vpp.h>
@@ -144,6 +145,18 @@ static enum AVPixelFormat middle_format(const struct vpp_plan *plan)
     return fine ? AV_PIX_FMT_YUV444P : target;
 }
 
+/* Another matrix alone is faster with zimg than with a table. */
+static int rematrix(struct vpp *vpp, const struct vpp_plan *plan, AVFrame *from,
+                    AVFrame **ret_frame)
+{
+    char text[96];
+
+    snprintf(text, sizeof(text), "zscale=min=%d:m=%d:rin=%s:r=%s", plan->from_color.matrix,
+             plan->to_color.matrix, plan->from_color.full_range ? "full" : "limited",
+             plan->to_color.full_range ? "full" : "limited");
+    return vpp_graph_run(vpp, text, from, plan->stream, ret_frame);
+}
+
 /* Scales to the size of the destination and converts the colours there. */
 static int recolor(struct vpp *vpp, const struct vpp_plan *plan, AVFrame *from, AVFrame **ret_frame)
 {
@@ -163,6 +176,9 @@ static int recolor(struct vpp *vpp, const struct vpp_plan *plan, AVFrame *from, 
             return err;
         from = middle;
     }
+    if (!vpp_color_light(&plan->from_color, &plan->to_color) && vpp_graph_have("zscale") &&
+        !rematrix(vpp, plan, from, ret_frame))
+        return 0;
     *ret_frame = to;
     return vpp_lut_run(vpp, plan, &plan->from_color, from, to);
 }
