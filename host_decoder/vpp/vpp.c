@@ -145,6 +145,24 @@ static enum AVPixelFormat middle_format(const struct vpp_plan *plan)
     return fine ? AV_PIX_FMT_YUV444P : target;
 }
 
+/* Fine samples that become bytes do so in the table. */
+static enum AVPixelFormat narrowed(const struct vpp_plan *plan, enum AVPixelFormat format)
+{
+    if (plan->blend || vpp_format_bits(plan->to->planar) > 8)
+        return format;
+    switch (format) {
+    case AV_PIX_FMT_YUV420P10LE:
+    case AV_PIX_FMT_YUV420P16LE:
+        return AV_PIX_FMT_YUV420P;
+    case AV_PIX_FMT_YUV422P10LE:
+        return AV_PIX_FMT_YUV422P;
+    case AV_PIX_FMT_YUV444P10LE:
+        return AV_PIX_FMT_YUV444P;
+    default:
+        return format;
+    }
+}
+
 /* Another matrix alone is faster with zimg than with a table. */
 static int rematrix(struct vpp *vpp, const struct vpp_plan *plan, AVFrame *from,
                     AVFrame **ret_frame)
@@ -166,7 +184,8 @@ static int recolor(struct vpp *vpp, const struct vpp_plan *plan, AVFrame *from, 
 
     middle =
         vpp_frame_scratch(vpp, VPP_SCRATCH_MIDDLE, format, plan->dest.width, plan->dest.height);
-    to = vpp_frame_scratch(vpp, VPP_SCRATCH_COLOR, format, plan->dest.width, plan->dest.height);
+    to = vpp_frame_scratch(vpp, VPP_SCRATCH_COLOR, narrowed(plan, format), plan->dest.width,
+                           plan->dest.height);
     if (!middle || !to)
         return VD_ERR_MEMORY;
     if (from->format != (int)format || from->width != middle->width ||

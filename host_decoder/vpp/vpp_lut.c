@@ -20,7 +20,7 @@ enum { PQ = 16, HLG = 18 };
 struct lut_key {
     struct vpp_color from, to;
     double peak;
-    int bits;
+    int from_bits, to_bits;
 };
 
 struct vpp_lut {
@@ -114,9 +114,9 @@ static void convert(const struct lut_key *key, bool light, double gamut[3][3], d
     const struct vpp_color_weights out = vpp_color_weights(key->to.matrix);
     const double in_black = key->from.full_range ? 0 : 16.0 / 256;
     const double out_black = key->to.full_range ? 0 : 16.0 / 256;
-    double luma = (yuv[0] - in_black) / code_scale(key->from.full_range, key->bits, false);
-    double u = (yuv[1] - 0.5) / code_scale(key->from.full_range, key->bits, true);
-    double v = (yuv[2] - 0.5) / code_scale(key->from.full_range, key->bits, true);
+    double luma = (yuv[0] - in_black) / code_scale(key->from.full_range, key->from_bits, false);
+    double u = (yuv[1] - 0.5) / code_scale(key->from.full_range, key->from_bits, true);
+    double v = (yuv[2] - 0.5) / code_scale(key->from.full_range, key->from_bits, true);
     double rgb[3];
 
     rgb[0] = luma + 2 * (1 - in.red) * v;
@@ -127,9 +127,9 @@ static void convert(const struct lut_key *key, bool light, double gamut[3][3], d
     luma = out.red * rgb[0] + (1 - out.red - out.blue) * rgb[1] + out.blue * rgb[2];
     u = (rgb[2] - luma) / (2 * (1 - out.blue));
     v = (rgb[0] - luma) / (2 * (1 - out.red));
-    yuv[0] = luma * code_scale(key->to.full_range, key->bits, false) + out_black;
-    yuv[1] = u * code_scale(key->to.full_range, key->bits, true) + 0.5;
-    yuv[2] = v * code_scale(key->to.full_range, key->bits, true) + 0.5;
+    yuv[0] = luma * code_scale(key->to.full_range, key->to_bits, false) + out_black;
+    yuv[1] = u * code_scale(key->to.full_range, key->to_bits, true) + 0.5;
+    yuv[2] = v * code_scale(key->to.full_range, key->to_bits, true) + 0.5;
 }
 
 static uint16_t entry(double value)
@@ -216,7 +216,7 @@ struct job {
     const AVFrame *from, *to;
     uint16_t *rows; /* WORKER_ROWS of `room` samples for each worker */
     size_t room;
-    int bits, shift_w, shift_h;
+    int from_bits, to_bits, shift_w, shift_h;
     bool top; /* chroma is at the lines of even luma */
 };
 
@@ -245,7 +245,7 @@ static void spread_chroma(const struct job *job, int plane, int y, uint16_t *row
         weight = !job->top ? 1 : y % 2 ? 2 : 0;
     }
     vpp_lut_rows()->mix(row, from_row(job, plane, at), from_row(job, plane, other), n, weight,
-                        job->bits);
+                        job->from_bits);
     if (job->shift_w)
         vpp_lut_rows()->spread(ret, row, n);
     else
@@ -262,15 +262,16 @@ static void convert_chroma(const struct job *job, int y, uint16_t *rows)
     if (second >= job->from->height)
         second = first;
     vpp_lut_rows()->mix(mixed, from_row(job, 0, first), from_row(job, 0, second),
-                        (size_t)job->from->width, first == second || job->top ? 0 : 2, job->bits);
+                        (size_t)job->from->width, first == second || job->top ? 0 : 2,
+                        job->from_bits);
     if (job->shift_w)
         vpp_lut_rows()->thin(luma, mixed, n, (size_t)job->from->width);
     else
         memcpy(luma, mixed, n * sizeof(*luma));
-    vpp_lut_rows()->mix(u, from_row(job, 1, y), from_row(job, 1, y), n, 0, job->bits);
-    vpp_lut_rows()->mix(v, from_row(job, 2, y), from_row(job, 2, y), n, 0, job->bits);
+    vpp_lut_rows()->mix(u, from_row(job, 1, y), from_row(job, 1, y), n, 0, job->from_bits);
+    vpp_lut_rows()->mix(v, from_row(job, 2, y), from_row(job, 2, y), n, 0, job->from_bits);
     for (int i = 1; i < 3; i++)
-        vpp_lut_rows()->look(to_row(job, i, y), luma, u, v, n, job->lut->table[i], job->bits);
+        vpp_lut_rows()->look(to_row(job, i, y), luma, u, v, n, job->lut->table[i], job->to_bits);
 }
 
 static void work(void *argument, int part, int worker)
@@ -283,10 +284,12 @@ static void work(void *argument, int part, int worker)
     const size_t width = (size_t)job->from->width;
 
     for (int y = first; y < last; y++) {
-        vpp_lut_rows()->mix(luma, from_row(job, 0, y), from_row(job, 0, y), width, 0, job->bits);
+        vpp_lut_rows()->mix(luma, from_row(job, 0, y), from_row(job, 0, y), width, 0,
+                            job->from_bits);
         spread_chroma(job, 1, y, mixed, u);
         spread_chroma(job, 2, y, mixed, v);
-        vpp_lut_rows()->look(to_row(job, 0, y), luma, u, v, width, job->lut->table[0], job->bits);
+        vpp_lut_rows()->look(to_row(job, 0, y), luma, u, v, width, job->lut->table[0],
+                             job->to_bits);
         if (!(y & ((1 << job->shift_h) - 1)))
             convert_chroma(job, y >> job->shift_h, rows);
     }
@@ -298,7 +301,8 @@ int vpp_lut_run(struct vpp *vpp, const struct vpp_plan *plan, const struct vpp_c
     struct job job = {
         .from = from,
         .to = to,
-        .bits = vpp_format_bits(from->format),
+        .from_bits = vpp_format_bits(from->format),
+        .to_bits = vpp_format_bits(to->format),
         .shift_w = vpp_format_shift_w(from->format),
         .shift_h = vpp_format_shift_h(from->format),
         .room = ((size_t)from->width + 2 + 63) / 64 * 64,
@@ -315,7 +319,8 @@ int vpp_lut_run(struct vpp *vpp, const struct vpp_plan *plan, const struct vpp_c
     key.to = plan->to_color;
     key.from.chroma_x = key.from.chroma_y = key.to.chroma_x = key.to.chroma_y = 0;
     key.peak = plan->peak;
-    key.bits = job.bits;
+    key.from_bits = job.from_bits;
+    key.to_bits = job.to_bits;
     err = lut_get(vpp, &key, &lut);
     if (err)
         return err;
@@ -331,7 +336,7 @@ int vpp_lut_run(struct vpp *vpp, const struct vpp_plan *plan, const struct vpp_c
     job.lut = lut;
     job.rows = vpp->lut_rows;
     vpp_slices_run(vpp->slices, work, &job, (from->height + PART_ROWS - 1) / PART_ROWS);
-    if (from->data[3])
+    if (from->data[3] && from->format == to->format)
         vpp_frame_copy_plane(to, from, 3);
     return 0;
 }
