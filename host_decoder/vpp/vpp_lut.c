@@ -26,8 +26,7 @@ struct lut_key {
 struct vpp_lut {
     struct lut_key key;
     uint64_t used;
-    /* Pairs of neighbours along luma, at [v][u][y]: see vpp_lut_rows.h. */
-    uint32_t table[3][LUT_CHROMA * LUT_CHROMA * LUT_LUMA];
+    uint64_t table[3][LUT_WORDS]; /* see lut_place */
 };
 
 /* Luma weights of BT.2020, which FFmpeg's tonemap takes for all. */
@@ -139,6 +138,17 @@ static uint16_t entry(double value)
     return (uint16_t)(int16_t)lrint(scaled < -32768 ? -32768 : scaled > 32767 ? 32767 : scaled);
 }
 
+/* Puts a value into all words that have it. */
+static void place(uint64_t *table, int y, int u, uint64_t value)
+{
+    for (int i = 0; i < 4; i++) {
+        const int at_y = y - i % 2, at_u = u - i / 2;
+
+        if (at_y >= 0 && at_y < LUT_LUMA && at_u >= 0 && at_u < LUT_CHROMA)
+            table[at_u * LUT_LUMA + at_y] |= value << 16 * i;
+    }
+}
+
 static void fill(struct vpp_lut *lut)
 {
     const struct lut_key *key = &lut->key;
@@ -146,23 +156,16 @@ static void fill(struct vpp_lut *lut)
     double gamut[3][3];
 
     vpp_color_gamut(key->from.primaries, key->to.primaries, gamut);
-    for (int v = 0; v < LUT_CHROMA; v++) {
-        for (int u = 0; u < LUT_CHROMA; u++) {
-            size_t row = ((size_t)v * LUT_CHROMA + (size_t)u) * LUT_LUMA;
-
+    memset(lut->table, 0, sizeof(lut->table));
+    for (int v = 0; v <= LUT_CHROMA; v++) {
+        for (int u = 0; u <= LUT_CHROMA; u++) {
             for (int y = 0; y <= LUT_LUMA; y++) {
-                double yuv[3] = {(double)y / LUT_LUMA, (double)u / (LUT_CHROMA - 1),
-                                 (double)v / (LUT_CHROMA - 1)};
+                double yuv[3] = {(double)y / LUT_LUMA, (double)u / LUT_CHROMA,
+                                 (double)v / LUT_CHROMA};
 
                 convert(key, light, gamut, yuv);
-                for (int i = 0; i < 3; i++) {
-                    uint32_t value = entry(yuv[i]);
-
-                    if (y < LUT_LUMA)
-                        lut->table[i][row + (size_t)y] = value;
-                    if (y)
-                        lut->table[i][row + (size_t)y - 1] |= value << 16;
-                }
+                for (int i = 0; i < 3; i++)
+                    place(lut->table[i] + (size_t)v * LUT_NEXT_V, y, u, entry(yuv[i]));
             }
         }
     }
