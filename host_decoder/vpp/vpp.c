@@ -37,6 +37,7 @@ void vpp_destroy(struct vpp *vpp)
     vpp_graph_finish(vpp);
     vpp_scale_finish(vpp);
     vpp_lut_finish(vpp);
+    vpp_filters_finish(vpp);
     vpp_slices_destroy(vpp->slices);
     for (int i = 0; i < VPP_WRAPS; i++)
         av_frame_free(&vpp->wrap[i]);
@@ -279,6 +280,35 @@ static int draw(struct vpp *vpp, const struct vpp_plan *plan, const struct vpp_p
     return err ? err : place(vpp, plan, &color, frame, target);
 }
 
+/* What the lowest picture does not cover, at least. */
+static void fill_background(struct vpp *vpp, const struct vpp_plan *plan,
+                            const struct pixels *target, AVFrame *frame, uint32_t argb)
+{
+    const int width = frame->width, height = frame->height;
+    /* In whole samples of chroma. */
+    const int x0 = (plan->dest.x + 1) & ~1, x1 = (plan->dest.x + plan->dest.width) & ~1;
+    const int y0 = (plan->dest.y + 1) & ~1, y1 = (plan->dest.y + plan->dest.height) & ~1;
+    const struct vpp_rect bands[] = {
+        {0, 0, width, y0},
+        {0, y1, width, height - y1},
+        {0, y0, x0, y1 - y0},
+        {x1, y0, width - x1, y1 - y0},
+    };
+
+    if (covers_all(plan, target))
+        return;
+    if (plan->nothing || plan->blend || x0 < 0 || y0 < 0 || x1 > width || y1 > height || x0 >= x1 ||
+        y0 >= y1) {
+        vpp_blend_fill(frame, &plan->to_color, argb);
+        return;
+    }
+    for (size_t i = 0; i < sizeof(bands) / sizeof(bands[0]); i++) {
+        if (bands[i].width && bands[i].height)
+            vpp_blend_fill(vpp_frame_part(vpp, VPP_WRAP_PLACE, frame, &bands[i]), &plan->to_color,
+                           argb);
+    }
+}
+
 int vpp_run(struct vpp *vpp, const struct pixels *target, const struct vpp_pipeline *pipelines,
             uint32_t count)
 {
@@ -306,8 +336,7 @@ int vpp_run(struct vpp *vpp, const struct pixels *target, const struct vpp_pipel
                                       (int)target->height);
         if (!frame)
             return VD_ERR_MEMORY;
-        if (!covers_all(&plan, target))
-            vpp_blend_fill(frame, &plan.to_color, pipelines[0].params->background);
+        fill_background(vpp, &plan, target, frame, pipelines[0].params->background);
     }
     for (uint32_t i = 0; i < count; i++) {
         err = vpp_plan_make(&pipelines[i], target, (int)i, &plan);

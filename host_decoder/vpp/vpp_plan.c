@@ -177,7 +177,8 @@ static int plan_color(const struct vpp_pipeline *pipeline, const struct vd_proc_
     vpp_color_read(params->surface_standard, params->input_color, plan->from->rgb, from);
     vpp_color_read(params->output_standard, params->output_color, plan->to->rgb, to);
     if (tone_map) {
-        hdr = tone_map->hdr;
+        if (!hdr || tone_map->hdr[HDR_MAX_CLL] || tone_map->hdr[HDR_MAX_LUMINANCE])
+            hdr = tone_map->hdr;
         /* Programs that give no colours want what HDR10 is. */
         if (from->transfer == VPP_COLOR_UNSPECIFIED)
             from->transfer = PQ;

@@ -56,6 +56,7 @@ struct vpp_graph;
 struct vpp_lut;
 struct vpp_slices;
 struct vpp_fields;
+struct vpp_levels;
 
 struct vpp {
     int threads;
@@ -69,6 +70,7 @@ struct vpp {
     void *lut_rows; /* of the threads that look colours up */
     size_t lut_rows_size;
     struct vpp_slices *slices;
+    struct vpp_levels *levels; /* colour balance of luma */
     struct vpp_fields *fields; /* the second field of the last picture */
 };
 
