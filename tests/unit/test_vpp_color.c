@@ -245,9 +245,8 @@ static double ssim(const AVFrame *a, const AVFrame *b)
  */
 static void test_tone_map(void **state)
 {
-    static const char chain[] =
-        "zscale=t=linear:npl=100,format=gbrpf32le,tonemap=hable:peak=%s,"
-        "zscale=p=709:t=709:m=709:r=limited,format=yuv420p";
+    static const char chain[] = "zscale=t=linear:npl=100,format=gbrpf32le,tonemap=hable:peak=%s,"
+                                "zscale=p=709:t=709:m=709:r=limited,format=yuv420p";
     static const struct {
         const char *name, *peak;
         uint32_t transfer, max_cll, max_luminance;
@@ -289,9 +288,9 @@ static void test_tone_map(void **state)
         params.output_standard = VAProcColorStandardBT709;
         run(&pipeline, 1, to);
         if (getenv("VPP_FIGURES"))
-            print_message("%s peak %s: SSIM %.4f, PSNR %.2f %.2f %.2f dB\n", cases[i].name, cases[i].peak,
-                   ssim(result, native), plane_psnr(result, native, 0),
-                   plane_psnr(result, native, 1), plane_psnr(result, native, 2));
+            print_message("%s peak %s: SSIM %.4f, PSNR %.2f %.2f %.2f dB\n", cases[i].name,
+                          cases[i].peak, ssim(result, native), plane_psnr(result, native, 0),
+                          plane_psnr(result, native, 1), plane_psnr(result, native, 2));
         if (ssim(result, native) < 0.99 || frame_psnr(result, native) < 38)
             fail_msg("%s %s: SSIM %.4f, PSNR %.2f dB", cases[i].name, text, ssim(result, native),
                      frame_psnr(result, native));
@@ -475,10 +474,14 @@ static void test_blend_global(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_matrices),          cmocka_unit_test(test_recolor),
-        cmocka_unit_test(test_range),             cmocka_unit_test(test_tone_map),
-        cmocka_unit_test(test_tone_map_defaults), cmocka_unit_test(test_blend_rgb),
-        cmocka_unit_test(test_blend_yuv),         cmocka_unit_test(test_blend_global),
+        cmocka_unit_test(test_matrices),
+        cmocka_unit_test(test_recolor),
+        cmocka_unit_test(test_range),
+        cmocka_unit_test(test_tone_map),
+        cmocka_unit_test(test_tone_map_defaults),
+        cmocka_unit_test(test_blend_rgb),
+        cmocka_unit_test(test_blend_yuv),
+        cmocka_unit_test(test_blend_global),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);
