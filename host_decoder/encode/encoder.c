@@ -41,7 +41,7 @@ struct encoder {
     int qp_i, qp_p;    /* of both kinds, -1: none yet */
     bool knew_p;       /* when it was opened, or since */
     enum encode_type last_type;
-    struct encoder_rate rate; /* ENCODER_RATE; lives on in a new encoder */
+    struct encoder_rate rate; /* ENCODER_RATE; lives on in a new encoder of the same */
     bool lost;                /* the app misses a picture: the next one is an IDR picture */
 };
 
@@ -352,6 +352,10 @@ static int run(struct encoder *self, const struct encode_request *request,
 
     encoder_rates_read(request, &rates);
     remember_qp(self, request->type, &rates);
+    /* Costs of other pictures say nothing of these. */
+    if (request->rate.mode != self->mode || request->tools.width != self->tools.width ||
+        request->tools.height != self->tools.height)
+        self->rate = (struct encoder_rate){0};
     rates.chosen = encoder_rate_qp(&self->rate, &rates, self->codec->codec,
                                    (uint64_t)request->tools.width * request->tools.height,
                                    request->rate.mode == VA_RC_CBR);

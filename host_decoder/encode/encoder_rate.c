@@ -17,7 +17,7 @@
 /* Differences that adaptive quantisation explains; more was the buffer model's doing. */
 #define ADAPTIVE_STEPS 3.0
 /* Better than this nobody sees, and the next scene would begin with it. */
-#define LEAST_QP 8.0
+#define LEAST_QP 5.0
 /* Seconds in which a debt is paid back. */
 #define CBR_SECONDS 1.0
 #define VBR_SECONDS 2.0

@@ -168,8 +168,13 @@ static enum AVPixelFormat narrowed(const struct vpp_plan *plan, enum AVPixelForm
 static int rematrix(struct vpp *vpp, const struct vpp_plan *plan, AVFrame *from,
                     AVFrame **ret_frame)
 {
+    const int mask_x = (1 << vpp_format_shift_w(from->format)) - 1;
+    const int mask_y = (1 << vpp_format_shift_h(from->format)) - 1;
     char text[96];
 
+    /* zimg wants whole samples of chroma. */
+    if (!vpp_graph_have("zscale") || from->width & mask_x || from->height & mask_y)
+        return VD_ERR_UNSUPPORTED;
     snprintf(text, sizeof(text), "zscale=min=%d:m=%d:rin=%s:r=%s", plan->from_color.matrix,
              plan->to_color.matrix, plan->from_color.full_range ? "full" : "limited",
              plan->to_color.full_range ? "full" : "limited");
@@ -196,7 +201,7 @@ static int recolor(struct vpp *vpp, const struct vpp_plan *plan, AVFrame *from, 
             return err;
         from = middle;
     }
-    if (!vpp_color_light(&plan->from_color, &plan->to_color) && vpp_graph_have("zscale") &&
+    if (!vpp_color_light(&plan->from_color, &plan->to_color) &&
         !rematrix(vpp, plan, from, ret_frame))
         return 0;
     *ret_frame = to;

@@ -190,6 +190,35 @@ static void test_recolor(void **state)
     picture_free(to);
 }
 
+/* Sizes that zimg refuses, where the table steps in. */
+static void test_recolor_odd(void **state)
+{
+    struct picture *from = picture_new(VA_FOURCC_I420, 35, 21);
+    struct picture *to = picture_new(VA_FOURCC_I420, 35, 21);
+    const int yuv[3] = {90, 110, 150};
+    struct vd_proc_pipeline params;
+    struct vpp_pipeline pipeline = pipeline_of(from, &params);
+    int rgb[3], want[3];
+
+    (void)state;
+    for (int i = 0; i < 3; i++)
+        fill_plane(from, i, yuv[i]);
+    params.surface_standard = VAProcColorStandardBT601;
+    params.output_standard = VAProcColorStandardBT709;
+    run(&pipeline, 1, to);
+    to_rgb(&matrices[0], false, yuv, rgb);
+    to_yuv(&matrices[1], false, rgb, want);
+    for (int i = 0; i < 3; i++) {
+        uint32_t last = format_row_bytes(to->pixels.format, i, 35) - 1;
+
+        assert_true(abs(picture_row(to, i, 0)[0] - want[i]) <= 1);
+        assert_true(abs(picture_row(to, i, format_rows(to->pixels.format, i, 21) - 1)[last] -
+                        want[i]) <= 1);
+    }
+    picture_free(from);
+    picture_free(to);
+}
+
 static void test_range(void **state)
 {
     struct picture *from = picture_new(VA_FOURCC_NV12, WIDTH, HEIGHT);
@@ -474,13 +503,10 @@ static void test_blend_global(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_matrices),
-        cmocka_unit_test(test_recolor),
-        cmocka_unit_test(test_range),
-        cmocka_unit_test(test_tone_map),
-        cmocka_unit_test(test_tone_map_defaults),
-        cmocka_unit_test(test_blend_rgb),
-        cmocka_unit_test(test_blend_yuv),
+        cmocka_unit_test(test_matrices),     cmocka_unit_test(test_recolor),
+        cmocka_unit_test(test_recolor_odd),  cmocka_unit_test(test_range),
+        cmocka_unit_test(test_tone_map),     cmocka_unit_test(test_tone_map_defaults),
+        cmocka_unit_test(test_blend_rgb),    cmocka_unit_test(test_blend_yuv),
         cmocka_unit_test(test_blend_global),
     };
 
