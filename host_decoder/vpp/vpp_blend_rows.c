@@ -102,7 +102,7 @@ LOOP(apply, (const struct blend_target *target, const float *alphas, const float
 #pragma GCC pop_options
 #endif
 
-static const struct vpp_blend_rows rows_any = {add_any, apply_any};
+const struct vpp_blend_rows vpp_blend_rows_any = {add_any, apply_any};
 #if defined(__x86_64__)
 static const struct vpp_blend_rows rows_avx2 = {add_avx2, apply_avx2};
 #endif
@@ -113,5 +113,5 @@ const struct vpp_blend_rows *vpp_blend_rows(void)
     if (__builtin_cpu_supports("avx2"))
         return &rows_avx2;
 #endif
-    return &rows_any;
+    return &vpp_blend_rows_any;
 }

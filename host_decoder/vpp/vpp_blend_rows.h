@@ -37,5 +37,7 @@ struct vpp_blend_rows {
 
 /* Those for this processor. */
 const struct vpp_blend_rows *vpp_blend_rows(void);
+/* Those for any. */
+extern const struct vpp_blend_rows vpp_blend_rows_any;
 
 #endif

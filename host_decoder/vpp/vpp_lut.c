@@ -131,11 +131,12 @@ static void convert(const struct lut_key *key, bool light, double gamut[3][3], d
     yuv[2] = v * code_scale(key->to.full_range, key->to_bits, true) + 0.5;
 }
 
+/* Values far outside get clipped, so that differences of neighbours fit into what loops have. */
 static uint16_t entry(double value)
 {
-    double scaled = value * (1 << LUT_ONE);
+    double near = value < -1 ? -1 : value > 2 ? 2 : value;
 
-    return (uint16_t)(int16_t)lrint(scaled < -32768 ? -32768 : scaled > 32767 ? 32767 : scaled);
+    return (uint16_t)(int16_t)lrint(near * (1 << LUT_ONE));
 }
 
 /* Puts a value into all words that have it. */

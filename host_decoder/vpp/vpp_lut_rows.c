@@ -183,7 +183,7 @@ static void thin_any(uint16_t *to, const uint16_t *from, size_t n, size_t width)
     thin_body(to, from, n, width);
 }
 
-static const struct vpp_lut_rows rows_any = {mix_any, spread_any, thin_any, look_any};
+const struct vpp_lut_rows vpp_lut_rows_any = {mix_any, spread_any, thin_any, look_any};
 
 #if defined(__x86_64__)
 AVX2 static void mix_avx2(uint16_t *to, const uint8_t *a, const uint8_t *b, size_t n, int weight,
@@ -215,5 +215,5 @@ const struct vpp_lut_rows *vpp_lut_rows(void)
     if (__builtin_cpu_supports("avx2"))
         return &rows_avx2;
 #endif
-    return &rows_any;
+    return &vpp_lut_rows_any;
 }

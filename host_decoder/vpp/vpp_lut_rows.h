@@ -44,5 +44,7 @@ static inline size_t lut_place(uint16_t y, uint16_t u, uint16_t v)
 
 /* Those for this processor. */
 const struct vpp_lut_rows *vpp_lut_rows(void);
+/* Those for any. */
+extern const struct vpp_lut_rows vpp_lut_rows_any;
 
 #endif

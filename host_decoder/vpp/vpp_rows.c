@@ -190,7 +190,7 @@ LOOP(turn16,
         .look16 = look16_##kind, .turn8 = turn8_##kind, .turn16 = turn16_##kind,           \
     }
 
-static const struct vpp_rows rows_any = TABLE(any);
+const struct vpp_rows vpp_rows_any = TABLE(any);
 #if defined(__x86_64__)
 static const struct vpp_rows rows_avx2 = TABLE(avx2);
 #endif
@@ -201,5 +201,5 @@ const struct vpp_rows *vpp_rows(void)
     if (__builtin_cpu_supports("avx2"))
         return &rows_avx2;
 #endif
-    return &rows_any;
+    return &vpp_rows_any;
 }

@@ -39,5 +39,7 @@ struct vpp_rows {
 
 /* Those for this processor. */
 const struct vpp_rows *vpp_rows(void);
+/* Those for any. */
+extern const struct vpp_rows vpp_rows_any;
 
 #endif
