@@ -10,7 +10,9 @@
 
 #include "bitstream/bitstream.h"
 #include "block.h"
+#include "encode/encode.h"
 #include "pool.h"
+#include "surface_read.h"
 
 /*
  * What a back end is to the rest of the host. It sees this header and what it includes, nothing
@@ -19,6 +21,26 @@
 
 /* Text that names a device to its back end: "vaapi:/dev/dri/renderD129". */
 #define BACKEND_DEVICE_BYTES 48
+
+/*
+ * What a picture is made from where it is not decoded: encoding and video processing. Lies in the
+ * job's block.
+ */
+struct backend_work {
+    struct surface_read *reads; /* the pictures it reads, ready when submit is called */
+    uint32_t read_count;
+    /* Encoding: */
+    const struct encode_request *request;
+    uint8_t *coded; /* the guest's coded buffer, in shared memory: VD_CODED_HEAD bytes, then the
+                       stream */
+    uint32_t coded_room;
+    /*
+     * Processing: each pipeline with its filters behind it. Its reads follow each other: the input,
+     * then forward, then backward references.
+     */
+    const struct vd_proc_pipeline *const *pipelines;
+    uint32_t pipeline_count;
+};
 
 struct backend_options {
     int threads; /* decoder threads a context, 0: as many as the machine has (16 at most) */
@@ -39,6 +61,7 @@ struct backend_job {
     int refused;         /* not 0: the picture could not be built; only ordering is left to do */
     struct block *block; /* holds the packet */
     struct bitstream_packet packet; /* empty for back ends without a builder */
+    struct backend_work *work;      /* in the block; NULL: decoding */
     /* What the packet was made from, during submit of an `immediate` back end only. */
     const struct va_picture *picture;
     /* The back end's own: */
@@ -50,15 +73,19 @@ struct backend_job {
     struct backend_job *pair; /* a first field that completes with this second one */
     int status;
     uint32_t errors;
-    bool fetch;  /* bring `device` into the arena now: its memory is short */
-    bool output; /* the decoder handed it out */
+    bool fetch;          /* bring `device` into the arena now: its memory is short */
+    bool output;         /* the decoder handed it out */
+    uint32_t coded_size; /* bytes of the stream that were encoded */
 };
 
 struct backend_context_info {
     void *device; /* what struct backend.open gave, NULL in software */
-    uint32_t profile, entrypoint, rt_format, width, height;
+    uint32_t profile, entrypoint, width, height;
+    uint32_t rt_formats;                   /* VA_RT_FORMAT_* bits its surfaces may have */
+    uint32_t rate_control, packed_headers; /* encoding: VA_RC_*, VA_ENC_PACKED_HEADER_* */
     enum vd_codec codec;
     const struct backend_options *options;
+    struct pool *pool; /* memory beside surfaces counts here; NULL: nowhere */
     /* The guest's surface of this id or NULL. During submit of an `immediate` back end only. */
     struct surface *(*find_surface)(void *arg, uint32_t id);
     void *find_arg;
@@ -90,6 +117,8 @@ struct backend {
     uint32_t (*caps)(struct vd_cap *ret_caps, uint32_t room);
     /* The builder a codec's pictures go through; NULL: submit gets no packet. Optional. */
     const struct bitstream_builder *(*builder)(enum vd_codec codec);
+    /* How an encoder's requests are read; NULL: it does not encode. Optional. */
+    const struct encode_codec *(*encode_codec)(enum vd_codec codec);
     /*
      * Back ends that work on a device have these four instead of probe and caps. A device does not
      * survive fork: it is opened in a short-lived child of the nursery, to see what it serves, and
@@ -103,6 +132,11 @@ struct backend {
     int (*open)(const char *device, const struct backend_options *options, void **ret_device);
     uint32_t (*device_caps)(void *device, struct vd_cap *ret_caps, uint32_t room);
     void (*close)(void *device);
+    /*
+     * Memory for a surface that had no picture yet (surface_set_native): what contexts of this
+     * device decode into. Optional.
+     */
+    int (*surface_native)(void *device, struct surface *surface);
     /* Opens a decoder and fills in what the guest must know of it. */
     int (*context_create)(const struct backend_context_info *info, void **ret_context,
                           struct backend_context_traits *ret_traits);
@@ -148,6 +182,8 @@ const struct backend *backend_at(size_t i);
 extern const struct backend backend_avcodec;
 extern const struct backend backend_avcodec_device;
 extern const struct backend backend_dav1d;
+extern const struct backend backend_encode;
+extern const struct backend backend_filter;
 extern const struct backend backend_null;
 extern const struct backend backend_vaapi;
 

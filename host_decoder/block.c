@@ -2,31 +2,36 @@
 #include "block.h"
 
 #include <stdlib.h>
+#include <viaduct/errors.h>
+
+#include "pool.h"
 
 /* Blocks kept for reuse; more are freed when they come back. */
 #define BLOCK_KEPT 96
 
 struct block_pool {
+    struct pool *account;
     pthread_mutex_t lock;
     struct block *idle;
     int idle_count;
     int refs; /* the owner and every block in use */
 };
 
-struct block_pool *block_pool_create(void)
+struct block_pool *block_pool_create(struct pool *account)
 {
     struct block_pool *pool = calloc(1, sizeof(*pool));
 
     if (!pool)
         return NULL;
     pthread_mutex_init(&pool->lock, NULL);
+    pool->account = account;
     pool->refs = 1;
     return pool;
 }
 
 static void block_free(struct block *block)
 {
-    free(block->bytes);
+    pool_free(block->bytes);
     free(block);
 }
 
@@ -56,9 +61,50 @@ void block_pool_destroy(struct block_pool *pool)
     pool_unref_locked(pool);
 }
 
-struct block *block_get(struct block_pool *pool, size_t size)
+void block_pool_trim(struct block_pool *pool)
+{
+    struct block *idle;
+
+    pthread_mutex_lock(&pool->lock);
+    idle = pool->idle;
+    pool->idle = NULL;
+    pool->idle_count = 0;
+    pthread_mutex_unlock(&pool->lock);
+    while (idle) {
+        struct block *next = idle->next;
+
+        block_free(idle);
+        idle = next;
+    }
+}
+
+static int block_grow(struct block_pool *pool, struct block *block, size_t size)
+{
+    /* A quarter more, so that a stream of growing pictures settles soon. */
+    size_t room = (size + size / 4 + 4095) & ~(size_t)4095;
+    void *bytes;
+    int err;
+
+    pool_free(block->bytes);
+    block->bytes = NULL;
+    block->room = 0;
+    err = pool_alloc(pool->account, room, &bytes);
+    if (err == VD_ERR_LIMIT) {
+        /* What is kept counts, too: a client at its limit keeps nothing. */
+        block_pool_trim(pool);
+        err = pool_alloc(pool->account, room, &bytes);
+    }
+    if (err)
+        return err;
+    block->bytes = bytes;
+    block->room = room;
+    return 0;
+}
+
+int block_get(struct block_pool *pool, size_t size, struct block **ret_block)
 {
     struct block *block;
+    int err = 0;
 
     pthread_mutex_lock(&pool->lock);
     block = pool->idle;
@@ -70,25 +116,20 @@ struct block *block_get(struct block_pool *pool, size_t size)
     pthread_mutex_unlock(&pool->lock);
     if (!block)
         block = calloc(1, sizeof(*block));
-    if (block && block->room < size) {
-        /* A quarter more, so that a stream of growing pictures settles soon. */
-        size_t room = (size + size / 4 + 4095) & ~(size_t)4095;
-
-        free(block->bytes);
-        block->room = 0;
-        block->bytes = malloc(room);
-        if (block->bytes)
-            block->room = room;
-    }
-    if (!block || !block->bytes) {
+    if (!block)
+        err = VD_ERR_MEMORY;
+    else if (block->room < size)
+        err = block_grow(pool, block, size);
+    if (err) {
         free(block);
         pthread_mutex_lock(&pool->lock);
         pool_unref_locked(pool);
-        return NULL;
+        return err;
     }
     block->pool = pool;
     atomic_store(&block->refs, 1);
-    return block;
+    *ret_block = block;
+    return 0;
 }
 
 struct block *block_ref(struct block *block)

@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct pool;
+
 /*
  * Reference-counted private memory for one picture's bitstream, recycled: no allocation in the
  * steady state. References may be dropped on any thread (decoder threads keep packets).
@@ -21,12 +23,14 @@ struct block {
     size_t room;
 };
 
-/* NULL if out of memory. */
-struct block_pool *block_pool_create(void);
-/* Blocks in use keep the pool alive until the last is returned. */
+/* `account`: whose memory blocks count as (pool.h), NULL: nobody's. NULL if out of memory. */
+struct block_pool *block_pool_create(struct pool *account);
+/* Blocks in use keep the pool alive until the last is returned; `account` must be there as long. */
 void block_pool_destroy(struct block_pool *pool);
-/* A block with at least `size` bytes and one reference, or NULL. */
-struct block *block_get(struct block_pool *pool, size_t size);
+/* Frees what is kept for reuse. */
+void block_pool_trim(struct block_pool *pool);
+/* A block with at least `size` bytes and one reference. 0, -VD_ERR_LIMIT, -VD_ERR_MEMORY. */
+int block_get(struct block_pool *pool, size_t size, struct block **ret_block);
 struct block *block_ref(struct block *block);
 /* Drops a reference and clears the pointer; NULL is fine. */
 void block_unref(struct block **block);

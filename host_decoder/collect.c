@@ -103,17 +103,6 @@ static int check_fields(const struct collect_struct *s, uint8_t *copy, collect_s
     return 0;
 }
 
-static int check_ref(const struct arena *arena, const struct vd_buffer_ref *ref)
-{
-    uint64_t bytes = (uint64_t)ref->size * ref->count;
-    uint64_t end = arena->upload_offset + arena->upload_size;
-
-    if (ref->offset % 8 || ref->offset < arena->upload_offset || ref->offset > end ||
-        bytes > end - ref->offset)
-        return VD_ERR_PROTOCOL;
-    return 0;
-}
-
 static int grow(void **array, size_t element, size_t want, size_t have)
 {
     void *grown;
@@ -154,7 +143,7 @@ static int measure(struct collect *collect, const struct arena *arena,
     for (uint32_t i = 0; i < count; i++) {
         const struct collect_struct *s = find_struct(codec, &refs[i]);
 
-        if (check_ref(arena, &refs[i]))
+        if (arena_check_upload(arena, refs[i].offset, (uint64_t)refs[i].size * refs[i].count))
             return VD_ERR_PROTOCOL;
         if (refs[i].type == VASliceDataBufferType) {
             data++;
@@ -308,9 +297,9 @@ int collect_picture(struct collect *collect, const struct arena *arena,
     }
     if (total > VD_MAX_PICTURE_BYTES)
         return VD_ERR_LIMIT;
-    block = block_get(blocks, total);
-    if (!block)
-        return VD_ERR_MEMORY;
+    err = block_get(blocks, total, &block);
+    if (err)
+        return err;
     at = block->bytes + BITSTREAM_HEAD_ROOM;
     for (uint32_t i = 0; i < slices; i++) {
         const struct collect_data *data = &collect->data[collect->slices[i].size];

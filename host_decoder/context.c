@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <transport/fence.h>
+#include <va/va.h>
 #include <viaduct/errors.h>
 #include <wire/log.h>
 
@@ -24,6 +25,8 @@ struct context {
     uint64_t kicked;   /* flush up to this number; 0: nobody waits */
     bool quit;
     struct backend_job jobs[VD_MAX_IN_FLIGHT];
+    /* The dispatcher's: what each job needs of other contexts; see context_needs. */
+    struct context_need needs[VD_MAX_IN_FLIGHT][CONTEXT_MAX_NEEDS];
 };
 
 static struct backend_job *job_at(struct context *context, uint64_t number)
@@ -37,6 +40,8 @@ static void release_job(struct backend_job *job)
     pool_unref(&job->display_backing);
     device_frame_unref(&job->device);
     device_frame_unref(&job->display_device);
+    for (uint32_t i = 0; job->work && i < job->work->read_count; i++)
+        surface_read_end(&job->work->reads[i]);
     surface_unref(&job->surface);
     surface_unref(&job->display);
     block_unref(&job->block);
@@ -48,6 +53,7 @@ static void job_done(void *arg, struct backend_job *job)
     struct context *context = arg;
     struct vd_context_slot *slot =
         &context->setup.arena->status->contexts[VD_SLOT(context->setup.id)];
+    struct backend_job done;
     uint32_t count;
 
     if (job->device)
@@ -57,23 +63,45 @@ static void job_done(void *arg, struct backend_job *job)
         surface_complete(job->surface, job->sequence, job->backing, job->status, job->errors);
     if (job->display && job->display_device)
         surface_complete_device(job->display, job->display_sequence, job->display_device,
-                                job->flags & VD_SUBMIT_FIXED, job->fetch, job->status, job->errors);
+                                job->flags & VD_SUBMIT_DISPLAY_FIXED, job->fetch, job->status,
+                                job->errors);
     else if (job->display)
         surface_complete(job->display, job->display_sequence, job->display_backing, job->status,
                          job->errors);
-    if (!job->status)
+    if (!job->status && context->decoder->encode)
+        stats_add(&context->setup.stats->encoded, 1);
+    else if (!job->status && job->work)
+        stats_add(&context->setup.stats->processed, 1);
+    else if (!job->status)
         stats_add(&context->setup.stats->decoded, 1);
     else if (job->backing || job->device)
         stats_add(&context->setup.stats->concealed, 1);
     else
         stats_add(&context->setup.stats->failed, 1);
     stats_set(&context->setup.stats->frame_bytes, pool_bytes(job->surface->pool));
-    release_job(job);
+    stats_add(&context->setup.stats->bytes_out, job->coded_size);
+    stats_set(&context->setup.stats->mapped,
+              __atomic_load_n(&context->setup.arena->status->mapped, __ATOMIC_RELAXED));
+    done = *job;
     pthread_mutex_lock(&context->lock);
     context->complete++;
     count = (uint32_t)context->complete;
     pthread_mutex_unlock(&context->lock);
+    /* Not before it counts as complete: cancel_reads looks at jobs that are not. */
+    release_job(&done);
     fence_signal(&slot->done, &slot->waiters, count);
+}
+
+/* The pictures that a job reads. A damaged one is read all the same; one that will not come fails
+ * it. */
+static void await_reads(struct backend_job *job)
+{
+    for (uint32_t i = 0; job->work && i < job->work->read_count; i++) {
+        int err = surface_read_wait(&job->work->reads[i]);
+
+        if (err == VD_ERR_GONE && !job->refused)
+            job->refused = err;
+    }
 }
 
 static void *context_run(void *arg)
@@ -87,6 +115,7 @@ static void *context_run(void *arg)
             struct backend_job *job = job_at(context, ++context->taken);
 
             pthread_mutex_unlock(&context->lock);
+            await_reads(job);
             backend->submit(context->decoder->context, job);
             pthread_mutex_lock(&context->lock);
         } else if (context->kicked) {
@@ -138,6 +167,20 @@ fail:
     return err;
 }
 
+/*
+ * The thread may wait for a picture of a context that is about to end, too. Jobs from taken on are
+ * not released while the lock is held: they complete in order, under it.
+ */
+static void cancel_reads(struct context *context)
+{
+    for (uint64_t n = context->complete + 1; n <= context->queued; n++) {
+        struct backend_work *work = job_at(context, n)->work;
+
+        for (uint32_t i = 0; work && i < work->read_count; i++)
+            surface_read_cancel(&work->reads[i], VD_ERR_GONE);
+    }
+}
+
 struct decoder *context_leave(struct context *context)
 {
     struct decoder *decoder = NULL;
@@ -146,6 +189,7 @@ struct decoder *context_leave(struct context *context)
         return NULL;
     pthread_mutex_lock(&context->lock);
     context->quit = true;
+    cancel_reads(context);
     pthread_cond_signal(&context->wake);
     pthread_mutex_unlock(&context->lock);
     if (!context->setup.backend->immediate)
@@ -157,6 +201,9 @@ struct decoder *context_leave(struct context *context)
     for (uint64_t n = context->complete + 1; n <= context->queued; n++) {
         struct backend_job *job = job_at(context, n);
 
+        surface_give_up(job->surface, job->sequence);
+        if (job->display)
+            surface_give_up(job->display, job->display_sequence);
         release_job(job);
     }
     pthread_cond_destroy(&context->wake);
@@ -211,6 +258,82 @@ size_t context_gap(const struct context *context)
     return builder ? builder->gap : BITSTREAM_SLICE_GAP;
 }
 
+static uint32_t add_need(struct context_need *needs, uint32_t count, uint32_t room, uint32_t id,
+                         uint32_t picture)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (needs[i].context == id) {
+            if ((int32_t)(picture - needs[i].picture) > 0)
+                needs[i].picture = picture;
+            return count;
+        }
+    }
+    /* More contexts than there is room for: those are finished when the guest waits for them. */
+    if (count == room)
+        return count;
+    needs[count] = (struct context_need){id, picture};
+    return count + 1;
+}
+
+/* Whose pictures the reads of a job wait for: the youngest of each context. */
+static void note_needs(struct context *context, uint64_t number, const struct backend_work *work)
+{
+    struct context_need *needs = context->needs[number % VD_MAX_IN_FLIGHT];
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; work && i < work->read_count; i++) {
+        const struct surface *surface = work->reads[i].surface;
+
+        if (surface && surface->writer)
+            count =
+                add_need(needs, count, CONTEXT_MAX_NEEDS, surface->writer, surface->writer_picture);
+    }
+    if (count < CONTEXT_MAX_NEEDS)
+        needs[count].context = 0;
+}
+
+uint32_t context_needs(struct context *context, uint32_t picture, struct context_need *ret_needs,
+                       uint32_t room)
+{
+    uint64_t first, last = context->queued;
+    int32_t ahead = (int32_t)(picture - (uint32_t)last);
+    uint32_t count = 0;
+
+    if (ahead < 0 && (uint64_t) - (int64_t)ahead < last)
+        last -= (uint64_t) - (int64_t)ahead;
+    pthread_mutex_lock(&context->lock);
+    first = context->complete + 1;
+    pthread_mutex_unlock(&context->lock);
+    for (uint64_t n = first; n <= last; n++) {
+        const struct context_need *needs = context->needs[n % VD_MAX_IN_FLIGHT];
+
+        for (uint32_t i = 0; i < CONTEXT_MAX_NEEDS && needs[i].context; i++)
+            count = add_need(ret_needs, count, room, needs[i].context, needs[i].picture);
+    }
+    return count;
+}
+
+uint32_t context_submitted(const struct context *context)
+{
+    return (uint32_t)context->queued;
+}
+
+const struct encode_codec *context_encode(const struct context *context, void **ret_state)
+{
+    *ret_state = context->decoder->read_state;
+    return context->decoder->encode;
+}
+
+bool context_decodes(const struct context *context)
+{
+    return context->setup.info.entrypoint == VAEntrypointVLD;
+}
+
+const struct backend_context_info *context_info(const struct context *context)
+{
+    return &context->setup.info;
+}
+
 int context_submit(struct context *context, const struct context_target *target,
                    struct block *block, const struct va_picture *picture, int refused)
 {
@@ -224,7 +347,7 @@ int context_submit(struct context *context, const struct context_target *target,
     pthread_mutex_unlock(&context->lock);
     if (in_flight >= VD_MAX_IN_FLIGHT)
         return VD_ERR_PROTOCOL;
-    if (!refused && decoder->builder) {
+    if (!refused && decoder->builder && !target->work) {
         struct va_picture p = *picture;
 
         p.profile = (int)context->setup.info.profile;
@@ -244,7 +367,9 @@ int context_submit(struct context *context, const struct context_target *target,
         .refused = refused,
         .block = block,
         .packet = packet,
+        .work = target->work,
     };
+    note_needs(context, context->queued + 1, target->work);
     context->queued++;
     if (context->setup.backend->immediate) {
         context->taken++;

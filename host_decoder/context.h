@@ -31,6 +31,13 @@ struct context_target {
     uint32_t flags;          /* VD_SUBMIT_* */
     struct surface *display; /* with film grain, or NULL */
     uint32_t display_sequence;
+    struct backend_work *work; /* in the block; NULL: decoding */
+};
+
+/* Pictures of other contexts that one reads: its own is not complete before they are. */
+#define CONTEXT_MAX_NEEDS VD_MAX_CONTEXTS
+struct context_need {
+    uint32_t context, picture; /* id, number in it */
 };
 
 /* Opens the decoder and starts the thread. */
@@ -65,5 +72,17 @@ int context_submit(struct context *context, const struct context_target *target,
                    struct block *block, const struct va_picture *picture, int refused);
 /* The client waits for the picture whose count has these low 32 bits. */
 void context_kick(struct context *context, uint32_t picture);
+/*
+ * What pictures up to that one, not complete yet, need: the caller kicks those, too. At most `room`
+ * are written, the youngest of each context. Dispatcher's thread.
+ */
+uint32_t context_needs(struct context *context, uint32_t picture, struct context_need *ret_needs,
+                       uint32_t room);
+/* Pictures submitted so far: the number of the last one. Dispatcher's thread. */
+uint32_t context_submitted(const struct context *context);
+/* Whether it decodes into its surfaces; else it encodes (from them) or processes (into them). */
+const struct encode_codec *context_encode(const struct context *context, void **ret_state);
+bool context_decodes(const struct context *context);
+const struct backend_context_info *context_info(const struct context *context);
 
 #endif

@@ -24,6 +24,13 @@ int decoder_create(const struct backend *backend, const struct backend_context_i
         if (!decoder->builder_state)
             goto fail;
     }
+    if (backend->encode_codec) {
+        decoder->encode = backend->encode_codec(info->codec);
+        if (decoder->encode)
+            decoder->read_state = calloc(1, decoder->encode->read_state_size);
+        if (!decoder->read_state)
+            goto fail;
+    }
     err = backend->context_create(info, &decoder->context, ret_traits);
     if (err)
         goto fail;
@@ -31,6 +38,7 @@ int decoder_create(const struct backend *backend, const struct backend_context_i
     return 0;
 fail:
     free(decoder->builder_state);
+    free(decoder->read_state);
     free(decoder);
     return err;
 }
@@ -41,6 +49,7 @@ void decoder_destroy(struct decoder *decoder)
         return;
     decoder->backend->context_destroy(decoder->context);
     free(decoder->builder_state);
+    free(decoder->read_state);
     free(decoder);
 }
 

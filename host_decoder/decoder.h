@@ -16,7 +16,9 @@ struct decoder {
     const struct backend *backend;
     const struct bitstream_builder *builder; /* NULL: the back end gets no packets */
     void *builder_state;
-    void *context; /* the back end's */
+    const struct encode_codec *encode; /* NULL: it decodes or processes */
+    void *read_state;                  /* of `encode`; the dispatcher's */
+    void *context;                     /* the back end's */
     enum vd_codec codec;
     uint64_t number; /* of the session, from 1, not used again */
 };

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "planes.h"
 
-#include <stdlib.h>
 #include <string.h>
 #include <viaduct/errors.h>
 
@@ -65,13 +64,17 @@ static int side_make(struct backing *backing, uint64_t bytes, struct side **ret_
 {
     size_t size = SIDE_HEADER + (size_t)bytes;
     void *memory;
+    int err;
 
     if (backing->side_size < size) {
-        if (posix_memalign(&memory, 64, size))
-            return VD_ERR_MEMORY;
+        pool_free(backing->side);
+        backing->side = NULL;
+        backing->side_size = 0;
+        err = pool_alloc(backing->pool, size, &memory);
+        if (err)
+            return err;
         memset(memory, 0, SIDE_HEADER);
         memset((uint8_t *)memory + SIDE_HEADER, 128, size - SIDE_HEADER);
-        free(backing->side);
         backing->side = memory;
         backing->side_size = size;
     }

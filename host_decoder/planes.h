@@ -20,7 +20,7 @@ struct planes {
  * touch `room_width` x `room_height`: never less than the size aligned to 64. Plane starts are
  * aligned to 64. Any thread; the backing is the caller's.
  * -VD_ERR_UNSUPPORTED: no way from these samples into the surface's format. -VD_ERR_RESOLUTION:
- * the surface is too small. -VD_ERR_MEMORY.
+ * the surface is too small. -VD_ERR_LIMIT, -VD_ERR_MEMORY.
  */
 int planes_place(const struct surface *surface, struct backing *backing,
                  const struct convert_samples *samples, uint32_t width, uint32_t height,

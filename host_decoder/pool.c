@@ -1,43 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-#include "pool.h"
-
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
-#include <transport/fence.h>
 #include <viaduct/errors.h>
+
+#include "pool_private.h"
 
 /* Large frames start on huge pages, small ones on pages. */
 #define POOL_HUGE (2ull << 20)
-
-/*
- * Pictures on a device are brought into the arena when the guest maps them. If it maps nearly all,
- * doing so at once saves a round trip each. Each picture that was mapped counts up to POOL_MAPPED,
- * each that was not counts down; from POOL_EAGER on they are fetched when they are complete, but
- * one of POOL_SAMPLE, which shows whether that is still wanted.
- */
-#define POOL_MAPPED 16
-#define POOL_EAGER  12
-#define POOL_SAMPLE 16
-
-struct range {
-    uint64_t offset, size;
-};
-
-struct pool {
-    pthread_mutex_t lock;
-    struct arena *arena;
-    uint64_t max_bytes, bytes;
-    struct backing *backings[VD_MAX_BACKINGS];
-    uint32_t count;   /* entries of backings ever used */
-    int mapped;       /* 0 to POOL_MAPPED */
-    uint32_t fetches; /* that nobody asked for */
-    /* Free ranges of the frame zone, sorted by offset, never adjacent. */
-    struct range *ranges;
-    size_t range_count, range_room;
-};
 
 int pool_create(struct arena *arena, uint64_t max_bytes, struct pool **ret_pool)
 {
@@ -52,8 +21,9 @@ int pool_create(struct arena *arena, uint64_t max_bytes, struct pool **ret_pool)
         return VD_ERR_MEMORY;
     }
     pthread_mutex_init(&pool->lock, NULL);
+    pthread_cond_init(&pool->ready, NULL);
     pool->arena = arena;
-    pool->max_bytes = max_bytes < arena->frame_size ? max_bytes : arena->frame_size;
+    pool->account.most = max_bytes < arena->frame_size ? max_bytes : arena->frame_size;
     pool->ranges[0] = (struct range){arena->frame_offset, arena->frame_size};
     pool->range_count = 1;
     *ret_pool = pool;
@@ -66,22 +36,50 @@ void pool_destroy(struct pool *pool)
         return;
     for (uint32_t i = 0; i < pool->count; i++) {
         if (pool->backings[i])
-            free(pool->backings[i]->side);
+            pool_free(pool->backings[i]->side);
         free(pool->backings[i]);
     }
     free(pool->ranges);
+    pthread_cond_destroy(&pool->ready);
     pthread_mutex_destroy(&pool->lock);
     free(pool);
 }
 
 uint64_t pool_bytes(struct pool *pool)
 {
-    uint64_t bytes;
+    return atomic_load(&pool->account.bytes);
+}
 
-    pthread_mutex_lock(&pool->lock);
-    bytes = pool->bytes;
-    pthread_mutex_unlock(&pool->lock);
-    return bytes;
+int pool_take(struct pool *pool, uint64_t bytes)
+{
+    int err = account_take(&pool->account, bytes);
+
+    if (err) {
+        pool_trim(pool);
+        err = account_take(&pool->account, bytes);
+    }
+    return err;
+}
+
+void pool_give(struct pool *pool, uint64_t bytes)
+{
+    account_give(&pool->account, bytes);
+}
+
+int pool_alloc(struct pool *pool, size_t size, void **ret_memory)
+{
+    int err = account_alloc(pool ? &pool->account : NULL, size, ret_memory);
+
+    if (err == VD_ERR_LIMIT) {
+        pool_trim(pool);
+        err = account_alloc(&pool->account, size, ret_memory);
+    }
+    return err;
+}
+
+void pool_free(void *memory)
+{
+    account_free(memory);
 }
 
 /* First fit. The lock is held here and below in all static functions. */
@@ -172,8 +170,8 @@ static void backing_drop(struct pool *pool, struct backing *b)
 {
     arena_discard(pool->arena, b->offset, b->size);
     range_give(pool, b->offset, b->size);
-    pool->bytes -= b->size;
-    free(b->side);
+    pool_give(pool, b->size);
+    pool_free(b->side);
     b->side = NULL;
     b->side_size = 0;
     b->used = false;
@@ -200,21 +198,26 @@ static int backing_make(struct pool *pool, uint64_t size, struct backing **ret_b
     uint32_t i;
     int err;
 
-    if (size > pool->max_bytes - pool->bytes) {
+    err = account_take(&pool->account, size);
+    if (err) {
         trim_locked(pool);
-        if (size > pool->max_bytes - pool->bytes)
-            return VD_ERR_LIMIT;
+        err = account_take(&pool->account, size);
     }
+    if (err)
+        return err;
     for (i = 0; i < pool->count && pool->backings[i]->used; i++)
         ;
     if (i == VD_MAX_BACKINGS)
-        return VD_ERR_LIMIT;
-    if (i == pool->count) {
+        err = VD_ERR_LIMIT;
+    if (!err && i == pool->count) {
         b = calloc(1, sizeof(*b));
-        if (!b)
-            return VD_ERR_MEMORY;
-        pool->backings[pool->count++] = b;
+        if (b)
+            pool->backings[pool->count++] = b;
+        else
+            err = VD_ERR_MEMORY;
     }
+    if (err)
+        goto fail;
     b = pool->backings[i];
     err = range_take(pool, size, &b->offset);
     if (err) {
@@ -223,20 +226,22 @@ static int backing_make(struct pool *pool, uint64_t size, struct backing **ret_b
         err = range_take(pool, size, &b->offset);
     }
     if (err)
-        return err;
+        goto fail;
     b->pool = pool;
     b->index = i;
     b->size = size;
     b->bytes = pool->arena->base + b->offset;
     b->refs = 0;
     b->used = true;
-    pool->bytes += size;
     pool->arena->status->backings[i].offset = b->offset;
     *ret_backing = b;
     return 0;
+fail:
+    pool_give(pool, size);
+    return err;
 }
 
-static int get_locked(struct surface *surface, struct backing **ret_backing)
+int pool_get_locked(struct surface *surface, struct backing **ret_backing)
 {
     struct pool *pool = surface->pool;
     int err;
@@ -261,7 +266,7 @@ int pool_get(struct surface *surface, struct backing **ret_backing)
     int err;
 
     pthread_mutex_lock(&surface->pool->lock);
-    err = get_locked(surface, ret_backing);
+    err = pool_get_locked(surface, ret_backing);
     pthread_mutex_unlock(&surface->pool->lock);
     return err;
 }
@@ -284,323 +289,4 @@ void pool_unref(struct backing **ref)
     pthread_mutex_lock(&backing->pool->lock);
     backing->refs--;
     pthread_mutex_unlock(&backing->pool->lock);
-}
-
-int surface_create(struct pool *pool, uint32_t id, const struct format_info *format, uint32_t width,
-                   uint32_t height, struct surface **ret_surface)
-{
-    struct vd_surface_slot *slot = &pool->arena->status->surfaces[VD_SLOT(id)];
-    struct surface *surface = calloc(1, sizeof(*surface));
-    int err;
-
-    if (!surface)
-        return VD_ERR_MEMORY;
-    err = format_layout(format, width, height, &surface->layout);
-    if (err) {
-        free(surface);
-        return err;
-    }
-    surface->pool = pool;
-    surface->id = id;
-    surface->format = format;
-    surface->width = width;
-    surface->height = height;
-    surface->refs = 1;
-    slot->status = 0;
-    slot->errors = 0;
-    slot->backing = VD_NO_BACKING;
-    __atomic_store_n(&slot->done, 0, __ATOMIC_RELEASE);
-    *ret_surface = surface;
-    return 0;
-}
-
-struct surface *surface_ref(struct surface *surface)
-{
-    pthread_mutex_lock(&surface->pool->lock);
-    surface->refs++;
-    pthread_mutex_unlock(&surface->pool->lock);
-    return surface;
-}
-
-struct device_frame *device_frame_ref(struct device_frame *frame)
-{
-    atomic_fetch_add(&frame->refs, 1);
-    return frame;
-}
-
-void device_frame_unref(struct device_frame **ref)
-{
-    struct device_frame *frame = *ref;
-
-    *ref = NULL;
-    if (frame && atomic_fetch_sub(&frame->refs, 1) == 1)
-        frame->ops->free(frame);
-}
-
-void surface_unref(struct surface **ref)
-{
-    struct surface *surface = *ref;
-    int refs;
-
-    *ref = NULL;
-    if (!surface)
-        return;
-    pthread_mutex_lock(&surface->pool->lock);
-    refs = --surface->refs;
-    if (!refs && surface->current)
-        surface->current->refs--;
-    pthread_mutex_unlock(&surface->pool->lock);
-    if (refs)
-        return;
-    device_frame_unref(&surface->frame);
-    device_frame_unref(&surface->native);
-    if (surface->external)
-        munmap(surface->external, surface->external_layout.size);
-    free(surface);
-}
-
-void surface_set_native(struct surface *surface, struct device_frame *native)
-{
-    struct device_frame *old;
-
-    pthread_mutex_lock(&surface->pool->lock);
-    old = surface->native;
-    surface->native = native;
-    pthread_mutex_unlock(&surface->pool->lock);
-    device_frame_unref(&old);
-}
-
-int surface_import(struct surface *surface, int fd, const struct vd_surface_import_req *req)
-{
-    int seals = fcntl(fd, F_GET_SEALS);
-    off_t end = lseek(fd, 0, SEEK_END);
-    void *bytes;
-    int err;
-
-    /* From the first picture on the context's thread reads what is set here. */
-    if (surface->external || surface->submitted || req->planes != surface->format->planes ||
-        !req->size || req->size > VD_MAX_IMPORT_BYTES || end < 0 || (uint64_t)end < req->size)
-        return VD_ERR_PARAMETER;
-    /*
-     * Of shared memory or a file the guest could take the pages away under our feet; a dma-buf's
-     * stay. The sandbox leaves one way to tell a dma-buf: it refuses to seek anywhere but to its
-     * ends (dma_buf_llseek).
-     */
-    if (seals >= 0 ? !(seals & F_SEAL_SHRINK) : lseek(fd, 1, SEEK_SET) >= 0)
-        return VD_ERR_PARAMETER;
-    err = format_layout_given(surface->format, surface->width, surface->height, req->pitch,
-                              req->offset, req->size, &surface->external_layout);
-    if (err)
-        return err;
-    bytes = mmap(NULL, req->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (bytes == MAP_FAILED)
-        return VD_ERR_MEMORY;
-    surface->external = bytes;
-    return 0;
-}
-
-void surface_retire(struct surface *surface)
-{
-    pthread_mutex_lock(&surface->pool->lock);
-    surface->destroyed = true;
-    pthread_mutex_unlock(&surface->pool->lock);
-}
-
-/* Binds a backing (reference taken) and tells the guest where it is. */
-static void bind_locked(struct surface *surface, struct backing *backing)
-{
-    struct pool *pool = surface->pool;
-
-    if (backing != surface->current) {
-        backing->refs++;
-        if (surface->current)
-            surface->current->refs--;
-        surface->current = backing;
-    }
-    if (!surface->destroyed)
-        pool->arena->status->surfaces[VD_SLOT(surface->id)].backing = backing->index;
-}
-
-/* The surface's picture lies in no memory of the arena. */
-static void unbind_locked(struct surface *surface)
-{
-    if (surface->current)
-        surface->current->refs--;
-    surface->current = NULL;
-    if (!surface->destroyed)
-        surface->pool->arena->status->surfaces[VD_SLOT(surface->id)].backing = VD_NO_BACKING;
-}
-
-/* Counts whether a picture of a device was mapped. */
-static void count_mapped(struct pool *pool, bool mapped)
-{
-    if (mapped && pool->mapped < POOL_MAPPED)
-        pool->mapped++;
-    else if (!mapped)
-        pool->mapped = pool->mapped > 4 ? pool->mapped - 4 : 0;
-}
-
-/* The picture is elsewhere from now on: the frame that held it, to be dropped without the lock. */
-static struct device_frame *take_frame(struct surface *surface)
-{
-    struct device_frame *frame = surface->frame;
-
-    surface->frame = NULL;
-    return frame;
-}
-
-/* A picture from a device into memory of the arena, or an error. Without the lock. */
-static int fetch(struct surface *surface, struct device_frame *frame, struct backing **backing)
-{
-    int err = *backing ? 0 : pool_get(surface, backing);
-
-    if (!err)
-        err = frame->ops->fetch(frame, surface, (*backing)->bytes);
-    if (err)
-        pool_unref(backing);
-    return err;
-}
-
-/* The guest wants to see a picture that lies on a device. */
-static int back_from_device(struct surface *surface, struct device_frame *frame)
-{
-    struct device_frame *old = NULL;
-    struct backing *backing = NULL;
-    int err = fetch(surface, frame, &backing);
-
-    pthread_mutex_lock(&surface->pool->lock);
-    /* A guest that does not wait may have a newer picture by now: that one counts. */
-    if (!err && surface->frame == frame) {
-        count_mapped(surface->pool, true);
-        bind_locked(surface, backing);
-        old = take_frame(surface);
-    }
-    pthread_mutex_unlock(&surface->pool->lock);
-    device_frame_unref(&old);
-    pool_unref(&backing);
-    return err;
-}
-
-int surface_back(struct surface *surface, uint32_t *ret_index)
-{
-    struct device_frame *frame;
-    struct backing *backing;
-    int err = 0;
-
-    pthread_mutex_lock(&surface->pool->lock);
-    frame = surface->frame ? device_frame_ref(surface->frame) : NULL;
-    pthread_mutex_unlock(&surface->pool->lock);
-    if (frame)
-        err = back_from_device(surface, frame);
-    device_frame_unref(&frame);
-    pthread_mutex_lock(&surface->pool->lock);
-    if (!err && !surface->current) {
-        err = get_locked(surface, &backing);
-        if (!err) {
-            /* Recycled memory holds an older picture of this client. */
-            arena_discard(surface->pool->arena, backing->offset, backing->size);
-            bind_locked(surface, backing);
-            backing->refs--;
-        }
-    }
-    if (!err)
-        *ret_index = surface->current->index;
-    pthread_mutex_unlock(&surface->pool->lock);
-    return err;
-}
-
-struct backing *surface_current(struct surface *surface)
-{
-    struct backing *backing;
-
-    pthread_mutex_lock(&surface->pool->lock);
-    backing = surface->current;
-    if (backing)
-        backing->refs++;
-    pthread_mutex_unlock(&surface->pool->lock);
-    return backing;
-}
-
-/* Tells the guest that a picture is complete. */
-static void publish_locked(struct surface *surface, uint32_t sequence, int status, uint32_t errors)
-{
-    struct vd_surface_slot *slot = &surface->pool->arena->status->surfaces[VD_SLOT(surface->id)];
-
-    if (surface->destroyed)
-        return;
-    slot->status = (uint32_t)-status;
-    slot->errors = errors;
-    fence_signal(&slot->done, &slot->waiters, sequence);
-}
-
-/* Set once, before the first picture. */
-static void copy_external(struct surface *surface, const struct backing *backing)
-{
-    if (backing && surface->external)
-        format_copy(surface->format, surface->width, surface->height, surface->external,
-                    &surface->external_layout, backing->bytes, &surface->layout);
-}
-
-void surface_complete(struct surface *surface, uint32_t sequence, struct backing *backing,
-                      int status, uint32_t errors)
-{
-    struct device_frame *old = NULL;
-
-    copy_external(surface, backing);
-    pthread_mutex_lock(&surface->pool->lock);
-    if (backing) {
-        bind_locked(surface, backing);
-        old = take_frame(surface);
-    }
-    publish_locked(surface, sequence, status, errors);
-    pthread_mutex_unlock(&surface->pool->lock);
-    device_frame_unref(&old);
-}
-
-/* Whether a picture is to be fetched although nobody asked for it yet. */
-static bool eager(struct pool *pool)
-{
-    bool fetch;
-
-    pthread_mutex_lock(&pool->lock);
-    fetch = pool->mapped >= POOL_EAGER && ++pool->fetches % POOL_SAMPLE;
-    pthread_mutex_unlock(&pool->lock);
-    return fetch;
-}
-
-void surface_complete_device(struct surface *surface, uint32_t sequence, struct device_frame *frame,
-                             bool fixed, bool now, int status, uint32_t errors)
-{
-    struct backing *backing = NULL;
-    struct device_frame *old = NULL;
-    bool wanted = fixed || surface->external;
-
-    if (frame && (wanted || now || eager(surface->pool))) {
-        int err;
-
-        if (fixed)
-            backing = surface_current(surface);
-        err = fetch(surface, frame, &backing);
-        if (err && wanted) {
-            status = status ? status : err;
-            frame = NULL;
-        }
-        copy_external(surface, backing);
-    }
-    pthread_mutex_lock(&surface->pool->lock);
-    if (frame) {
-        old = take_frame(surface);
-        if (old)
-            count_mapped(surface->pool, false);
-    }
-    if (backing) {
-        bind_locked(surface, backing);
-    } else if (frame) {
-        surface->frame = device_frame_ref(frame);
-        unbind_locked(surface);
-    }
-    publish_locked(surface, sequence, status, errors);
-    pthread_mutex_unlock(&surface->pool->lock);
-    device_frame_unref(&old);
-    pool_unref(&backing);
 }

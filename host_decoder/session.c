@@ -17,6 +17,7 @@
 #include "collect.h"
 #include "context.h"
 #include "engine.h"
+#include "work.h"
 
 /*
  * Security model: the guest on the other side may be hostile. wire/dispatch.c has checked each
@@ -41,6 +42,7 @@ struct session {
     struct pool *pool;
     struct block_pool *blocks;
     struct collect collect;
+    struct collect_encode collect_encode;
     struct vd_cap caps[VD_MAX_CAPS];
     uint8_t cap_engine[VD_MAX_CAPS]; /* index into the set */
     uint32_t cap_count;
@@ -50,6 +52,7 @@ struct session {
     struct surface *surfaces[VD_MAX_SURFACES];
     uint32_t consumed;
     uint64_t decoder_count; /* ever opened */
+    uint32_t engine;        /* of the newest context; index into the set */
     struct decoder_park park;
     /* Of the picture that is being collected: its surface, and the parked decoder it refers to. */
     uint32_t target, wanted;
@@ -149,6 +152,16 @@ static const struct vd_cap *find_cap(const struct session *s, uint32_t profile, 
     return NULL;
 }
 
+/* Whether these bits are among those that a cap's attribute offers; no bits always are. */
+static bool attribute_allows(const struct vd_cap *cap, uint32_t type, uint32_t bits)
+{
+    for (uint32_t i = 0; i < cap->attribute_count && i < VD_MAX_CAP_ATTRIBUTES; i++) {
+        if (cap->attributes[i] == type)
+            return !(bits & ~cap->values[i]);
+    }
+    return !bits;
+}
+
 static int session_context_create(void *self, const struct vd_context_create_req *req,
                                   const struct vd_none *tail, uint32_t tail_count,
                                   struct dispatch_reply *reply)
@@ -162,11 +175,13 @@ static int session_context_create(void *self, const struct vd_context_create_req
         .arena = &s->arena,
         .info = {.profile = req->profile,
                  .entrypoint = req->entrypoint,
-                 .rt_format = req->rt_format,
+                 .rate_control = req->rate_control,
+                 .packed_headers = req->packed_headers,
                  .width = req->width,
                  .height = req->height,
                  .codec = codecs_of_profile((int)req->profile),
                  .options = s->options,
+                 .pool = s->pool,
                  .find_surface = surface_of,
                  .find_arg = s,
                  .surfaces = s->surface_count},
@@ -177,18 +192,25 @@ static int session_context_create(void *self, const struct vd_context_create_req
     (void)tail, (void)tail_count;
     if (VD_SLOT(req->context) >= VD_MAX_CONTEXTS || s->contexts[VD_SLOT(req->context)])
         return VD_ERR_PROTOCOL;
-    if (!cap || !(cap->rt_formats & req->rt_format))
+    /* A guest whose first session offered more asks for more. */
+    if (cap)
+        setup.info.rt_formats = cap->rt_formats & req->rt_formats;
+    if (!setup.info.rt_formats)
         err = VD_ERR_UNSUPPORTED;
     else if (req->width < cap->min_width || req->width > cap->max_width ||
              req->height < cap->min_height || req->height > cap->max_height)
         err = VD_ERR_RESOLUTION;
+    else if (!attribute_allows(cap, VAConfigAttribRateControl, req->rate_control) ||
+             !attribute_allows(cap, VAConfigAttribEncPackedHeaders, req->packed_headers))
+        err = VD_ERR_PARAMETER;
     else if (s->context_count >= s->limits->contexts)
         err = VD_ERR_LIMIT;
     if (!err) {
         const struct engine *engine = &s->set->at[s->cap_engine[cap - s->caps]];
 
+        s->engine = s->cap_engine[cap - s->caps];
         setup.backend = engine->backend;
-        setup.info.device = s->devices[s->cap_engine[cap - s->caps]];
+        setup.info.device = s->devices[s->engine];
         memcpy(s->stats->engine, cap->engine, sizeof(s->stats->engine));
         setup.decoder = ++s->decoder_count;
         err = context_create(&setup, &s->contexts[VD_SLOT(req->context)], &traits);
@@ -216,6 +238,8 @@ static int session_context_destroy(void *self, const struct vd_context_destroy_r
     s->stats->contexts = --s->context_count;
     decoder_park_put(&s->park, context_leave(context));
     decoder_park_sweep(&s->park, decoder_needed, s);
+    if (!s->context_count)
+        block_pool_trim(s->blocks);
     pool_trim(s->pool);
     stats_set(&s->stats->frame_bytes, pool_bytes(s->pool));
     return 0;
@@ -272,6 +296,8 @@ static int session_surface_destroy(void *self, const struct vd_surface_destroy_r
         forget_surface(s, VD_SLOT(tail[i].id));
     }
     decoder_park_sweep(&s->park, decoder_needed, s);
+    if (!s->context_count)
+        block_pool_trim(s->blocks);
     pool_trim(s->pool);
     stats_set(&s->stats->frame_bytes, pool_bytes(s->pool));
 #ifdef __GLIBC__
@@ -314,6 +340,93 @@ static int session_surface_import(void *self, const struct vd_surface_import_req
     return 0;
 }
 
+static int collect_decode(struct session *s, struct context *context, const struct surface *surface,
+                          const struct vd_buffer_ref *refs, uint32_t count,
+                          struct block **ret_block)
+{
+    int err;
+
+    s->target = surface->id;
+    s->wanted = 0;
+    err = collect_picture(&s->collect, &s->arena, refs, count, context_codec(context),
+                          context_gap(context), s->blocks, surface_known, s, ret_block);
+    for (uint32_t i = 0; !err && i < s->collect.picture.slice_count; i++)
+        stats_add(&s->stats->bytes_in, s->collect.picture.slices[i].size);
+    return err;
+}
+
+/* A first picture may go on with the decoder of the pictures it refers to. */
+static void choose_decoder(struct session *s, struct context *context, struct surface *surface)
+{
+    if (context_fresh(context))
+        context_adopt(context, &s->park, s->wanted);
+    if (surface->decoder != context_decoder(context)) {
+        surface->decoder = context_decoder(context);
+        decoder_park_sweep(&s->park, decoder_needed, s);
+    }
+}
+
+static bool has_format(const struct session *s, uint32_t engine, const struct format_info *format)
+{
+    for (uint32_t i = 0; i < s->cap_count; i++) {
+        for (uint32_t j = 0; j < s->caps[i].format_count && s->cap_engine[i] == engine; j++) {
+            if (format_find(s->caps[i].formats[j]) == format)
+                return true;
+        }
+    }
+    return false;
+}
+
+/*
+ * Memory of a device for a surface that no picture has come to yet: programs export surfaces
+ * before they decode into them, and before they have a context. The device that pictures are
+ * likely to come from is that of the newest context, or the first one.
+ */
+static int make_native(struct session *s, struct surface *surface)
+{
+    if (surface->native || surface->submitted)
+        return 0;
+    for (uint32_t i = 0; i < s->set->count; i++) {
+        const struct backend *backend = s->set->at[i].backend;
+
+        if ((s->decoder_count && i != s->engine) || !s->devices[i] || !backend->surface_native ||
+            !has_format(s, i, surface->format))
+            continue;
+        return backend->surface_native(s->devices[i], surface);
+    }
+    return VD_ERR_UNSUPPORTED;
+}
+
+static int session_surface_export(void *self, const struct vd_surface_export_req *req,
+                                  const struct vd_none *tail, uint32_t tail_count,
+                                  struct dispatch_reply *reply)
+{
+    struct session *s = self;
+    struct vd_surface_export_rep *rep = reply->fixed;
+    struct surface *surface = find_surface(s, req->surface);
+    struct device_export export = {.fd = -1};
+    int err;
+
+    (void)tail, (void)tail_count;
+    if (!surface)
+        return VD_ERR_PROTOCOL;
+    err = s->channel->ops->shares_memory ? make_native(s, surface) : VD_ERR_UNSUPPORTED;
+    if (!err)
+        err = surface_export(surface, req->flags, req->object, &export);
+    stats_set(&s->stats->frame_bytes, pool_bytes(s->pool));
+    rep->status = (uint32_t)-err;
+    if (err)
+        return 0;
+    rep->objects = export.objects;
+    rep->size = export.size;
+    rep->modifier = export.modifier;
+    memcpy(reply->tail, export.planes, export.plane_count * sizeof(export.planes[0]));
+    reply->tail_count = export.plane_count;
+    reply->fd = export.fd;
+    reply->close_fd = true;
+    return 0;
+}
+
 static int session_submit(void *self, const struct vd_submit_req *req,
                           const struct vd_buffer_ref *tail, uint32_t tail_count,
                           struct dispatch_reply *reply)
@@ -323,30 +436,38 @@ static int session_submit(void *self, const struct vd_submit_req *req,
     struct surface *surface = find_surface(s, req->surface);
     struct surface *display = req->display ? find_surface(s, req->display) : NULL;
     struct vd_status_page *status = s->arena.status;
+    struct work_setup work_setup = {
+        .arena = &s->arena,
+        .blocks = s->blocks,
+        .collect = &s->collect_encode,
+        .find = surface_of,
+        .find_arg = s,
+    };
+    struct backend_work *work = NULL;
     struct context_target target;
     struct block *block = NULL;
+    void *state;
     int err, refused;
 
     (void)reply;
     if (!context || !surface || (req->display && (!display || display == surface)) ||
         req->submission != s->consumed + 1)
         return VD_ERR_PROTOCOL;
-    s->target = req->surface;
-    s->wanted = 0;
-    refused = collect_picture(&s->collect, &s->arena, tail, tail_count, context_codec(context),
-                              context_gap(context), s->blocks, surface_known, s, &block);
+    refused = context_decodes(context)
+                  ? collect_decode(s, context, surface, tail, tail_count, &block)
+                  : work_collect(&work_setup, context, surface, tail, tail_count, &block, &work);
     if (refused == VD_ERR_PROTOCOL)
         return refused;
     fence_signal(&status->consumed, &status->consumed_waiters, ++s->consumed);
-    for (uint32_t i = 0; !refused && i < s->collect.picture.slice_count; i++)
-        stats_add(&s->stats->bytes_in, s->collect.picture.slices[i].size);
     if (refused)
         log_debug("picture refused: %s", errors_text(refused));
-    if (context_fresh(context))
-        context_adopt(context, &s->park, s->wanted);
-    if (surface->decoder != context_decoder(context)) {
-        surface->decoder = context_decoder(context);
-        decoder_park_sweep(&s->park, decoder_needed, s);
+    if (context_decodes(context))
+        choose_decoder(s, context, surface);
+    if (!context_encode(context, &state)) {
+        /* Who reads the surface from now on means this picture. */
+        surface->written = req->sequence;
+        surface->writer = req->context;
+        surface->writer_picture = context_submitted(context) + 1;
     }
     surface->submitted = true;
     surface->sequence = req->sequence;
@@ -354,6 +475,7 @@ static int session_submit(void *self, const struct vd_submit_req *req,
         .surface = surface_ref(surface),
         .sequence = req->sequence,
         .flags = req->flags,
+        .work = work,
     };
     if (display) {
         display->submitted = true;
@@ -362,11 +484,37 @@ static int session_submit(void *self, const struct vd_submit_req *req,
     }
     err = context_submit(context, &target, block, &s->collect.picture, refused);
     if (err) {
+        work_drop(work);
         surface_unref(&target.surface);
         surface_unref(&target.display);
         block_unref(&block);
     }
     return err;
+}
+
+/*
+ * A picture that is waited for may itself wait for one of another context, which is held back
+ * there until somebody wants it. Each picture needs older ones only, so this ends.
+ */
+static void kick(struct session *s, struct context *context, uint32_t picture)
+{
+    struct context_need todo[VD_MAX_CONTEXTS], needs[VD_MAX_CONTEXTS];
+    uint32_t kicked[VD_MAX_CONTEXTS] = {0}, count = 0;
+
+    todo[count++] = (struct context_need){context_id(context), picture};
+    while (count > 0) {
+        struct context_need next = todo[--count];
+        struct context *c = find_context(s, next.context);
+        uint32_t *done = &kicked[VD_SLOT(next.context) % VD_MAX_CONTEXTS], n;
+
+        if (!c || (*done && (int32_t)(next.picture - *done) <= 0))
+            continue;
+        *done = next.picture;
+        n = context_needs(c, next.picture, needs, VD_MAX_CONTEXTS);
+        for (uint32_t i = 0; i < n && count < VD_MAX_CONTEXTS; i++)
+            todo[count++] = needs[i];
+        context_kick(c, next.picture);
+    }
 }
 
 static int session_kick(void *self, const struct vd_kick_req *req, const struct vd_none *tail,
@@ -378,7 +526,7 @@ static int session_kick(void *self, const struct vd_kick_req *req, const struct 
     (void)tail, (void)tail_count, (void)reply;
     if (!context)
         return VD_ERR_PROTOCOL;
-    context_kick(context, req->picture);
+    kick(s, context, req->picture);
     return 0;
 }
 
@@ -402,11 +550,13 @@ static int session_handle(struct session *s, const struct dispatch_message *mess
     err = dispatch_run(&session_handlers, s, message, &reply);
     if (reply.request_fd >= 0)
         close(reply.request_fd);
-    if (err || !call->rep)
-        return err;
-    return message_send(s->channel, call->number | VD_REPLY, message->serial, reply.fixed,
-                        call->rep->size, reply.tail, reply.tail_count,
-                        call->rep_tail ? call->rep_tail->size : 0, reply.fd, SESSION_SEND_MS);
+    if (!err && call->rep)
+        err = message_send(s->channel, call->number | VD_REPLY, message->serial, reply.fixed,
+                           call->rep->size, reply.tail, reply.tail_count,
+                           call->rep_tail ? call->rep_tail->size : 0, reply.fd, SESSION_SEND_MS);
+    if (reply.close_fd)
+        close(reply.fd);
+    return err;
 }
 
 uint64_t session_frame_zone(const struct session_limits *limits)
@@ -478,8 +628,10 @@ static bool offer_engine(struct session *s, uint32_t index)
         if (find_cap(s, caps[i].profile, caps[i].entrypoint))
             continue;
         *cap = caps[i];
-        snprintf(cap->engine, sizeof(cap->engine), "%s",
-                 engine->name[0] ? engine->name : engine->backend->name);
+        /* Encoders say which one they are. */
+        if (!cap->engine[0])
+            snprintf(cap->engine, sizeof(cap->engine), "%s",
+                     engine->name[0] ? engine->name : engine->backend->name);
         s->cap_engine[s->cap_count++] = (uint8_t)index;
     }
     return s->cap_count > before;
@@ -534,14 +686,18 @@ int session_serve(struct channel *channel, const struct backend_set *set,
             room_size = dispatch_reply_room(dispatch_at(i));
     }
     room = malloc(room_size);
-    s->blocks = block_pool_create();
-    if (!room || !s->blocks)
+    if (!room)
         goto out;
     err = arena_create(&s->arena, session_frame_zone(limits));
     if (!err)
         err = pool_create(&s->arena, limits->bytes, &s->pool);
     if (err)
         goto out;
+    s->blocks = block_pool_create(s->pool);
+    if (!s->blocks) {
+        err = VD_ERR_MEMORY;
+        goto out;
+    }
     memcpy(stats->backend, set->name, sizeof(stats->backend));
     devices = offer(s);
     if (options->surface_format)
@@ -565,9 +721,10 @@ out:
         if (s->devices[i])
             set->at[i].backend->close(s->devices[i]);
     }
-    pool_destroy(s->pool);
     block_pool_destroy(s->blocks);
+    pool_destroy(s->pool);
     collect_finish(&s->collect);
+    collect_encode_finish(&s->collect_encode);
     arena_finish(&s->arena);
     free(room);
     free(s);

@@ -19,7 +19,11 @@ struct stats_counters {
     uint64_t decoded;     /* pictures decoded without errors */
     uint64_t concealed;   /* pictures decoded with damage that was concealed */
     uint64_t failed;      /* pictures lost */
+    uint64_t encoded;     /* pictures encoded */
+    uint64_t processed;   /* pictures made by video processing */
+    uint64_t mapped;      /* pictures the guest looked at, as it says */
     uint64_t bytes_in;    /* slice data received */
+    uint64_t bytes_out;   /* coded data made */
     uint64_t frame_bytes; /* frame memory now */
     uint32_t contexts;    /* now */
     uint32_t surfaces;    /* now */

@@ -132,3 +132,12 @@ void arena_discard(struct arena *arena, uint64_t offset, uint64_t size)
                   (off_t)size) < 0)
         return;
 }
+
+int arena_check_upload(const struct arena *arena, uint64_t offset, uint64_t bytes)
+{
+    uint64_t end = arena->upload_offset + arena->upload_size;
+
+    if (offset % 8 || offset < arena->upload_offset || offset > end || bytes > end - offset)
+        return VD_ERR_PROTOCOL;
+    return 0;
+}

@@ -34,6 +34,11 @@ void arena_finish(struct arena *arena);
  * write. NULL on failure; munmap it.
  */
 void *arena_view(int fd, uint64_t offset, uint64_t size, bool private);
+/*
+ * Whether `bytes` bytes at `offset` are a buffer inside the upload zone, at a multiple of 8. 0, or
+ * -VD_ERR_PROTOCOL.
+ */
+int arena_check_upload(const struct arena *arena, uint64_t offset, uint64_t bytes);
 /* Host: gives the pages of a range back to the system. */
 void arena_discard(struct arena *arena, uint64_t offset, uint64_t size);
 

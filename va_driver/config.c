@@ -75,8 +75,12 @@ static VAStatus find_cap(const struct driver *driver, VAProfile profile, VAEntry
                                           : VA_STATUS_ERROR_UNSUPPORTED_PROFILE;
 }
 
-static uint32_t attribute_value(const struct vd_cap *cap, VAConfigAttribType type)
+uint32_t config_attribute(const struct vd_cap *cap, uint32_t type)
 {
+    for (uint32_t i = 0; i < cap->attribute_count && i < VD_MAX_CAP_ATTRIBUTES; i++) {
+        if (cap->attributes[i] == type)
+            return cap->values[i];
+    }
     switch (type) {
     case VAConfigAttribRTFormat:
         return cap->rt_formats;
@@ -103,22 +107,34 @@ VAStatus driver_GetConfigAttributes(VADriverContextP ctx, VAProfile profile,
         return status;
     status = find_cap(driver, profile, entrypoint, &cap);
     for (int i = 0; i < count && !status; i++)
-        list[i].value = attribute_value(cap, list[i].type);
+        list[i].value = config_attribute(cap, list[i].type);
     driver_leave(driver);
     return status;
 }
 
-/* Checks one attribute an app wants a config with; RTFormat narrows *rt_format. */
+/* Checks one attribute an app wants a config with; some narrow the config. */
 static VAStatus check_attribute(const struct vd_cap *cap, const VAConfigAttrib *attribute,
-                                uint32_t *rt_format)
+                                struct config *config)
 {
-    uint32_t can = attribute_value(cap, attribute->type);
+    uint32_t can = config_attribute(cap, attribute->type);
 
     switch (attribute->type) {
     case VAConfigAttribRTFormat:
         if (!(attribute->value & can))
             return VA_STATUS_ERROR_UNSUPPORTED_RT_FORMAT;
-        *rt_format = attribute->value & can;
+        config->rt_format = attribute->value & can;
+        return VA_STATUS_SUCCESS;
+    case VAConfigAttribRateControl:
+        /* One of those that are offered. */
+        if (can == VA_ATTRIB_NOT_SUPPORTED || !attribute->value ||
+            attribute->value & (attribute->value - 1) || attribute->value & ~can)
+            return VA_STATUS_ERROR_INVALID_VALUE;
+        config->rate_control = attribute->value;
+        return VA_STATUS_SUCCESS;
+    case VAConfigAttribEncPackedHeaders:
+        if (attribute->value && (can == VA_ATTRIB_NOT_SUPPORTED || attribute->value & ~can))
+            return VA_STATUS_ERROR_INVALID_VALUE;
+        config->packed_headers = attribute->value;
         return VA_STATUS_SUCCESS;
     case VAConfigAttribDecSliceMode:
         return attribute->value == can ? VA_STATUS_SUCCESS : VA_STATUS_ERROR_INVALID_VALUE;
@@ -126,8 +142,23 @@ static VAStatus check_attribute(const struct vd_cap *cap, const VAConfigAttrib *
     case VAConfigAttribMaxPictureHeight:
         return VA_STATUS_SUCCESS; /* read-only: apps hand back what they were told */
     default:
-        return VA_STATUS_ERROR_INVALID_VALUE;
+        /* Others of an encoder say what can be asked for later, picture by picture. */
+        return can == VA_ATTRIB_NOT_SUPPORTED ? VA_STATUS_ERROR_INVALID_VALUE : VA_STATUS_SUCCESS;
     }
+}
+
+/* What an encoder does whose app asks for nothing: the first mode that an app would try. */
+static uint32_t default_rate_control(const struct vd_cap *cap)
+{
+    static const uint32_t modes[] = {VA_RC_CQP, VA_RC_CBR, VA_RC_VBR, VA_RC_NONE};
+    uint32_t can = config_attribute(cap, VAConfigAttribRateControl);
+
+    for (size_t i = 0; can != VA_ATTRIB_NOT_SUPPORTED && i < sizeof(modes) / sizeof(modes[0]);
+         i++) {
+        if (can & modes[i])
+            return modes[i];
+    }
+    return 0;
 }
 
 VAStatus driver_CreateConfig(VADriverContextP ctx, VAProfile profile, VAEntrypoint entrypoint,
@@ -135,8 +166,7 @@ VAStatus driver_CreateConfig(VADriverContextP ctx, VAProfile profile, VAEntrypoi
 {
     const struct vd_cap *cap;
     struct driver *driver;
-    struct config *config;
-    uint32_t rt_format = 0;
+    struct config *config, asked = {0};
     VAStatus status = driver_enter(ctx, &driver);
 
     if (status)
@@ -145,7 +175,7 @@ VAStatus driver_CreateConfig(VADriverContextP ctx, VAProfile profile, VAEntrypoi
     if (!status && (!id || count < 0 || (count && !list)))
         status = VA_STATUS_ERROR_INVALID_PARAMETER;
     for (int i = 0; i < count && !status; i++)
-        status = check_attribute(cap, &list[i], &rt_format);
+        status = check_attribute(cap, &list[i], &asked);
     if (status)
         goto out;
     config = object_create(&driver->configs);
@@ -155,7 +185,9 @@ VAStatus driver_CreateConfig(VADriverContextP ctx, VAProfile profile, VAEntrypoi
     }
     config->profile = profile;
     config->entrypoint = entrypoint;
-    config->rt_format = rt_format ? rt_format : cap->rt_formats;
+    config->rt_format = asked.rt_format ? asked.rt_format : cap->rt_formats;
+    config->rate_control = asked.rate_control ? asked.rate_control : default_rate_control(cap);
+    config->packed_headers = asked.packed_headers;
     *id = config->object.id;
 out:
     driver_leave(driver);
@@ -177,15 +209,31 @@ VAStatus driver_DestroyConfig(VADriverContextP ctx, VAConfigID id)
     return config ? VA_STATUS_SUCCESS : VA_STATUS_ERROR_INVALID_CONFIG;
 }
 
+/* What the config was made with, where an attribute offers a choice. */
+static uint32_t chosen_value(const struct config *config, uint32_t type, uint32_t value)
+{
+    switch (type) {
+    case VAConfigAttribRTFormat:
+        return config->rt_format;
+    case VAConfigAttribRateControl:
+        return config->rate_control;
+    case VAConfigAttribEncPackedHeaders:
+        return config->packed_headers;
+    default:
+        return value;
+    }
+}
+
 VAStatus driver_QueryConfigAttributes(VADriverContextP ctx, VAConfigID id, VAProfile *profile,
                                       VAEntrypoint *entrypoint, VAConfigAttrib *list, int *count)
 {
-    static const VAConfigAttribType types[DRIVER_MAX_ATTRIBUTES] = {
+    static const VAConfigAttribType types[] = {
         VAConfigAttribRTFormat,
         VAConfigAttribDecSliceMode,
         VAConfigAttribMaxPictureWidth,
         VAConfigAttribMaxPictureHeight,
     };
+    const int type_count = sizeof(types) / sizeof(types[0]);
     const struct vd_cap *cap;
     struct driver *driver;
     struct config *config;
@@ -202,14 +250,18 @@ VAStatus driver_QueryConfigAttributes(VADriverContextP ctx, VAConfigID id, VAPro
     cap = config_cap(driver, config->profile, config->entrypoint);
     *profile = config->profile;
     *entrypoint = config->entrypoint;
-    for (int i = 0; i < 4 && cap; i++) {
-        uint32_t value = attribute_value(cap, types[i]);
+    for (int i = 0; i < type_count && cap; i++) {
+        uint32_t value = config_attribute(cap, types[i]);
 
-        if (value == VA_ATTRIB_NOT_SUPPORTED)
-            continue;
-        if (types[i] == VAConfigAttribRTFormat)
-            value = config->rt_format;
-        list[n++] = (VAConfigAttrib){types[i], value};
+        if (value != VA_ATTRIB_NOT_SUPPORTED)
+            list[n++] = (VAConfigAttrib){types[i], chosen_value(config, types[i], value)};
+    }
+    for (uint32_t i = 0; cap && i < cap->attribute_count && i < VD_MAX_CAP_ATTRIBUTES; i++) {
+        uint32_t type = cap->attributes[i];
+
+        if (type < VD_ATTRIBUTE_FILTERS)
+            list[n++] = (VAConfigAttrib){(VAConfigAttribType)type,
+                                         chosen_value(config, type, cap->values[i])};
     }
     *count = n;
     driver_leave(driver);

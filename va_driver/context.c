@@ -14,6 +14,9 @@ void context_reset(struct driver *driver, struct context *context)
     for (uint32_t i = 0; i < context->pending_count; i++)
         object_unref(&driver->buffers, context->pending[i]);
     context->pending_count = 0;
+    for (uint32_t i = 0; i < context->input_count; i++)
+        object_unref(&driver->surfaces, context->inputs[i]);
+    context->input_count = 0;
     if (context->target)
         object_unref(&driver->surfaces, context->target);
     context->target = NULL;
@@ -31,6 +34,7 @@ void context_finish(void *owner, struct object *object)
     host_unref(&context->host);
     free(context->pending);
     free(context->refs);
+    free(context->inputs);
 }
 
 VAStatus driver_CreateContext(VADriverContextP ctx, VAConfigID config_id, int width, int height,
@@ -61,6 +65,9 @@ VAStatus driver_CreateContext(VADriverContextP ctx, VAConfigID config_id, int wi
     if (status)
         goto out;
     cap = config_cap(driver, config->profile, config->entrypoint);
+    /* Processing has no picture size: apps pass 0, or anything. */
+    if (config->entrypoint == VAEntrypointVideoProc)
+        width = height = (int)cap->max_width;
     if (width < (int)cap->min_width || width > (int)cap->max_width ||
         height < (int)cap->min_height || height > (int)cap->max_height) {
         status = VA_STATUS_ERROR_RESOLUTION_NOT_SUPPORTED;
@@ -79,10 +86,11 @@ VAStatus driver_CreateContext(VADriverContextP ctx, VAConfigID config_id, int wi
     req.context = context->object.id;
     req.profile = (uint32_t)config->profile;
     req.entrypoint = (uint32_t)config->entrypoint;
-    /* One format of those the config allows; the surfaces decide about the rest. */
-    req.rt_format = config->rt_format & -config->rt_format;
+    req.rt_formats = config->rt_format;
     req.width = (uint32_t)width;
     req.height = (uint32_t)height;
+    req.rate_control = config->rate_control;
+    req.packed_headers = config->packed_headers;
     err = host_call(host, VD_OP_context_create, &req, NULL, 0, &rep, NULL, NULL);
     if (!err)
         err = errors_from_wire(rep.status);
@@ -108,23 +116,23 @@ out:
 }
 
 /*
- * Waits until all but `left` pictures are complete, with the lock released inside. `kick`: pictures
- * that the host may hold back are among those.
+ * Waits for picture `picture`, with the lock released inside. `kick`: the host may hold it back.
+ * `context` is only looked at before.
  */
-static int wait_pictures(struct driver *driver, struct context *context, uint32_t left, bool kick)
+static int wait_picture(struct driver *driver, const struct context *context, uint32_t picture,
+                        bool kick, uint64_t timeout_ns)
 {
     struct host *host = host_ref(context->host);
     struct vd_context_slot *slot = &host->arena.status->contexts[VD_SLOT(context->object.id)];
-    uint32_t target = context->submitted - left;
     int err = 0;
 
-    if (!fence_passed(fence_load(&slot->done), target)) {
-        struct vd_kick_req req = {.context = context->object.id, .picture = target};
+    if (!fence_passed(fence_load(&slot->done), picture)) {
+        struct vd_kick_req req = {.context = context->object.id, .picture = picture};
 
         if (kick && context->flags & VD_CONTEXT_KICK)
             host_send(host, VD_OP_kick, &req, NULL, 0);
         driver_leave(driver);
-        err = fence_wait(&slot->done, &slot->waiters, target, HOST_PICTURE_NS, host_alive, host);
+        err = fence_wait(&slot->done, &slot->waiters, picture, timeout_ns, host_alive, host);
         pthread_mutex_lock(&driver->lock);
         if (err == VD_ERR_GONE)
             host_lost(host);
@@ -133,14 +141,31 @@ static int wait_pictures(struct driver *driver, struct context *context, uint32_
     return err;
 }
 
+int context_wait(struct driver *driver, uint32_t id, uint32_t picture, uint64_t timeout_ns)
+{
+    const struct context *context = object_find(&driver->contexts, id);
+
+    if (timeout_ns > HOST_PICTURE_NS)
+        timeout_ns = HOST_PICTURE_NS;
+    return context ? wait_picture(driver, context, picture, true, timeout_ns) : 0;
+}
+
+/* Until all but `left` pictures are complete. */
+static int wait_pictures(struct driver *driver, struct context *context, uint32_t left, bool kick)
+{
+    return wait_picture(driver, context, context->submitted - left, kick, HOST_PICTURE_NS);
+}
+
 /* Until one more picture may be in flight; another thread may take the room meanwhile. */
 static int wait_room(struct driver *driver, struct context *context)
 {
     const uint32_t *done = &context->host->arena.status->contexts[VD_SLOT(context->object.id)].done;
+    /* Only decoders need no KICK for the oldest: others may wait for another context's picture. */
+    bool kick = context->entrypoint != VAEntrypointVLD;
     int err;
 
     do {
-        err = wait_pictures(driver, context, context->depth - 1, false);
+        err = wait_pictures(driver, context, context->depth - 1, kick);
     } while (!err && !fence_passed(fence_load(done), context->submitted - (context->depth - 1)));
     return err;
 }
@@ -193,9 +218,10 @@ VAStatus driver_BeginPicture(VADriverContextP ctx, VAContextID id, VASurfaceID t
     return status;
 }
 
-static int pending_grow(struct context *context, uint32_t want)
+int context_room(struct context *context, uint32_t count)
 {
     uint32_t room = context->pending_room ? context->pending_room : 16;
+    uint32_t want = context->pending_count + count;
     struct buffer **pending;
     struct vd_buffer_ref *refs;
 
@@ -207,12 +233,61 @@ static int pending_grow(struct context *context, uint32_t want)
     if (!pending)
         return VD_ERR_MEMORY;
     context->pending = pending;
-    refs = realloc(context->refs, room * sizeof(*refs));
+    refs = realloc(context->refs, (room + 1) * sizeof(*refs));
     if (!refs)
         return VD_ERR_MEMORY;
     context->refs = refs;
     context->pending_room = room;
     return 0;
+}
+
+struct buffer *context_own_buffer(struct driver *driver, struct context *context, VABufferType type,
+                                  uint32_t bytes)
+{
+    struct buffer *buffer;
+    uint64_t offset;
+
+    if (context_room(context, 1) || upload_get(&context->host->upload, bytes, &offset))
+        return NULL;
+    buffer = object_create(&driver->buffers);
+    if (!buffer) {
+        upload_give(&context->host->upload, offset, bytes, 0, 0);
+        return NULL;
+    }
+    buffer->type = type;
+    buffer->size = bytes;
+    buffer->count = buffer->max_count = 1;
+    buffer->memory = BUFFER_UPLOAD;
+    buffer->host = host_ref(context->host);
+    buffer->offset = offset;
+    buffer->bytes = bytes;
+    context->pending[context->pending_count++] = object_ref(buffer);
+    object_remove(&driver->buffers, buffer);
+    return buffer;
+}
+
+/* One buffer of vaRenderPicture. */
+static VAStatus render(struct driver *driver, struct context *context, struct buffer *buffer)
+{
+    VAStatus status;
+
+    if (context->entrypoint == VAEntrypointVideoProc)
+        return proc_render(driver, context, buffer);
+    if (buffer->type == VAEncMiscParameterBufferType &&
+        encode_render_misc(driver, context, buffer, &status))
+        return status;
+    if (context_room(context, 1))
+        return VA_STATUS_ERROR_ALLOCATION_FAILED;
+    context->pending[context->pending_count++] = object_ref(buffer);
+    return VA_STATUS_SUCCESS;
+}
+
+/* What a context takes: processing has structs with pointers, which never leave the guest. */
+static bool renderable(const struct context *context, const struct buffer *buffer)
+{
+    if (context->entrypoint == VAEntrypointVideoProc)
+        return buffer->memory == BUFFER_HEAP;
+    return buffer->memory == BUFFER_UPLOAD && buffer->host == context->host;
 }
 
 VAStatus driver_RenderPicture(VADriverContextP ctx, VAContextID id, VABufferID *ids, int count)
@@ -235,16 +310,13 @@ VAStatus driver_RenderPicture(VADriverContextP ctx, VAContextID id, VABufferID *
     for (int i = 0; i < count && !status; i++) {
         struct buffer *buffer = object_find(&driver->buffers, ids[i]);
 
-        if (!buffer || buffer->memory != BUFFER_UPLOAD || buffer->host != context->host)
+        if (!buffer || !renderable(context, buffer))
             status = VA_STATUS_ERROR_INVALID_BUFFER;
     }
-    if (!status && pending_grow(context, context->pending_count + (uint32_t)count))
+    if (!status && context_room(context, (uint32_t)count))
         status = VA_STATUS_ERROR_ALLOCATION_FAILED;
-    for (int i = 0; i < count && !status; i++) {
-        struct buffer *buffer = object_find(&driver->buffers, ids[i]);
-
-        context->pending[context->pending_count++] = object_ref(buffer);
-    }
+    for (int i = 0; i < count && !status; i++)
+        status = render(driver, context, object_find(&driver->buffers, ids[i]));
     driver_leave(driver);
     return status;
 }
@@ -255,7 +327,8 @@ VAStatus driver_RenderPicture(VADriverContextP ctx, VAContextID id, VABufferID *
  */
 static struct surface *find_display(struct driver *driver, const struct context *context)
 {
-    if (context->profile != VAProfileAV1Profile0 && context->profile != VAProfileAV1Profile1)
+    if ((context->profile != VAProfileAV1Profile0 && context->profile != VAProfileAV1Profile1) ||
+        context->entrypoint != VAEntrypointVLD)
         return NULL;
     for (uint32_t i = 0; i < context->pending_count; i++) {
         const struct buffer *buffer = context->pending[i];
@@ -279,8 +352,20 @@ static void count_picture(const struct context *context, struct surface *surface
 {
     surface->sequence++;
     surface->lost = 0;
+    surface->uploaded = false;
     surface->context = context->object.id;
     surface->picture = context->submitted;
+    surface->encoding =
+        context->entrypoint != VAEntrypointVLD && context->entrypoint != VAEntrypointVideoProc;
+}
+
+/* The surfaces that a processed picture is made from. */
+static void count_inputs(const struct context *context)
+{
+    for (uint32_t i = 0; i < context->input_count; i++) {
+        context->inputs[i]->reader = context->object.id;
+        context->inputs[i]->reader_picture = context->submitted;
+    }
 }
 
 /* One message for the whole picture. */
@@ -289,6 +374,8 @@ static int submit(struct driver *driver, struct context *context)
     struct host *host = context->host;
     struct surface *surface = context->target;
     struct surface *display = find_display(driver, context);
+    struct buffer *coded = encode_coded(driver, context);
+    uint32_t count = context->pending_count;
     struct vd_submit_req req;
     int err = surface->host == host ? 0 : surface_register(driver, surface);
 
@@ -318,15 +405,49 @@ static int submit(struct driver *driver, struct context *context)
     };
     if (display && (display->derived || display->exported))
         req.flags |= VD_SUBMIT_DISPLAY_FIXED;
-    err = host_send(host, VD_OP_submit, &req, context->refs, context->pending_count);
+    if (coded) {
+        context->refs[count++] = (struct vd_buffer_ref){
+            .type = VAEncCodedBufferType,
+            .size = (uint32_t)coded->bytes,
+            .count = 1,
+            .offset = coded->offset,
+        };
+        encode_begin(coded, context);
+    }
+    err = host_send(host, VD_OP_submit, &req, context->refs, count);
     if (err)
         return err;
     host->submission++;
     context->submitted++;
     count_picture(context, surface);
+    count_inputs(context);
     if (display)
         count_picture(context, display);
     return 0;
+}
+
+/* What has to be so before a picture may leave. May release the lock. */
+static VAStatus prepare(struct driver *driver, struct context *context)
+{
+    bool encodes =
+        context->entrypoint != VAEntrypointVLD && context->entrypoint != VAEntrypointVideoProc;
+    struct surface *target = context->target;
+    struct buffer *coded;
+
+    if (!encodes) {
+        /* Memory that stays the surface's is not written while a picture is made from it. */
+        bool fixed =
+            target->derived || target->exported || target->exported_device || target->import;
+
+        return fixed ? surface_wait_readers(driver, target) : VA_STATUS_SUCCESS;
+    }
+    coded = encode_coded(driver, context);
+    if (!coded || coded->host != context->host)
+        return VA_STATUS_ERROR_INVALID_BUFFER;
+    /* The host may still write what was encoded into it before. */
+    return encode_wait(driver, coded, VA_TIMEOUT_INFINITE) == VA_STATUS_ERROR_TIMEDOUT
+               ? VA_STATUS_ERROR_TIMEDOUT
+               : VA_STATUS_SUCCESS;
 }
 
 VAStatus driver_EndPicture(VADriverContextP ctx, VAContextID id)
@@ -349,10 +470,12 @@ VAStatus driver_EndPicture(VADriverContextP ctx, VAContextID id)
         status = VA_STATUS_ERROR_HW_BUSY;
     } else {
         object_ref(context);
-        err = wait_room(driver, context);
-        if (!err && context->target)
+        status = prepare(driver, context);
+        err = status ? 0 : wait_room(driver, context);
+        if (!status && !err && context->target)
             err = submit(driver, context);
-        status = err == VD_ERR_TIMEOUT ? VA_STATUS_ERROR_TIMEDOUT : driver_status(err);
+        if (!status)
+            status = err == VD_ERR_TIMEOUT ? VA_STATUS_ERROR_TIMEDOUT : driver_status(err);
         context_reset(driver, context);
         object_unref(&driver->contexts, context);
         goto out;

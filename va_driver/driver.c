@@ -75,6 +75,9 @@ VAStatus driver_status(int err)
         return VA_STATUS_ERROR_RESOLUTION_NOT_SUPPORTED;
     case VD_ERR_DECODE:
         return VA_STATUS_ERROR_DECODING_ERROR;
+    case VD_ERR_ENCODE:
+    case VD_ERR_ROOM:
+        return VA_STATUS_ERROR_ENCODING_ERROR;
     case VD_ERR_TIMEOUT:
     case VD_ERR_GONE:
     case VD_ERR_IO:
@@ -233,5 +236,6 @@ VAStatus __vaDriverInit_1_0(VADriverContextP ctx)
     ctx->str_vendor = driver->vendor;
     fill_vtable(ctx->vtable);
     display_fill(ctx);
+    proc_caps_fill(ctx);
     return VA_STATUS_SUCCESS;
 }

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <va/va_backend.h>
 #include <va/va_drmcommon.h>
+#include <va/va_vpp.h>
 #include <wire/format.h>
 
 #include "host.h"
@@ -25,7 +26,7 @@
 
 #define DRIVER_MAGIC 0x76645643u
 /* Most attributes of a config and image formats of the display: what libva is told. */
-#define DRIVER_MAX_ATTRIBUTES  8
+#define DRIVER_MAX_ATTRIBUTES  48
 #define DRIVER_MAX_ENTRYPOINTS 4
 
 struct driver {
@@ -41,6 +42,8 @@ struct driver {
      * vaQuerySurfaceError tells. Off: vaSyncSurface says DECODING_ERROR.
      */
     bool conceal;
+    /* What VAProcPipelineCaps points to: inputs', outputs'. */
+    VAProcColorStandardType standards[2][VAProcColorStandardCount];
     char vendor[192];
 };
 
@@ -49,6 +52,8 @@ struct config {
     VAProfile profile;
     VAEntrypoint entrypoint;
     uint32_t rt_format;
+    uint32_t rate_control;   /* encoding: one VA_RC_*; else 0 */
+    uint32_t packed_headers; /* VA_ENC_PACKED_HEADER_* */
 };
 
 struct context {
@@ -63,7 +68,9 @@ struct context {
     struct surface *target;  /* between vaBeginPicture and vaEndPicture, a reference */
     struct buffer **pending; /* buffers rendered since, references */
     uint32_t pending_count, pending_room;
-    struct vd_buffer_ref *refs;
+    struct vd_buffer_ref *refs; /* room for pending_room and a coded buffer */
+    struct surface **inputs;    /* processing: surfaces that are read, references */
+    uint32_t input_count, input_room;
 };
 
 struct surface {
@@ -73,13 +80,17 @@ struct surface {
     struct format_layout layout;
     uint32_t width, height;
     uint32_t rt_format;
-    uint32_t sequence; /* pictures submitted in this session */
-    uint32_t kicked;   /* sequence for which KICK was sent last */
-    uint32_t context;  /* that submitted last, id */
-    uint32_t picture;  /* number of that picture in its context */
-    int lost;          /* a picture was lost with its session: error code until the next one */
-    uint32_t derived;  /* images that show this memory live */
-    bool exported;
+    uint32_t sequence;               /* pictures submitted in this session */
+    uint32_t kicked;                 /* sequence for which KICK was sent last */
+    uint32_t context;                /* that submitted last, id */
+    uint32_t picture;                /* number of that picture in its context */
+    bool encoding;                   /* that picture was encoded from it */
+    uint32_t reader, reader_picture; /* context that processes from it last, id; its picture */
+    int lost;             /* a picture was lost with its session: error code until the next one */
+    uint32_t derived;     /* images that show this memory live */
+    bool uploaded;        /* vaPutImage wrote into the arena since the last picture */
+    bool exported;        /* others have its arena memory */
+    bool exported_device; /* others have its memory on the host's device */
     uint32_t export_backing;           /* if exported: its pinned memory */
     struct import *import;             /* memory of the app's own, NULL if none */
     VASurfaceDecodeMBErrors errors[2]; /* what vaQuerySurfaceError points to */
@@ -89,6 +100,8 @@ struct surface {
 enum buffer_memory {
     BUFFER_UPLOAD, /* the arena's upload zone */
     BUFFER_IMAGE,  /* whatever its image has */
+    BUFFER_HEAP,   /* the guest's alone: structs with pointers */
+    BUFFER_CODED,  /* the upload zone: VD_CODED_HEAD bytes, then what the host encodes */
 };
 
 struct buffer {
@@ -97,11 +110,15 @@ struct buffer {
     uint32_t size; /* bytes of one element */
     uint32_t count, max_count;
     enum buffer_memory memory;
-    struct host *host; /* UPLOAD: whose zone */
-    uint64_t offset;
-    bool busy;           /* part of a picture sent */
-    uint32_t submission; /* if busy: its number */
-    struct image *image; /* IMAGE: owner, not a reference (it owns this buffer) */
+    struct host *host;      /* UPLOAD, CODED: whose zone */
+    uint64_t offset, bytes; /* there */
+    uint8_t *heap;
+    uint32_t context,
+        picture; /* CODED: who encodes into it, id, 0: nobody; number of the picture */
+    VACodedBufferSegment segment; /* CODED: what vaMapBuffer gives */
+    bool busy;                    /* part of a picture sent */
+    uint32_t submission;          /* if busy: its number */
+    struct image *image;          /* IMAGE: owner, not a reference (it owns this buffer) */
     uint32_t mapped;
 };
 
@@ -175,6 +192,17 @@ void import_destroy(struct import **import);
 int import_register(struct host *host, uint32_t surface, const struct format_info *format,
                     const struct import *import);
 
+/* export.c: DRM_FORMAT_* of all planes together (DRM_FORMAT_INVALID: none), and of one alone. */
+uint32_t export_composed(uint32_t fourcc);
+uint32_t export_layer(const struct format_info *format, int plane);
+/*
+ * export_device.c: the surface's memory on the host's device. `flags` as vaExportSurfaceHandle has
+ * them. The descriptors are the caller's. -VD_ERR_UNSUPPORTED: it has none that can be had,
+ * -VD_ERR_PROTOCOL: what the host says cannot be.
+ */
+int export_device(struct driver *driver, struct surface *surface, uint32_t flags,
+                  VADRMPRIMESurfaceDescriptor *ret_descriptor);
+
 /* buffer.c */
 void buffer_finish(void *owner, struct object *object);
 /* Bytes of a buffer, NULL if it cannot be had. Lock held. */
@@ -189,9 +217,41 @@ int image_separate(struct driver *driver, struct host *host, uint32_t backing);
 void context_finish(void *owner, struct object *object);
 /* Drops what was begun and rendered. */
 void context_reset(struct driver *driver, struct context *context);
+/*
+ * Waits for picture `picture` of a context, with the lock released inside; a context that is gone
+ * has none on the way. 0, -VD_ERR_TIMEOUT, -VD_ERR_GONE.
+ */
+int context_wait(struct driver *driver, uint32_t id, uint32_t picture, uint64_t timeout_ns);
+/* Room for `count` more buffers. */
+int context_room(struct context *context, uint32_t count);
+/* A buffer of the upload zone that only the picture begun holds. NULL: out of memory. */
+struct buffer *context_own_buffer(struct driver *driver, struct context *context, VABufferType type,
+                                  uint32_t bytes);
+/* Waits until nobody processes from the surface any more: its memory is about to change. */
+VAStatus surface_wait_readers(struct driver *driver, struct surface *surface);
+
+/* encode.c */
+/* Renders a misc buffer whose struct has pointers; false: it has none, render it as it is. */
+bool encode_render_misc(struct driver *driver, struct context *context, const struct buffer *buffer,
+                        VAStatus *ret_status);
+/* The coded buffer that the pending picture parameters name, or NULL. */
+struct buffer *encode_coded(struct driver *driver, const struct context *context);
+/* The picture is sent: `buffer` belongs to it. */
+void encode_begin(struct buffer *buffer, const struct context *context);
+/* Waits for what is encoded into a coded buffer. */
+VAStatus encode_wait(struct driver *driver, struct buffer *buffer, uint64_t timeout_ns);
+/* Fills in the segment of a complete coded buffer. */
+VAStatus encode_segment(struct buffer *buffer);
+
+/* proc.c: renders one pipeline: what its pointers point to is read now. */
+VAStatus proc_render(struct driver *driver, struct context *context, const struct buffer *buffer);
+/* proc_caps.c */
+void proc_caps_fill(VADriverContextP ctx);
 /* config.c */
 const struct vd_cap *config_cap(const struct driver *driver, VAProfile profile,
                                 VAEntrypoint entrypoint);
+/* What a cap says of an attribute of libva's or VD_ATTRIBUTE_*; VA_ATTRIB_NOT_SUPPORTED. */
+uint32_t config_attribute(const struct vd_cap *cap, uint32_t type);
 
 /* copy.c: copies a rectangle between two pictures of formats that copy_possible knows. */
 struct copy_picture {

@@ -13,11 +13,13 @@
 #include "driver.h"
 
 /*
- * Surfaces as dma-bufs. The arena is a memfd sealed against shrinking, so where the guest's
- * kernel has udmabuf a surface's pages become a dma-buf without a copy. Where it has not, the
- * answer is UNSUPPORTED_MEMORY_TYPE and apps take another way.
+ * Surfaces as dma-bufs. Where the host decodes on a device whose driver exports its surfaces, those
+ * are passed on (export_device.c). Else: the arena is a memfd sealed against shrinking, so where
+ * the guest's kernel has udmabuf a surface's pages become a dma-buf without a copy. Where it has
+ * not, the answer is UNSUPPORTED_MEMORY_TYPE and apps take another way.
  *
- * An exported surface keeps its memory for good: the host decodes into it in place from then on.
+ * An exported surface keeps its memory for good, of one kind or the other: the host decodes into it
+ * in place from then on.
  */
 
 #define EXPORT_DEVICE "/dev/udmabuf"
@@ -52,7 +54,7 @@ static int make_dmabuf(const struct host *host, uint64_t offset, uint64_t size, 
  * One layer with all planes, DRM_FORMAT_INVALID where DRM has no name for it. VA spells bytes in
  * memory, DRM the word they make.
  */
-static uint32_t composed_format(uint32_t fourcc)
+uint32_t export_composed(uint32_t fourcc)
 {
     static const struct {
         uint32_t va, drm;
@@ -80,10 +82,10 @@ static uint32_t composed_format(uint32_t fourcc)
 }
 
 /* One plane as a layer of its own. */
-static uint32_t layer_format(const struct format_info *format, int plane)
+uint32_t export_layer(const struct format_info *format, int plane)
 {
     if (format->planes == 1)
-        return composed_format(format->fourcc);
+        return export_composed(format->fourcc);
     if (format->plane[plane].samples == 2)
         return format->sample_bytes == 2 ? DRM_FORMAT_GR1616 : DRM_FORMAT_GR88;
     return format->sample_bytes == 2 ? DRM_FORMAT_R16 : DRM_FORMAT_R8;
@@ -102,7 +104,7 @@ static int describe(const struct surface *surface, const struct format_layout *l
         .num_layers = separate ? format->planes : 1,
     };
 
-    if (!separate && composed_format(format->fourcc) == DRM_FORMAT_INVALID)
+    if (!separate && export_composed(format->fourcc) == DRM_FORMAT_INVALID)
         return VD_ERR_UNSUPPORTED;
     d.objects[0].fd = fd;
     d.objects[0].size = (uint32_t)layout->size;
@@ -111,7 +113,7 @@ static int describe(const struct surface *surface, const struct format_layout *l
         int layer = separate ? i : 0, plane = separate ? 0 : i;
 
         d.layers[layer].drm_format =
-            separate ? layer_format(format, i) : composed_format(format->fourcc);
+            separate ? export_layer(format, i) : export_composed(format->fourcc);
         d.layers[layer].num_planes = (uint32_t)plane + 1;
         d.layers[layer].offset[plane] = layout->offset[i];
         d.layers[layer].pitch[plane] = layout->pitch[i];
@@ -139,6 +141,17 @@ VAStatus driver_ExportSurfaceHandle(VADriverContextP ctx, VASurfaceID id, uint32
     if (memory_type != VA_SURFACE_ATTRIB_MEM_TYPE_DRM_PRIME_2) {
         status = VA_STATUS_ERROR_UNSUPPORTED_MEMORY_TYPE;
         goto out;
+    }
+    /* What the program wrote or may write lies in the arena: only that is what it sees. */
+    if (surface->exported_device ||
+        (!surface->import && !surface->exported && !surface->derived && !surface->uploaded)) {
+        err = export_device(driver, surface, flags, descriptor);
+        if (!err)
+            surface->exported_device = true;
+        if (err != VD_ERR_UNSUPPORTED || surface->exported_device) {
+            status = driver_status(err);
+            goto out;
+        }
     }
     err = surface_view(driver, surface, &view);
     if (err) {

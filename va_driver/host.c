@@ -59,7 +59,7 @@ static int host_result(struct host *host, int err)
 
 static int call_with(struct host *host, uint32_t op, const void *req, const void *tail,
                      uint32_t tail_count, int send_fd, void *rep, const void **ret_tail,
-                     uint32_t *ret_tail_count)
+                     uint32_t *ret_tail_count, int *ret_fd)
 {
     const struct dispatch_call *call = dispatch_find(op);
     struct dispatch_message message;
@@ -94,6 +94,10 @@ static int call_with(struct host *host, uint32_t op, const void *req, const void
         err = arena_open(&host->arena, fd, rep);
         fd = -1;
     }
+    if (ret_fd) {
+        *ret_fd = fd;
+        fd = -1;
+    }
 out:
     if (fd >= 0)
         close(fd);
@@ -103,12 +107,18 @@ out:
 int host_call(struct host *host, uint32_t op, const void *req, const void *tail,
               uint32_t tail_count, void *rep, const void **ret_tail, uint32_t *ret_tail_count)
 {
-    return call_with(host, op, req, tail, tail_count, -1, rep, ret_tail, ret_tail_count);
+    return call_with(host, op, req, tail, tail_count, -1, rep, ret_tail, ret_tail_count, NULL);
 }
 
 int host_call_fd(struct host *host, uint32_t op, const void *req, void *rep, int fd)
 {
-    return call_with(host, op, req, NULL, 0, fd, rep, NULL, NULL);
+    return call_with(host, op, req, NULL, 0, fd, rep, NULL, NULL, NULL);
+}
+
+int host_call_take(struct host *host, uint32_t op, const void *req, void *rep,
+                   const void **ret_tail, uint32_t *ret_tail_count, int *ret_fd)
+{
+    return call_with(host, op, req, NULL, 0, -1, rep, ret_tail, ret_tail_count, ret_fd);
 }
 
 int host_send(struct host *host, uint32_t op, const void *req, const void *tail,

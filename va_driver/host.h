@@ -65,6 +65,12 @@ int host_call(struct host *host, uint32_t op, const void *req, const void *tail,
               uint32_t tail_count, void *rep, const void **ret_tail, uint32_t *ret_tail_count);
 /* A call without tails that takes a descriptor along (it stays the caller's). */
 int host_call_fd(struct host *host, uint32_t op, const void *req, void *rep, int fd);
+/*
+ * A call whose reply may bring a descriptor: the caller's, -1 if none came (then `status` of the
+ * reply should say why). The tail as in host_call.
+ */
+int host_call_take(struct host *host, uint32_t op, const void *req, void *rep,
+                   const void **ret_tail, uint32_t *ret_tail_count, int *ret_fd);
 /* A one-way message. */
 int host_send(struct host *host, uint32_t op, const void *req, const void *tail,
               uint32_t tail_count);

@@ -258,7 +258,9 @@ static VAStatus settle(struct driver *driver, struct surface *surface)
 {
     VAStatus status = surface_wait(driver, surface, VA_TIMEOUT_INFINITE);
 
-    return status == VA_STATUS_ERROR_DECODING_ERROR ? VA_STATUS_SUCCESS : status;
+    if (status == VA_STATUS_ERROR_DECODING_ERROR || status == VA_STATUS_ERROR_ENCODING_ERROR)
+        status = VA_STATUS_SUCCESS;
+    return status;
 }
 
 VAStatus driver_DeriveImage(VADriverContextP ctx, VASurfaceID id, VAImage *ret_image)
@@ -279,6 +281,9 @@ VAStatus driver_DeriveImage(VADriverContextP ctx, VASurfaceID id, VAImage *ret_i
     }
     object_ref(surface);
     status = settle(driver, surface);
+    /* The app may write through it. */
+    if (!status)
+        status = surface_wait_readers(driver, surface);
     if (status)
         goto out_surface;
     err = surface_view(driver, surface, &view);
@@ -421,6 +426,8 @@ VAStatus driver_PutImage(VADriverContextP ctx, VASurfaceID surface_id, VAImageID
         status = surface ? VA_STATUS_ERROR_INVALID_IMAGE : VA_STATUS_ERROR_INVALID_SURFACE;
     else if (src_width != dest_width || src_height != dest_height)
         status = VA_STATUS_ERROR_UNIMPLEMENTED; /* scaling is video processing */
+    else if (surface->exported_device)
+        status = VA_STATUS_ERROR_UNIMPLEMENTED; /* what others see is no memory of ours */
     else if (src_x < 0 || src_y < 0 || dest_x < 0 || dest_y < 0 || !src_width || !src_height ||
              src_width > image->va.width || src_height > image->va.height ||
              (uint32_t)src_x > image->va.width - src_width ||
@@ -435,6 +442,8 @@ VAStatus driver_PutImage(VADriverContextP ctx, VASurfaceID surface_id, VAImageID
     object_ref(surface);
     object_ref(image);
     status = settle(driver, surface);
+    if (!status)
+        status = surface_wait_readers(driver, surface);
     if (status)
         goto out_refs;
     err = surface_view(driver, surface, &view);
@@ -454,6 +463,7 @@ VAStatus driver_PutImage(VADriverContextP ctx, VASurfaceID surface_id, VAImageID
     copy_rectangle(&to, (uint32_t)dest_x, (uint32_t)dest_y, &from, (uint32_t)src_x, (uint32_t)src_y,
                    src_width, src_height);
     pthread_mutex_lock(&driver->lock);
+    surface->uploaded = true;
 out_pin:
     surface_view_end(&view);
 out_refs:

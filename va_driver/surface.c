@@ -54,7 +54,7 @@ static void bind(struct surface *surface, struct host *host)
     if (surface->host && surface->sequence && surface->host != host)
         surface->lost = VD_ERR_GONE;
     if (surface->host != host)
-        surface->exported = false; /* the importer keeps the old session's memory alive */
+        surface->exported = surface->exported_device = false; /* importers keep the memory alive */
     host_unref(&surface->host);
     surface->host = host_ref(host);
     surface->sequence = 0;
@@ -173,8 +173,9 @@ static bool rt_format_served(const struct driver *driver, uint32_t rt_format)
 static uint32_t default_fourcc(const struct driver *driver, uint32_t rt_format)
 {
     static const uint32_t usual[] = {
-        VA_FOURCC_NV12, VA_FOURCC_P010, VA_FOURCC_P012, VA_FOURCC_YUY2, VA_FOURCC_422H,
-        VA_FOURCC_444P, VA_FOURCC_Y210, VA_FOURCC_Y410, VA_FOURCC_Y212, VA_FOURCC_Y412,
+        VA_FOURCC_NV12, VA_FOURCC_BGRA, VA_FOURCC_P010, VA_FOURCC_P012,
+        VA_FOURCC_YUY2, VA_FOURCC_422H, VA_FOURCC_444P, VA_FOURCC_Y210,
+        VA_FOURCC_Y410, VA_FOURCC_Y212, VA_FOURCC_Y412,
     };
     const struct format_info *format;
 
@@ -369,11 +370,25 @@ VAStatus surface_wait(struct driver *driver, struct surface *surface, uint64_t t
     host_unref(&host);
     if (err == VD_ERR_TIMEOUT)
         return VA_STATUS_ERROR_TIMEDOUT;
+    if (surface->encoding && err != VD_ERR_GONE && err)
+        return VA_STATUS_ERROR_ENCODING_ERROR;
     /* The picture's own error, or that there is nobody left to make it. */
     return err == VD_ERR_UNSUPPORTED || err == VD_ERR_PARAMETER || err == VD_ERR_RESOLUTION ||
                    err == VD_ERR_LIMIT
                ? VA_STATUS_ERROR_DECODING_ERROR
                : driver_status(err);
+}
+
+VAStatus surface_wait_readers(struct driver *driver, struct surface *surface)
+{
+    int err = 0;
+
+    if (surface->reader) {
+        object_ref(surface);
+        err = context_wait(driver, surface->reader, surface->reader_picture, HOST_PICTURE_NS);
+        object_unref(&driver->surfaces, surface);
+    }
+    return err == VD_ERR_TIMEOUT ? VA_STATUS_ERROR_TIMEDOUT : VA_STATUS_SUCCESS;
 }
 
 VAStatus driver_SyncSurface2(VADriverContextP ctx, VASurfaceID id, uint64_t timeout_ns)
@@ -500,6 +515,7 @@ int surface_view(struct driver *driver, struct surface *surface, struct surface_
         surface->layout.size > end - offset)
         return VD_ERR_PROTOCOL;
     __atomic_add_fetch(&status->backings[backing].pins, 1, __ATOMIC_SEQ_CST);
+    __atomic_add_fetch(&status->mapped, 1, __ATOMIC_RELAXED);
     *ret_view = (struct surface_view){
         .bytes = host->arena.base + offset,
         .layout = &surface->layout,

@@ -61,14 +61,15 @@ struct dispatch_message {
 /*
  * What a handler of a CALL answers. `fixed` is the zeroed reply struct, `tail` has room for the
  * table's most elements; the handler sets tail_count and may name a descriptor to send (-1:
- * none; it stays the handler's). `request_fd` is what came with the request (-1: nothing); who
- * keeps it sets -1, else it is closed.
+ * none; it stays the handler's, or with `close_fd` is closed when it was sent). `request_fd` is
+ * what came with the request (-1: nothing); who keeps it sets -1, else it is closed.
  */
 struct dispatch_reply {
     void *fixed;
     void *tail;
     uint32_t tail_count;
     int fd;
+    bool close_fd;
     int request_fd;
 };
 

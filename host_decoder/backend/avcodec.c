@@ -64,6 +64,7 @@ void avcodec_context_destroy(void *context)
 {
     struct avcodec_context *self = context;
 
+    av1_feed_finish(&self->feed);
     avcodec_device_leave(self);
     avcodec_free_context(&self->decoder);
     av_packet_free(&self->packet);
@@ -126,44 +127,6 @@ static int open_decoder(struct avcodec_context *self, const struct bitstream_pac
 fail:
     avcodec_free_context(&decoder);
     return VD_ERR_UNSUPPORTED;
-}
-
-int avcodec_context_create(const struct backend_context_info *info, void **ret_context,
-                           struct backend_context_traits *ret_traits)
-{
-    const struct avcodec_codec *codec = avcodec_codecs_find(info->codec);
-    struct avcodec_context *self;
-    int err = VD_ERR_MEMORY;
-
-    if (!codec)
-        return VD_ERR_UNSUPPORTED;
-    self = calloc(1, sizeof(*self));
-    if (!self)
-        return VD_ERR_MEMORY;
-    self->info = *info;
-    self->device = info->device;
-    self->codec = codec;
-    self->packet = av_packet_alloc();
-    self->frame = av_frame_alloc();
-    if (!self->packet || !self->frame)
-        goto fail;
-    /* The others' headers come with the first picture. */
-    err = codec->extradata ? 0 : open_decoder(self, NULL);
-    if (err)
-        goto fail;
-    /*
-     * A queue that bridges the guest's pauses, behind what the threads hold. Each picture in flight
-     * has memory of its own: a deeper queue leaves the caches.
-     */
-    *ret_traits = (struct backend_context_traits){
-        .flags = VD_CONTEXT_KICK,
-        .depth = (uint32_t)self->delay + AVCODEC_QUEUE,
-    };
-    *ret_context = self;
-    return 0;
-fail:
-    avcodec_context_destroy(self);
-    return err;
 }
 
 static struct backend_job **flight_at(struct avcodec_context *self, uint64_t number)
@@ -352,6 +315,81 @@ static void send_job(struct avcodec_context *self, struct backend_job *job)
     send_packet(self, job, packet);
 }
 
+/* Memory that is seen elsewhere cannot be renamed: waits for those who read it. */
+static void wait_if_fixed(struct avcodec_context *self, const struct backend_job *job)
+{
+    if (job->flags & (VD_SUBMIT_FIXED | VD_SUBMIT_DISPLAY_FIXED))
+        push_out(self, job->number);
+}
+
+/*
+ * struct av1_feed.decode. Without a job the decoder gets the packet like one without a picture, to
+ * have its picture as a reference.
+ */
+static void feed_decode(void *context, struct backend_job *job, struct block *block,
+                        const uint8_t *bytes, size_t size)
+{
+    struct avcodec_context *self = context;
+    AVPacket *packet = self->packet;
+
+    if (job) {
+        wait_if_fixed(self, job);
+        send_job(self, job);
+        return;
+    }
+    if (!self->decoder || av_new_packet(packet, (int)size) < 0)
+        return;
+    (void)block;
+    memcpy(packet->data, bytes, size);
+    send_packet(self, NULL, packet);
+}
+
+/* struct av1_feed.done: jobs that were decoded are completed when they come out. */
+static void feed_done(void *context, struct backend_job *job)
+{
+    if (job->refused)
+        fail_job(context, job, job->refused);
+}
+
+int avcodec_context_create(const struct backend_context_info *info, void **ret_context,
+                           struct backend_context_traits *ret_traits)
+{
+    const struct avcodec_codec *codec = avcodec_codecs_find(info->codec);
+    struct avcodec_context *self;
+    int err = VD_ERR_MEMORY;
+
+    if (!codec)
+        return VD_ERR_UNSUPPORTED;
+    self = calloc(1, sizeof(*self));
+    if (!self)
+        return VD_ERR_MEMORY;
+    self->info = *info;
+    self->device = info->device;
+    self->codec = codec;
+    self->feed = (struct av1_feed){.decode = feed_decode, .done = feed_done, .arg = self};
+    self->packet = av_packet_alloc();
+    self->frame = av_frame_alloc();
+    if (!self->packet || !self->frame)
+        goto fail;
+    /* The others' headers come with the first picture. */
+    err = codec->extradata ? 0 : open_decoder(self, NULL);
+    if (err)
+        goto fail;
+    /*
+     * A queue that bridges the guest's pauses, behind what the threads hold. Each picture in flight
+     * has memory of its own: a deeper queue leaves the caches.
+     */
+    *ret_traits = (struct backend_context_traits){
+        .flags = VD_CONTEXT_KICK,
+        .depth = (uint32_t)self->delay + AVCODEC_QUEUE,
+    };
+    *ret_context = self;
+    return 0;
+fail:
+    avcodec_context_destroy(self);
+    return err;
+}
+
 static void send_held(struct avcodec_context *self)
 {
     struct backend_job *job = self->held;
@@ -389,6 +427,10 @@ void avcodec_submit(void *context, struct backend_job *job)
 {
     struct avcodec_context *self = context;
 
+    if (self->codec->fed) {
+        av1_feed_submit(&self->feed, job);
+        return;
+    }
     if (self->held && join_fields(self, job))
         return;
     send_held(self);
@@ -396,10 +438,7 @@ void avcodec_submit(void *context, struct backend_job *job)
         fail_job(self, job, job->refused);
         return;
     }
-    if (job->flags & VD_SUBMIT_FIXED) {
-        /* Its memory is seen elsewhere and cannot be renamed: wait for those who read it. */
-        push_out(self, job->number);
-    }
+    wait_if_fixed(self, job);
     if (job->packet.flags & (BITSTREAM_TOP_FIELD | BITSTREAM_BOTTOM_FIELD)) {
         self->held = job;
         return;
@@ -413,6 +452,8 @@ void avcodec_flush(void *context, uint64_t number)
 
     if (self->held && self->held->number <= number)
         send_held(self);
+    if (self->codec->fed)
+        av1_feed_flush(&self->feed, number);
     push_out(self, number);
 }
 

@@ -6,6 +6,7 @@
 
 #include "../backend.h"
 #include "../convert.h"
+#include "av1_feed.h"
 
 /*
  * The libavcodec back end: avcodec.c feeds packets and decides what is complete,
@@ -23,6 +24,8 @@ struct avcodec_budget;
 enum avcodec_extra {
     AVCODEC_EXTRA_BEFORE, /* the last frame asked for is the picture */
     AVCODEC_EXTRA_AFTER,  /* the first one is */
+    /* AV1 with film grain: the first one is the picture with it, the last the one without. */
+    AVCODEC_EXTRA_DISPLAY,
 };
 
 /* One codec: a row of avcodec_codecs.c. */
@@ -37,13 +40,17 @@ struct avcodec_codec {
      */
     size_t (*no_op)(struct avcodec_context *self, uint8_t *room);
     enum avcodec_extra extra;
-    bool extradata; /* opened with the headers of the first picture */
+    bool extradata;   /* opened with the headers of the first picture */
+    bool device_only; /* the decoder does nothing without one */
+    bool fed;         /* packets go through av1_feed.h */
 };
 
 /* The codec's row, NULL if this libavcodec has no decoder for it. */
 const struct avcodec_codec *avcodec_codecs_find(enum vd_codec codec);
 /* struct backend.caps of the software decoders. */
 uint32_t avcodec_codecs_caps(struct vd_cap *ret_caps, uint32_t room);
+/* The same and what libavcodec decodes on devices only. */
+uint32_t avcodec_codecs_device_caps(struct vd_cap *ret_caps, uint32_t room);
 
 /* Frames of a device that are told apart: a pool has fewer. */
 #define AVCODEC_MAX_SEEN 128
@@ -69,6 +76,7 @@ struct avcodec_context {
     const struct surface *last_surface;
     const uint8_t *seen[AVCODEC_MAX_SEEN]; /* memory of the device that was cleared */
     uint32_t seen_count;
+    struct av1_feed feed;
     struct backend_job *held; /* a first field that waits for its second */
     uint8_t no_op[BITSTREAM_NO_OP_ROOM + AV_INPUT_BUFFER_PADDING_SIZE];
     /* What the last picture's packet says may follow it. */

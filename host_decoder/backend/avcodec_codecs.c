@@ -118,6 +118,15 @@ static const struct avcodec_codec avcodec_codecs[] = {
         .id = AV_CODEC_ID_MJPEG,
         .builder = &bitstream_jpeg,
     },
+    {
+        .codec = VD_CODEC_AV1,
+        .id = AV_CODEC_ID_AV1,
+        .builder = &bitstream_av1_sized,
+        .extra = AVCODEC_EXTRA_DISPLAY,
+        .extradata = true,
+        .device_only = true,
+        .fed = true,
+    },
 };
 
 struct avcodec_profile {
@@ -205,6 +214,8 @@ static const struct avcodec_profile avcodec_profiles[] = {
      {YUV420, YUV422, YUV440, YUV411, YUV444, YUV400, RGB}},
     {VAProfileVC1Simple, VD_CODEC_WMV3, 1, VD_MAX_VC1_SIZE, {YUV420}},
     {VAProfileVC1Main, VD_CODEC_WMV3, 1, VD_MAX_VC1_SIZE, {YUV420}},
+    /* 4:4:4 and gray have no hwaccel (get_pixel_format in libavcodec/av1dec.c). */
+    {VAProfileAV1Profile0, VD_CODEC_AV1, 1, VD_MAX_WIDTH, {YUV420_10, YUV420}},
     {VAProfileVC1Advanced, VD_CODEC_VC1, 2, VD_MAX_VC1_SIZE, {YUV420}},
 };
 
@@ -217,14 +228,16 @@ const struct avcodec_codec *avcodec_codecs_find(enum vd_codec codec)
     return NULL;
 }
 
-uint32_t avcodec_codecs_caps(struct vd_cap *ret_caps, uint32_t room)
+static uint32_t list_caps(bool device, struct vd_cap *ret_caps, uint32_t room)
 {
     uint32_t n = 0;
 
     for (size_t i = 0; i < sizeof(avcodec_profiles) / sizeof(avcodec_profiles[0]); i++) {
         const struct avcodec_profile *p = &avcodec_profiles[i];
 
-        if (n == room || !avcodec_codecs_find(p->codec))
+        const struct avcodec_codec *codec = avcodec_codecs_find(p->codec);
+
+        if (n == room || !codec || (codec->device_only && !device))
             continue;
         ret_caps[n] = (struct vd_cap){
             .profile = p->profile,
@@ -241,4 +254,14 @@ uint32_t avcodec_codecs_caps(struct vd_cap *ret_caps, uint32_t room)
         n++;
     }
     return n;
+}
+
+uint32_t avcodec_codecs_caps(struct vd_cap *ret_caps, uint32_t room)
+{
+    return list_caps(false, ret_caps, room);
+}
+
+uint32_t avcodec_codecs_device_caps(struct vd_cap *ret_caps, uint32_t room)
+{
+    return list_caps(true, ret_caps, room);
 }

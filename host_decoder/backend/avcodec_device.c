@@ -218,7 +218,7 @@ static bool serves(const struct avcodec_device *device, struct vd_cap *cap)
 static uint32_t device_caps(void *opaque, struct vd_cap *ret_caps, uint32_t room)
 {
     struct vd_cap caps[VD_MAX_CAPS];
-    uint32_t count = avcodec_codecs_caps(caps, VD_MAX_CAPS), n = 0;
+    uint32_t count = avcodec_codecs_device_caps(caps, VD_MAX_CAPS), n = 0;
 
     for (uint32_t i = 0; i < count && n < room; i++) {
         if (serves(opaque, &caps[i]))

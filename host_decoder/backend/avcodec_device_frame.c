@@ -30,6 +30,8 @@ struct picture {
     struct device_frame frame;
     struct avcodec_budget *budget;
     AVFrame *av;
+    struct pool *pool; /* where `bytes` count */
+    uint64_t bytes;
 };
 
 static void budget_unref(struct avcodec_budget *budget)
@@ -45,6 +47,7 @@ static void picture_free(struct device_frame *frame)
     av_frame_free(&picture->av);
     atomic_fetch_sub(&picture->budget->out, 1);
     budget_unref(picture->budget);
+    pool_give(picture->pool, picture->bytes);
     free(picture);
 }
 
@@ -164,26 +167,38 @@ static const struct device_frame_ops picture_ops = {
     .free = picture_free,
 };
 
-/* The frame as a picture of the job. */
-static int bind(struct avcodec_context *self, struct backend_job *job, const AVFrame *frame)
+/* The frame as a picture of a job. */
+static int bind(struct avcodec_context *self, const struct surface *surface, const AVFrame *frame,
+                struct device_frame **ret_frame)
 {
     struct picture *picture = calloc(1, sizeof(*picture));
+    int err;
 
     if (!picture)
         return VD_ERR_MEMORY;
+    picture->pool = surface->pool;
+    picture->bytes = surface->layout.size;
+    err = pool_take(picture->pool, picture->bytes);
+    if (err)
+        goto fail_picture;
     picture->av = av_frame_clone(frame);
     if (!picture->av) {
-        free(picture);
-        return VD_ERR_MEMORY;
+        err = VD_ERR_MEMORY;
+        goto fail_memory;
     }
     picture->frame.ops = &picture_ops;
     atomic_store(&picture->frame.refs, 1);
     picture->budget = self->budget;
     atomic_fetch_add(&self->budget->refs, 1);
     atomic_fetch_add(&self->budget->out, 1);
-    device_frame_unref(&job->device);
-    job->device = &picture->frame;
+    device_frame_unref(ret_frame);
+    *ret_frame = &picture->frame;
     return 0;
+fail_memory:
+    pool_give(picture->pool, picture->bytes);
+fail_picture:
+    free(picture);
+    return err;
 }
 
 /*
@@ -222,6 +237,7 @@ static int frame_get(AVCodecContext *decoder, AVFrame *frame, int flags)
 {
     struct avcodec_context *self = decoder->opaque;
     struct backend_job *job = NULL;
+    bool display = false;
     int err;
 
     if (frame->format != self->device_format)
@@ -233,14 +249,18 @@ static int frame_get(AVCodecContext *decoder, AVFrame *frame, int flags)
         make_black(self, frame);
     if (frame->pts > 0)
         job = self->in_flight[(uint64_t)frame->pts % (2 * VD_MAX_IN_FLIGHT)];
-    if (!job || (job->frame && self->codec->extra != AVCODEC_EXTRA_BEFORE))
+    if (!job || (job->frame && self->codec->extra == AVCODEC_EXTRA_AFTER))
         return 0;
+    if (!job->frame && job->display)
+        display = true;
     job->frame = frame;
     if ((uint32_t)frame->width > ((job->surface->width + 31) & ~31u) ||
         (uint32_t)frame->height > ((job->surface->height + 31) & ~31u))
         job->status = VD_ERR_RESOLUTION;
     else
-        job->status = bind(self, job, frame);
+        job->status = bind(self, job->surface, frame, &job->device);
+    if (display && job->device)
+        job->display_device = device_frame_ref(job->device);
     return 0;
 }
 
@@ -307,15 +327,16 @@ void avcodec_device_output(struct avcodec_context *self, AVFrame *frame)
         return;
     job = self->in_flight[(uint64_t)frame->pts % (2 * VD_MAX_IN_FLIGHT)];
     if (job && !job->status)
-        job->status = bind(self, job, frame);
+        job->status = bind(self, job->surface, frame, &job->device);
     if (job)
         job->output = true;
 }
 
 #if HAVE_VAAPI
-static void sync_va(const struct avcodec_device *device, struct backend_job *job)
+static void sync_va(const struct avcodec_device *device, struct backend_job *job,
+                    const struct device_frame *picture)
 {
-    const AVFrame *frame = ((struct picture *)job->device)->av;
+    const AVFrame *frame = ((const struct picture *)picture)->av;
     VAStatus status = vaSyncSurface(device->display, (VASurfaceID)(uintptr_t)frame->data[3]);
 
     if (!status)
@@ -342,7 +363,10 @@ void avcodec_device_finish(struct avcodec_context *self, struct backend_job *job
         job->status = VD_ERR_DECODE;
 #if HAVE_VAAPI
     if (!job->status && self->device->display)
-        sync_va(self->device, job);
+        sync_va(self->device, job, job->device);
+    if (!job->status && self->device->display && job->display_device &&
+        job->display_device != job->device)
+        sync_va(self->device, job, job->display_device);
 #endif
     /* See avcodec_frame_damaged. */
     if (!job->status && frame && frame->buf[0] &&
@@ -353,6 +377,7 @@ void avcodec_device_finish(struct avcodec_context *self, struct backend_job *job
     }
     if (job->status && !job->errors) {
         device_frame_unref(&job->device);
+        device_frame_unref(&job->display_device);
         return;
     }
     device_frame_unref(&self->last);

@@ -76,6 +76,12 @@ static int place_planes(struct backend_job *job, AVCodecContext *decoder, AVFram
     return err;
 }
 
+static void beside_free(void *opaque, uint8_t *memory)
+{
+    (void)opaque;
+    pool_free(memory);
+}
+
 /*
  * Memory for a frame that is no surface's picture. With the pitches that pictures in surfaces
  * have: MPEG decoders refuse frames whose pitches differ from the first one's. `like` may be NULL.
@@ -83,10 +89,12 @@ static int place_planes(struct backend_job *job, AVCodecContext *decoder, AVFram
 static int get_beside(AVCodecContext *decoder, AVFrame *frame, int flags,
                       const struct surface *like)
 {
+    const struct avcodec_context *self = decoder->opaque;
     int align[AV_NUM_DATA_POINTERS] = {0};
     int width = frame->width, height = frame->height;
     struct convert_samples samples;
     struct format_layout layout;
+    void *memory;
 
     memset(frame->data, 0, sizeof(frame->data));
     memset(frame->linesize, 0, sizeof(frame->linesize));
@@ -96,13 +104,16 @@ static int get_beside(AVCodecContext *decoder, AVFrame *frame, int flags,
     if (like && (uint32_t)width < like->width)
         width = (int)like->width;
     planes_layout(&samples, (uint32_t)width, (uint32_t)height, &layout);
-    frame->buf[0] = av_buffer_allocz((size_t)layout.size + 64);
-    if (!frame->buf[0])
+    if (pool_alloc(self->info.pool, (size_t)layout.size, &memory))
         return AVERROR(ENOMEM);
+    memset(memory, 0, (size_t)layout.size);
+    frame->buf[0] = av_buffer_create(memory, (size_t)layout.size, beside_free, NULL, 0);
+    if (!frame->buf[0]) {
+        pool_free(memory);
+        return AVERROR(ENOMEM);
+    }
     for (int i = 0; i < samples.planes; i++) {
-        uint8_t *start = frame->buf[0]->data + (-(uintptr_t)frame->buf[0]->data & 63);
-
-        frame->data[i] = start + layout.offset[i];
+        frame->data[i] = (uint8_t *)memory + layout.offset[i];
         frame->linesize[i] = (int)layout.pitch[i];
     }
     frame->extended_data = frame->data;
@@ -136,11 +147,14 @@ int avcodec_frame_get(AVCodecContext *decoder, AVFrame *frame, int flags)
     if (err) {
         /* Decode beside the surface, to keep the references right, and tell the app. */
         if (job) {
-            log_debug("surface %#x cannot take the picture: %s", (unsigned)job->surface->id,
-                      errors_text(err));
+            log_debug("surface %#x (%ux%u) cannot take the %s picture (%dx%d): %s",
+                      (unsigned)job->surface->id, job->surface->width, job->surface->height,
+                      decoder->codec->name, frame->width, frame->height, errors_text(err));
             job->status = err;
+            /* Nothing of this picture gets into it: the surface stays as it was. */
             if (job->backing)
                 planes_forget(job->backing);
+            pool_unref(&job->backing);
         }
         return get_beside(decoder, frame, flags, job ? job->surface : NULL);
     }

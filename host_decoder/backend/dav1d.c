@@ -16,11 +16,7 @@
  * wrapper of dav1d lets nobody else provide memory.
  *
  * Frame threads are off: each packet is one picture and gives it back at once, tiles and rows of
- * it are decoded in parallel.
- *
- * Open pictures (struct bitstream_packet) wait for the next packet, which tells in whose place they
- * are kept. If somebody wants to see one before that, it is decoded without being kept, and
- * decoded again should it turn out to be needed.
+ * it are decoded in parallel. What is decoded when is said in av1_feed.h.
  */
 
 #define DAV1D_MAX_WORKERS 16
@@ -88,49 +84,6 @@ static int thread_count(const struct backend_options *options)
     return n > DAV1D_MAX_WORKERS ? DAV1D_MAX_WORKERS : (int)n;
 }
 
-static int dav1d_context_create(const struct backend_context_info *info, void **ret_context,
-                                struct backend_context_traits *ret_traits)
-{
-    struct dav1d_context *self;
-    Dav1dSettings settings;
-
-    if (info->codec != VD_CODEC_AV1)
-        return VD_ERR_UNSUPPORTED;
-    self = calloc(1, sizeof(*self));
-    if (!self)
-        return VD_ERR_MEMORY;
-    self->info = *info;
-    dav1d_default_settings(&settings);
-    settings.n_threads = thread_count(info->options);
-    settings.max_frame_delay = 1;
-    settings.output_invisible_frames = 1;
-    settings.apply_grain = 0;
-    settings.frame_size_limit = VD_MAX_WIDTH * VD_MAX_HEIGHT;
-    settings.allocator = (Dav1dPicAllocator){
-        .cookie = self,
-        .alloc_picture_callback = dav1d_frame_get,
-        .release_picture_callback = dav1d_frame_release,
-    };
-    settings.logger = (Dav1dLogger){.callback = dav1d_say};
-    if (dav1d_open(&self->decoder, &settings)) {
-        free(self);
-        return VD_ERR_MEMORY;
-    }
-    *ret_traits = (struct backend_context_traits){
-        .flags = VD_CONTEXT_KICK,
-        .depth = DAV1D_QUEUE,
-    };
-    *ret_context = self;
-    return 0;
-}
-
-static void dav1d_context_adopt(void *context, const struct backend_context_info *info)
-{
-    struct dav1d_context *self = context;
-
-    self->info = *info;
-}
-
 static void packet_release(const uint8_t *data, void *cookie)
 {
     struct block *block = cookie;
@@ -171,20 +124,39 @@ static void make_grain(struct dav1d_context *self, struct backend_job *job,
         planes_finish(job->display, job->display_backing);
 }
 
-/* Decodes a packet, for `job` or (NULL) only to have the picture as a reference. */
-static void decode(struct dav1d_context *self, struct backend_job *job, struct block *block,
+/* The decoder may hold on to the data: it gets a reference of the block, or a copy. */
+static int wrap(struct block *block, const uint8_t *bytes, size_t size, Dav1dData *ret_data)
+{
+    if (!block) {
+        uint8_t *copy = dav1d_data_create(ret_data, size);
+
+        if (!copy)
+            return VD_ERR_MEMORY;
+        memcpy(copy, bytes, size);
+        return 0;
+    }
+    block_ref(block);
+    if (dav1d_data_wrap(ret_data, bytes, size, packet_release, block)) {
+        block_unref(&block);
+        return VD_ERR_MEMORY;
+    }
+    return 0;
+}
+
+/* struct av1_feed.decode */
+static void decode(void *context, struct backend_job *job, struct block *block,
                    const uint8_t *bytes, size_t size)
 {
+    struct dav1d_context *self = context;
     Dav1dPicture picture = {0};
     Dav1dData data = {0};
     bool shown = false;
     int err, result;
 
-    block_ref(block);
-    if (dav1d_data_wrap(&data, bytes, size, packet_release, block)) {
-        block_unref(&block);
+    err = wrap(block, bytes, size, &data);
+    if (err) {
         if (job)
-            job->status = VD_ERR_MEMORY;
+            job->status = err;
         return;
     }
     self->target = (struct dav1d_target){0};
@@ -220,95 +192,76 @@ static void decode(struct dav1d_context *self, struct backend_job *job, struct b
     }
 }
 
-static void finish_job(struct dav1d_context *self, struct backend_job *job)
+static void finish_job(void *context, struct backend_job *job)
 {
+    struct dav1d_context *self = context;
+
     self->info.done(self->info.done_arg, job);
 }
 
-/* refresh_frame_flags: 8 bits, at any bit of the packet. */
-static void set_refresh(const struct dav1d_open *open, uint8_t flags)
+static int dav1d_context_create(const struct backend_context_info *info, void **ret_context,
+                                struct backend_context_traits *ret_traits)
 {
-    uint8_t *at = open->data + open->open_at / 8;
-    unsigned shift = open->open_at % 8;
+    struct dav1d_context *self;
+    Dav1dSettings settings;
 
-    at[0] |= (uint8_t)(flags >> shift);
-    if (shift > 0)
-        at[1] |= (uint8_t)(flags << (8 - shift));
-}
-
-/* Decodes an open picture that waits, without keeping it. */
-static void show_open(struct dav1d_context *self, struct dav1d_open *open)
-{
-    struct backend_job *job = open->job;
-
-    if (!job)
-        return;
-    open->job = NULL;
-    decode(self, job, open->block, open->data, open->size);
-    finish_job(self, job);
-}
-
-static void settle_open(struct dav1d_context *self, const struct bitstream_refresh *refresh)
-{
-    struct dav1d_open *open = self->open;
-
-    /* They are settled in the order they came. */
-    if (self->open_count == 0 || open->number != refresh->open)
-        return;
-    if (refresh->refresh_frame_flags) {
-        set_refresh(open, refresh->refresh_frame_flags);
-        if (!open->job)
-            decode(self, NULL, open->block, open->data, open->size);
+    if (info->codec != VD_CODEC_AV1)
+        return VD_ERR_UNSUPPORTED;
+    self = calloc(1, sizeof(*self));
+    if (!self)
+        return VD_ERR_MEMORY;
+    self->info = *info;
+    self->feed = (struct av1_feed){.decode = decode, .done = finish_job, .arg = self};
+    dav1d_default_settings(&settings);
+    settings.n_threads = thread_count(info->options);
+    settings.max_frame_delay = 1;
+    settings.output_invisible_frames = 1;
+    settings.apply_grain = 0;
+    settings.frame_size_limit = VD_MAX_WIDTH * VD_MAX_HEIGHT;
+    settings.allocator = (Dav1dPicAllocator){
+        .cookie = self,
+        .alloc_picture_callback = dav1d_frame_get,
+        .release_picture_callback = dav1d_frame_release,
+    };
+    settings.logger = (Dav1dLogger){.callback = dav1d_say};
+    if (dav1d_open(&self->decoder, &settings)) {
+        free(self);
+        return VD_ERR_MEMORY;
     }
-    show_open(self, open);
-    block_unref(&open->block);
-    self->open_count--;
-    memmove(open, open + 1, self->open_count * sizeof(*open));
+    *ret_traits = (struct backend_context_traits){
+        .flags = VD_CONTEXT_KICK,
+        .depth = DAV1D_QUEUE,
+    };
+    *ret_context = self;
+    return 0;
+}
+
+static void dav1d_context_adopt(void *context, const struct backend_context_info *info)
+{
+    struct dav1d_context *self = context;
+
+    self->info = *info;
 }
 
 static void dav1d_submit(void *context, struct backend_job *job)
 {
     struct dav1d_context *self = context;
-    const struct bitstream_packet *packet = &job->packet;
 
-    for (uint32_t i = 0; i < packet->refresh_count; i++)
-        settle_open(self, &packet->refresh[i]);
-    for (uint32_t i = 0; i < self->open_count; i++)
-        show_open(self, &self->open[i]);
-    if (job->refused) {
-        job->status = job->refused;
-        finish_job(self, job);
-    } else if (packet->open && self->open_count < BITSTREAM_MAX_OPEN) {
-        self->open[self->open_count++] = (struct dav1d_open){
-            .number = packet->open,
-            .job = job,
-            .block = block_ref(job->block),
-            .data = packet->data,
-            .size = packet->size,
-            .open_at = packet->open_at,
-        };
-    } else {
-        decode(self, job, job->block, packet->data, packet->size);
-        finish_job(self, job);
-    }
+    av1_feed_submit(&self->feed, job);
 }
 
 static void dav1d_flush_jobs(void *context, uint64_t number)
 {
     struct dav1d_context *self = context;
 
-    for (uint32_t i = 0; i < self->open_count; i++) {
-        if (self->open[i].job && self->open[i].job->number <= number)
-            show_open(self, &self->open[i]);
-    }
+    av1_feed_flush(&self->feed, number);
 }
 
 static void dav1d_context_destroy(void *context)
 {
     struct dav1d_context *self = context;
 
-    for (uint32_t i = 0; i < self->open_count; i++)
-        block_unref(&self->open[i].block);
+    av1_feed_finish(&self->feed);
     dav1d_close(&self->decoder);
     dav1d_frame_finish(self);
     free(self);

@@ -5,10 +5,11 @@
 #include <dav1d/dav1d.h>
 
 #include "../backend.h"
+#include "av1_feed.h"
 
 /*
- * The dav1d back end: dav1d.c feeds packets and decides what is decoded when, dav1d_frame.c gives
- * the decoder the surfaces' memory.
+ * The dav1d back end: dav1d.c decodes packets in the order that av1_feed.c gives them,
+ * dav1d_frame.c gives the decoder the surfaces' memory.
  */
 
 /* Memory of one of the decoder's pictures. */
@@ -27,22 +28,12 @@ struct dav1d_target {
     int *status;              /* result: why the surface could not take it */
 };
 
-/* An open picture (struct bitstream_packet) that is not settled. */
-struct dav1d_open {
-    uint64_t number;
-    struct backend_job *job; /* not decoded yet; NULL once it was shown without being kept */
-    struct block *block;     /* holds the packet */
-    uint8_t *data;
-    size_t size, open_at;
-};
-
 struct dav1d_context {
     struct backend_context_info info;
     Dav1dContext *decoder;
     struct dav1d_target target;
     struct dav1d_memory *free;
-    struct dav1d_open open[BITSTREAM_MAX_OPEN];
-    uint32_t open_count;
+    struct av1_feed feed;
 };
 
 /* Dav1dPicAllocator; the cookie is the context. */

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 #include <viaduct/errors.h>
@@ -12,6 +13,8 @@
  * decoder's own for pictures that no surface is to show. All calls come from the thread that feeds
  * the decoder, since it has no frame threads.
  */
+
+static_assert(ACCOUNT_ALIGN >= DAV1D_PICTURE_ALIGNMENT, "memory from pool_alloc");
 
 /* Whole blocks are written (picture.h). */
 #define FRAME_BLOCK 128u
@@ -44,13 +47,16 @@ static struct dav1d_memory *take_memory(struct dav1d_context *self, size_t size)
     else
         memory = calloc(1, sizeof(*memory));
     if (memory && memory->size < size) {
-        free(memory->bytes);
+        void *bytes;
+
+        pool_free(memory->bytes);
         memory->size = 0;
         memory->bytes = NULL;
-        if (posix_memalign((void **)&memory->bytes, DAV1D_PICTURE_ALIGNMENT, size)) {
+        if (pool_alloc(self->info.pool, size, &bytes)) {
             free(memory);
             return NULL;
         }
+        memory->bytes = bytes;
         memset(memory->bytes, 128, size);
         memory->size = size;
     }
@@ -105,8 +111,9 @@ int dav1d_frame_get(Dav1dPicture *picture, void *cookie)
             memory->next = self->free;
             self->free = memory;
             *self->target.status = err;
-            log_debug("surface %#x cannot take the picture: %s", (unsigned)self->target.surface->id,
-                      errors_text(err));
+            log_debug("surface %#x (%ux%u) cannot take the picture (%dx%d): %s",
+                      (unsigned)self->target.surface->id, self->target.surface->width,
+                      self->target.surface->height, picture->p.w, picture->p.h, errors_text(err));
         }
         /* With super-resolution the picture comes first, then memory to decode it in. */
         self->target.surface = NULL;
@@ -157,7 +164,7 @@ void dav1d_frame_finish(struct dav1d_context *self)
         struct dav1d_memory *memory = self->free;
 
         self->free = memory->next;
-        free(memory->bytes);
+        pool_free(memory->bytes);
         free(memory);
     }
 }

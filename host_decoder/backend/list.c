@@ -14,6 +14,12 @@ static const struct backend *const backend_list[] = {
 #if HAVE_DAV1D
     &backend_dav1d,
 #endif
+#if HAVE_ENCODERS
+    &backend_encode,
+#endif
+#if HAVE_FILTER
+    &backend_filter,
+#endif
     &backend_null,
 };
 

@@ -82,6 +82,7 @@ static void vaapi_close(void *opaque)
 
     if (device->display) {
         vaapi_surface_finish(device);
+        vaapi_lent_sweep(device, true);
         vaTerminate(device->display);
     }
     if (device->fd >= 0)
@@ -282,6 +283,7 @@ const struct backend backend_vaapi = {
     .open = vaapi_open,
     .device_caps = vaapi_caps,
     .close = vaapi_close,
+    .surface_native = vaapi_surface_native,
     .context_create = vaapi_context_create,
     .submit = vaapi_context_submit,
     .flush = vaapi_context_flush,

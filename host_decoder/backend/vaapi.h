@@ -12,7 +12,8 @@
  * bitstream is rebuilt.
  *
  * vaapi.c: the device, what it serves. vaapi_context.c: contexts and pictures. vaapi_params.c:
- * parameter buffers. vaapi_surface.c: surfaces and their pixels.
+ * parameter buffers. vaapi_surface.c: surfaces and their pixels. vaapi_export.c: their memory for
+ * others.
  */
 
 /* VAImages kept for reading surfaces: one for each thread that does so at a time. */
@@ -23,13 +24,28 @@ struct vaapi_image {
     bool busy;
 };
 
+/* Descriptors of exported memory that is watched when its surface is gone. */
+#define VAAPI_LENT        256
+#define VAAPI_MAX_OBJECTS 4 /* of a VADRMPRIMESurfaceDescriptor */
+
+/* Memory of a surface that others have, which counts as the client's as long as they do. */
+struct vaapi_lent {
+    int fds[VAAPI_MAX_OBJECTS];
+    uint32_t count;
+    bool blind; /* it could not be opened: nobody knows */
+    struct pool *pool;
+    uint64_t bytes;
+};
+
 struct vaapi_device {
     VADisplay display;
     int fd; /* -1: the display has none */
     VAImageFormat *image_formats;
     int image_format_count;
-    pthread_mutex_t lock; /* of the images */
+    pthread_mutex_t lock; /* of what follows */
     struct vaapi_image images[VAAPI_IMAGES];
+    struct vaapi_lent lent[VAAPI_LENT]; /* of surfaces that are gone */
+    uint32_t lent_count;
 };
 
 /* How an image of this format is asked for; NULL if the driver has none. */
@@ -42,6 +58,9 @@ struct vaapi_surface {
     struct device_frame frame;
     struct vaapi_device *device;
     VASurfaceID id;
+    struct pool *pool; /* where `bytes` count */
+    uint64_t bytes;
+    atomic_bool exported;
 };
 
 /*
@@ -50,6 +69,15 @@ struct vaapi_surface {
  */
 int vaapi_surface_get(struct vaapi_device *device, struct surface *surface,
                       struct vaapi_surface **ret_surface);
+/* vaapi_export.c: device_frame_ops.export. */
+int vaapi_surface_export(struct device_frame *frame, const struct surface *surface, uint32_t flags,
+                         uint32_t object, struct device_export *ret_export);
+/* A surface is about to go: opens what others may have of it. */
+void vaapi_lent_open(const struct vaapi_surface *native, struct vaapi_lent *ret_lent);
+/* It is gone: its memory is given back if nobody has it, else watched. */
+void vaapi_lent_close(struct vaapi_device *device, struct vaapi_lent *lent);
+/* Gives back what nobody has any more; `all`: whoever has it. */
+void vaapi_lent_sweep(struct vaapi_device *device, bool all);
 /* Destroys what is kept for reading surfaces. */
 void vaapi_surface_finish(struct vaapi_device *device);
 
@@ -69,6 +97,7 @@ int vaapi_params_create(struct vaapi_device *device, VAContextID context,
 void vaapi_params_destroy(struct vaapi_device *device, struct vaapi_buffers *buffers);
 
 /* struct backend's */
+int vaapi_surface_native(void *device, struct surface *surface);
 int vaapi_context_create(const struct backend_context_info *info, void **ret_context,
                          struct backend_context_traits *ret_traits);
 void vaapi_context_submit(void *context, struct backend_job *job);

@@ -102,7 +102,13 @@ int vaapi_context_create(const struct backend_context_info *info, void **ret_con
 {
     struct vaapi_device *device = info->device;
     struct vaapi_context *self = calloc(1, sizeof(*self));
-    VAConfigAttrib rt = {VAConfigAttribRTFormat, info->rt_format};
+    VAConfigAttrib rt = {VAConfigAttribRTFormat, info->rt_formats};
+    /*
+     * Surfaces come later, and which of several formats they have only the app knows. Drivers
+     * read several bits in several ways (the first one, all); without the attribute all take what
+     * the profile can have.
+     */
+    const int attributes = __builtin_popcount(info->rt_formats) == 1;
     VAStatus status;
 
     if (!self)
@@ -114,7 +120,7 @@ int vaapi_context_create(const struct backend_context_info *info, void **ret_con
     pthread_mutex_init(&self->lock, NULL);
     pthread_cond_init(&self->wake, NULL);
     status = vaCreateConfig(device->display, (VAProfile)info->profile,
-                            (VAEntrypoint)info->entrypoint, &rt, 1, &self->config);
+                            (VAEntrypoint)info->entrypoint, &rt, attributes, &self->config);
     /* Render targets come later: surfaces are made when they are first used. */
     if (!status)
         status = vaCreateContext(device->display, self->config, (int)info->width, (int)info->height,

@@ -19,9 +19,9 @@ static int image_layout(const struct surface *surface, const VAImage *image,
                                image->offsets, image->data_size, ret_layout);
 }
 
-/* Copies a mapped image to the surface's memory, or fills it with black if `to` is NULL. */
+/* Copies an image to memory laid out like the surface's, or from there, or makes it black. */
 static int use_image(struct vaapi_device *device, const struct surface *surface,
-                     const VAImage *image, uint8_t *to)
+                     const VAImage *image, uint8_t *to, const uint8_t *from)
 {
     struct format_layout layout;
     void *bytes;
@@ -35,6 +35,9 @@ static int use_image(struct vaapi_device *device, const struct surface *surface,
     if (to) {
         format_copy(surface->format, surface->width, surface->height, to, &surface->layout, bytes,
                     &layout);
+    } else if (from) {
+        format_copy(surface->format, surface->width, surface->height, bytes, &layout, from,
+                    &surface->layout);
     } else {
         /* Any one colour does. */
         memset(bytes, 0, image->data_size);
@@ -91,7 +94,7 @@ static void image_give(struct vaapi_device *device, struct vaapi_image *image)
 
 /* The surface's own memory, for drivers that cannot copy it. */
 static int use_derived(const struct vaapi_surface *native, const struct surface *surface,
-                       uint8_t *to)
+                       uint8_t *to, const uint8_t *from)
 {
     VADisplay display = native->device->display;
     VAImage image;
@@ -99,7 +102,7 @@ static int use_derived(const struct vaapi_surface *native, const struct surface 
 
     if (err)
         return err;
-    err = use_image(native->device, surface, &image, to);
+    err = use_image(native->device, surface, &image, to, from);
     vaDestroyImage(display, image.image_id);
     return err;
 }
@@ -118,11 +121,11 @@ static int surface_fetch(struct device_frame *frame, const struct surface *surfa
         err = vaapi_error(vaGetImage(display, native->id, 0, 0, surface->width, surface->height,
                                      image->va.image_id));
         if (!err)
-            err = use_image(native->device, surface, &image->va, bytes);
+            err = use_image(native->device, surface, &image->va, bytes, NULL);
     }
     image_give(native->device, image);
     if (err)
-        err = use_derived(native, surface, bytes);
+        err = use_derived(native, surface, bytes, NULL);
     if (err)
         log_debug("vaapi: surface %#x cannot be read: %s", (unsigned)surface->id, errors_text(err));
     return err;
@@ -131,34 +134,46 @@ static int surface_fetch(struct device_frame *frame, const struct surface *surfa
 static void surface_free(struct device_frame *frame)
 {
     struct vaapi_surface *native = (struct vaapi_surface *)frame;
+    struct vaapi_lent lent;
 
+    vaapi_lent_open(native, &lent);
     vaDestroySurfaces(native->device->display, &native->id, 1);
+    vaapi_lent_close(native->device, &lent);
     free(native);
 }
 
-static const struct device_frame_ops surface_ops = {
-    .fetch = surface_fetch,
-    .free = surface_free,
-};
-
-/* Drivers that can do neither show whole pictures of the decoder only (nvidia-vaapi-driver). */
-static void make_black(const struct vaapi_surface *native, const struct surface *surface)
+/* Writes a picture, or black (`from` NULL). */
+static int put(const struct vaapi_surface *native, const struct surface *surface,
+               const uint8_t *from)
 {
     VADisplay display = native->device->display;
     struct vaapi_image *image = image_take(native->device, surface);
     int err = VD_ERR_UNSUPPORTED;
 
     if (image && image->va.image_id != VA_INVALID_ID) {
-        err = use_image(native->device, surface, &image->va, NULL);
+        err = use_image(native->device, surface, &image->va, NULL, from);
         if (!err)
             err = vaapi_error(vaPutImage(display, native->id, image->va.image_id, 0, 0,
                                          surface->width, surface->height, 0, 0, surface->width,
                                          surface->height));
     }
     image_give(native->device, image);
-    if (err && use_derived(native, surface, NULL))
-        log_debug("vaapi: a new surface cannot be cleared");
+    return err ? use_derived(native, surface, NULL, from) : 0;
 }
+
+/* device_frame_ops.store */
+static int surface_store(struct device_frame *frame, const struct surface *surface,
+                         const uint8_t *bytes)
+{
+    return put((const struct vaapi_surface *)frame, surface, bytes);
+}
+
+static const struct device_frame_ops surface_ops = {
+    .fetch = surface_fetch,
+    .free = surface_free,
+    .store = surface_store,
+    .export = vaapi_surface_export,
+};
 
 int vaapi_surface_get(struct vaapi_device *device, struct surface *surface,
                       struct vaapi_surface **ret_surface)
@@ -178,19 +193,38 @@ int vaapi_surface_get(struct vaapi_device *device, struct surface *surface,
     native = calloc(1, sizeof(*native));
     if (!native)
         return VD_ERR_MEMORY;
+    native->pool = surface->pool;
+    vaapi_lent_sweep(device, false);
+    /* What a driver takes is not told; it is no less than what we would take. */
+    err = pool_take(surface->pool, surface->layout.size);
+    if (err)
+        goto fail_native;
+    native->bytes = surface->layout.size;
     err = vaapi_error(vaCreateSurfaces(device->display, surface->format->rt_format, surface->width,
                                        surface->height, &native->id, 1, &format, 1));
-    if (err) {
-        free(native);
-        return err;
-    }
+    if (err)
+        goto fail_memory;
     native->device = device;
     native->frame.ops = &surface_ops;
     atomic_store(&native->frame.refs, 1);
-    make_black(native, surface);
+    /* Drivers that write no surface show whole pictures of the decoder only (nvidia's). */
+    if (put(native, surface, NULL))
+        log_debug("vaapi: a new surface cannot be cleared");
     surface_set_native(surface, &native->frame);
     *ret_surface = native;
     return 0;
+fail_memory:
+    pool_give(native->pool, native->bytes);
+fail_native:
+    free(native);
+    return err;
+}
+
+int vaapi_surface_native(void *device, struct surface *surface)
+{
+    struct vaapi_surface *native;
+
+    return vaapi_surface_get(device, surface, &native);
 }
 
 void vaapi_surface_finish(struct vaapi_device *device)

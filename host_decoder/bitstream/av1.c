@@ -5,6 +5,7 @@
 #include <va/va.h>
 #include <viaduct/errors.h>
 
+#include "av1_guess.h"
 #include "av1_header.h"
 
 /*
@@ -15,11 +16,17 @@
  * goes into one whose surface the map of this frame no longer has. If the map has 8 surfaces
  * there is none; then the next frame's map tells which of them is gone, and whether the frame
  * is kept at all. Until then the frame is `open`, and the back end must cope (struct
- * bitstream_packet).
+ * bitstream_packet). av1_guess.h helps: what it guesses right need not be decoded again.
  *
  * Each tile of a frame with several becomes a tile group of its own, whose header fits into the
  * gap in front of it.
  */
+
+/*
+ * Where in the head room a copy of the sequence header is kept for packets that name it, behind
+ * what is written at its front and before what lies at its end.
+ */
+#define EXTRADATA_AT (BITSTREAM_HEAD_ROOM / 2)
 
 /*
  * OBU header, obu_size, and tile_start_and_end_present_flag with two numbers of 0 to 12 bits. What
@@ -44,6 +51,7 @@ struct slot {
 struct open_frame {
     uint64_t number;
     struct slot frame;
+    int guess; /* the slot it may be kept in, or -1 */
 };
 
 struct state {
@@ -53,6 +61,9 @@ struct state {
     struct open_frame open[BITSTREAM_MAX_OPEN]; /* in coding order */
     uint32_t open_count;
     uint64_t open_number;
+    struct av1_guess guess;
+    uint32_t max_width, max_height; /* of bitstream_av1_sized's sequence header */
+    bool repeatable; /* all since the last frame that refreshed all, sent again, leads here */
 };
 
 static bool in_map(const VADecPictureParameterBufferAV1 *param, uint32_t surface)
@@ -139,14 +150,18 @@ static void settle_open(struct state *state, const VADecPictureParameterBufferAV
     for (uint32_t i = 0; i < state->open_count; i++) {
         uint32_t surface = state->open[i].frame.surface;
         bool kept = surface != VA_INVALID_ID && in_map(param, surface);
+        int slot = state->open[i].guess;
 
-        settle(state, packet, i, kept ? find_room(state, param, true) : -1);
+        /* A guess that comes true may be one of several slots with room. */
+        if (kept && (slot < 0 || in_map(param, state->slots[slot].surface)))
+            slot = find_room(state, param, true);
+        settle(state, packet, i, kept ? slot : -1);
     }
     state->open_count = 0;
 }
 
 /* The new frame is in its slots, or open. The surface's older content can be no reference. */
-static void place_frame(struct state *state, const struct av1_frame *frame, bool open)
+static void place_frame(struct state *state, const struct av1_frame *frame, bool open, int guess)
 {
     struct slot new = {.surface = frame->param->current_frame, .reference = frame->reference};
 
@@ -162,7 +177,17 @@ static void place_frame(struct state *state, const struct av1_frame *frame, bool
     }
     if (open)
         state->open[state->open_count++] =
-            (struct open_frame){.number = state->open_number, .frame = new};
+            (struct open_frame){.number = state->open_number, .frame = new, .guess = guess};
+}
+
+/* The slot that the frame will be kept in, if that can be guessed. */
+static int guess_slot(struct state *state, const VADecPictureParameterBufferAV1 *param)
+{
+    int index = av1_guess_next(&state->guess, param);
+
+    if (index < 0 || !state->repeatable || state->open_count > 0)
+        return -1;
+    return find_slot(state, param->ref_frame_map[index]);
 }
 
 /* References by our slots instead of the app's. */
@@ -180,6 +205,22 @@ static int map_references(const struct state *state, struct av1_frame *frame)
         frame->ref_frame_idx[i] = (uint8_t)slot;
     }
     return 0;
+}
+
+static uint8_t references_of(const struct av1_frame *frame)
+{
+    unsigned type = frame->param->pic_info_fields.bits.frame_type, slots = 0;
+
+    for (int i = 0; i < AV1_REFS && type != AV1_KEY_FRAME && type != AV1_INTRA_ONLY_FRAME; i++)
+        slots |= 1u << frame->ref_frame_idx[i];
+    return (uint8_t)slots;
+}
+
+/* Whether decoding the frame again, and those behind it, brings back the decoder's state. */
+static bool is_reset(const VADecPictureParameterBufferAV1 *param)
+{
+    return param->pic_info_fields.bits.frame_type == AV1_KEY_FRAME &&
+           param->pic_info_fields.bits.show_frame;
 }
 
 /* Tiles in raster order, as tile groups need them. */
@@ -247,15 +288,15 @@ static int write_sequence(const struct state *state, const VADecPictureParameter
     struct bits_writer writer;
 
     bits_write_init(&writer, head + OBU_HEADER_ROOM, AV1_SEQUENCE_ROOM);
-    av1_header_sequence(param, &writer);
+    av1_header_sequence(param, state->max_width, state->max_height, &writer);
     if (writer.error)
         return VD_ERR_LIMIT;
-    *ret_size = 0;
-    if (writer.used == state->sequence_size &&
-        memcmp(head + OBU_HEADER_ROOM, state->sequence, writer.used) == 0)
-        return 0;
     write_obu_header(head, OBU_SEQUENCE_HEADER, OBU_HEADER_ROOM, writer.used);
-    *ret_size = OBU_HEADER_ROOM + writer.used;
+    memcpy(head + EXTRADATA_AT, head, OBU_HEADER_ROOM + writer.used);
+    *ret_size = 0;
+    if (writer.used != state->sequence_size ||
+        memcmp(head + OBU_HEADER_ROOM, state->sequence, writer.used) != 0)
+        *ret_size = OBU_HEADER_ROOM + writer.used;
     return 0;
 }
 
@@ -291,10 +332,9 @@ static int write_frame(const struct va_picture *picture, struct av1_frame *frame
     return 0;
 }
 
-static int build(void *opaque, const struct va_picture *picture,
-                 struct bitstream_packet *ret_packet)
+static int build_frame(struct state *state, const struct va_picture *picture,
+                       struct bitstream_packet *ret_packet)
 {
-    struct state *state = opaque;
     const VADecPictureParameterBufferAV1 *param = picture->param[VA_PARAM_PICTURE];
     struct bitstream_packet packet = {0};
     struct av1_reference references[AV1_SLOTS];
@@ -302,7 +342,7 @@ static int build(void *opaque, const struct va_picture *picture,
     const struct va_slice *last;
     bool open = false;
     size_t sequence;
-    int err;
+    int err, guess;
 
     if (!param || picture->slice_count == 0 || param->current_frame == VA_INVALID_ID)
         return VD_ERR_PARAMETER;
@@ -334,23 +374,71 @@ static int build(void *opaque, const struct va_picture *picture,
     err = write_frame(picture, &frame, sequence, &packet.data);
     if (err)
         goto out;
+    if (sequence > 0 || is_reset(param))
+        state->repeatable = is_reset(param);
     if (sequence > 0) {
         state->sequence_size = sequence - OBU_HEADER_ROOM;
         memcpy(state->sequence, packet.data + OBU_HEADER_ROOM, state->sequence_size);
     }
+    guess = guess_slot(state, param);
     if (open) {
         packet.open = ++state->open_number;
         packet.open_at = frame.refresh_bit;
+        packet.guess = guess < 0 ? 0 : (uint8_t)(1u << guess);
     }
-    place_frame(state, &frame, open);
+    place_frame(state, &frame, open, guess);
+    packet.refresh_frame_flags = frame.refresh_frame_flags;
+    packet.references = references_of(&frame);
     last = &picture->slices[picture->slice_count - 1];
     packet.size = (size_t)(last->data + last->size - packet.data);
     packet.flags = param->pic_info_fields.bits.frame_type == AV1_KEY_FRAME ? BITSTREAM_KEY : 0;
+    if (is_reset(param))
+        packet.flags |= BITSTREAM_RESET;
     packet.coded_width = param->frame_width_minus1 + 1u;
     packet.coded_height = param->frame_height_minus1 + 1u;
 out:
     *ret_packet = packet;
     return err;
+}
+
+/* One sequence header for all sizes: frames may refer to those of another. */
+static int build(void *opaque, const struct va_picture *picture,
+                 struct bitstream_packet *ret_packet)
+{
+    struct state *state = opaque;
+
+    state->max_width = state->max_height = AV1_MAX_SIZE;
+    return build_frame(state, picture, ret_packet);
+}
+
+static uint32_t larger(uint32_t a, uint32_t b)
+{
+    return a > b ? a : b;
+}
+
+/*
+ * libavcodec makes its surfaces as large as the sequence header says, and only once: a new header
+ * opens the decoder anew. Frames in between that are larger than the first one have no room.
+ */
+static int build_sized(void *opaque, const struct va_picture *picture,
+                       struct bitstream_packet *ret_packet)
+{
+    struct state *state = opaque;
+    const VADecPictureParameterBufferAV1 *param = picture->param[VA_PARAM_PICTURE];
+    int err;
+
+    if (param && (is_reset(param) || state->sequence_size == 0)) {
+        state->max_width = larger(picture->width, param->frame_width_minus1 + 1u);
+        state->max_height = larger(picture->height, param->frame_height_minus1 + 1u);
+        if (state->max_width > AV1_MAX_SIZE || state->max_height > AV1_MAX_SIZE)
+            return VD_ERR_RESOLUTION;
+    }
+    err = build_frame(state, picture, ret_packet);
+    if (err)
+        return err;
+    ret_packet->extradata = picture->head + EXTRADATA_AT;
+    ret_packet->extradata_size = OBU_HEADER_ROOM + state->sequence_size;
+    return 0;
 }
 
 const struct bitstream_builder bitstream_av1 = {
@@ -359,4 +447,12 @@ const struct bitstream_builder bitstream_av1 = {
     .gap = TILE_GAP,
     .survives = true,
     .build = build,
+};
+
+const struct bitstream_builder bitstream_av1_sized = {
+    .name = "av1",
+    .state_size = sizeof(struct state),
+    .gap = TILE_GAP,
+    .survives = true,
+    .build = build_sized,
 };

@@ -109,7 +109,9 @@ int av1_header_check(const VADecPictureParameterBufferAV1 *param)
         return VD_ERR_UNSUPPORTED;
     if (param->profile == 1 ? mono || ss_x || ss_y : !mono && (!ss_x || !ss_y))
         return VD_ERR_UNSUPPORTED;
-    if (param->order_hint_bits_minus_1 > 7 || param->primary_ref_frame > 7)
+    /* GStreamer leaves 255, 0 minus 1, where there are no order hints. */
+    if ((param->seq_info_fields.fields.enable_order_hint && param->order_hint_bits_minus_1 > 7) ||
+        param->primary_ref_frame > 7)
         return VD_ERR_PARAMETER;
     /* GStreamer leaves 255 in those of intra frames, which have none. */
     for (int i = 0; i < AV1_REFS; i++) {
@@ -162,7 +164,8 @@ static void write_color_config(const VADecPictureParameterBufferAV1 *param,
     bits_write(writer, 1, 1);     /* separate_uv_delta_q */
 }
 
-void av1_header_sequence(const VADecPictureParameterBufferAV1 *param, struct bits_writer *writer)
+void av1_header_sequence(const VADecPictureParameterBufferAV1 *param, uint32_t max_width,
+                         uint32_t max_height, struct bits_writer *writer)
 {
     bool order_hints = param->seq_info_fields.fields.enable_order_hint;
 
@@ -177,8 +180,8 @@ void av1_header_sequence(const VADecPictureParameterBufferAV1 *param, struct bit
     bits_write(writer, 1, 0);  /* seq_tier */
     bits_write(writer, 4, 15); /* frame_width_bits_minus_1 */
     bits_write(writer, 4, 15); /* frame_height_bits_minus_1 */
-    bits_write(writer, 16, UINT16_MAX);
-    bits_write(writer, 16, UINT16_MAX);
+    bits_write(writer, 16, max_width - 1);
+    bits_write(writer, 16, max_height - 1);
     bits_write(writer, 1, 0); /* frame_id_numbers_present_flag */
     bits_write(writer, 1, param->seq_info_fields.fields.use_128x128_superblock);
     bits_write(writer, 1, param->seq_info_fields.fields.enable_filter_intra);

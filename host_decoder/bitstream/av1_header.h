@@ -19,6 +19,7 @@
 #define AV1_SEGMENTS         8
 #define AV1_SEGMENT_FEATURES 8
 #define AV1_ALL_SLOTS        0xff
+#define AV1_MAX_SIZE         65536 /* width or height that a sequence header can say */
 /* More than the longest header of either kind needs, in bytes. */
 #define AV1_SEQUENCE_ROOM 64
 #define AV1_FRAME_ROOM    2048
@@ -54,8 +55,12 @@ struct av1_frame {
 int av1_header_check(const VADecPictureParameterBufferAV1 *param);
 /* Whether refresh_frame_flags is implied: all slots (5.9.2). */
 bool av1_header_refreshes_all(const VADecPictureParameterBufferAV1 *param);
-/* sequence_header_obu() with its trailing bits. Errors are the writer's. */
-void av1_header_sequence(const VADecPictureParameterBufferAV1 *param, struct bits_writer *writer);
+/*
+ * sequence_header_obu() with its trailing bits, for frames of at most that size. Errors are the
+ * writer's.
+ */
+void av1_header_sequence(const VADecPictureParameterBufferAV1 *param, uint32_t max_width,
+                         uint32_t max_height, struct bits_writer *writer);
 /*
  * uncompressed_header(), not aligned. VD_ERR_PARAMETER if VA's values cannot be coded; errors of
  * the writer besides.

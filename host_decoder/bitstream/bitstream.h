@@ -78,6 +78,7 @@ enum bitstream_flags {
     BITSTREAM_KEY = 1 << 0,       /* decoding can start here */
     BITSTREAM_TOP_FIELD = 1 << 1, /* a single field: a second one may follow */
     BITSTREAM_BOTTOM_FIELD = 1 << 2,
+    BITSTREAM_RESET = 1 << 3, /* AV1: replaces all references, so nothing before it matters */
 };
 
 /*
@@ -113,10 +114,14 @@ struct bitstream_packet {
     /*
      * AV1. `open` is not 0 if the picture's refresh_frame_flags are not known: they are zero, 8
      * bits at bit `open_at` of the data. A later packet has them in `refresh`; those of its own are
-     * never among those.
+     * never among those. `guess` is what they may be; 0: nobody knows, or the picture is not kept.
+     * It is never given if what was sent since the last BITSTREAM_RESET does not lead here.
      */
     uint64_t open;
     size_t open_at;
+    uint8_t guess;
+    uint8_t refresh_frame_flags; /* those in the data */
+    uint8_t references;          /* the slots it refers to, a bit each */
     struct bitstream_refresh refresh[BITSTREAM_MAX_OPEN];
     uint32_t refresh_count;
 };
@@ -143,6 +148,7 @@ struct bitstream_builder {
 };
 
 extern const struct bitstream_builder bitstream_av1;
+extern const struct bitstream_builder bitstream_av1_sized; /* with extradata, for libavcodec */
 extern const struct bitstream_builder bitstream_h263;
 extern const struct bitstream_builder bitstream_h264;
 extern const struct bitstream_builder bitstream_hevc;

@@ -25,6 +25,7 @@
 /* nal_unit_type, table 7-1 */
 enum hevc_nal {
     HEVC_NAL_TRAIL_N = 0,
+    HEVC_NAL_TRAIL_R = 1,
     HEVC_NAL_RADL_N = 6,
     HEVC_NAL_RASL_N = 8,
     HEVC_NAL_RASL_R = 9,
@@ -33,7 +34,15 @@ enum hevc_nal {
     HEVC_NAL_IDR_W_RADL = 19,
     HEVC_NAL_IDR_N_LP = 20,
     HEVC_NAL_CRA = 21,
+    HEVC_NAL_VPS = 32,
+    HEVC_NAL_SPS = 33,
+    HEVC_NAL_PPS = 34,
+    HEVC_NAL_AUD = 35,
+    HEVC_NAL_EOS = 36,
+    HEVC_NAL_EOB = 37,
     HEVC_NAL_FD = 38,
+    HEVC_NAL_PREFIX_SEI = 39,
+    HEVC_NAL_SUFFIX_SEI = 40,
 };
 
 /* A picture that the decoder keeps, or has filled in because it was missing. */

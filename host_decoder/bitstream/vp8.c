@@ -28,8 +28,7 @@ static int build(void *builder_state, const struct va_picture *picture,
     const VAPictureParameterBufferVP8 *param = picture->param[VA_PARAM_PICTURE];
     const struct va_slice *slice = picture->slices;
     const VASliceParameterBufferVP8 *part;
-    uint64_t first;
-    uint32_t tag, tag_size;
+    uint32_t first, tag, tag_size;
     uint8_t *at;
     bool key;
 
@@ -42,8 +41,12 @@ static int build(void *builder_state, const struct va_picture *picture,
         return VD_ERR_RESOLUTION;
     if (!key && !state->width)
         return VD_ERR_DECODE;
-    /* partition_size[0] counts from the macroblocks on, which start at a bit of the partition. */
-    first = part->partition_size[0] + ((uint64_t)part->macroblock_offset + 7) / 8;
+    /*
+     * partition_size[0] counts from the macroblocks on, which start at a bit of the partition.
+     * Where the header ends with the partition, GStreamer's count of bits is 2^30 short, and that
+     * of bytes as much too large: the sum is right again, modulo 2^32.
+     */
+    first = part->partition_size[0] + (part->macroblock_offset + 7) / 8;
     if (first > MAX_FIRST || first > slice->size)
         return VD_ERR_PARAMETER;
     if (key) {
@@ -54,7 +57,7 @@ static int build(void *builder_state, const struct va_picture *picture,
     tag_size = key ? KEY_TAG_SIZE : TAG_SIZE;
     at = slice->data - tag_size;
     tag = (key ? 0 : 1) | (uint32_t)param->pic_fields.bits.version << 1 | 1 << 4 /* show_frame */ |
-          (uint32_t)first << 5;
+          first << 5;
     at[0] = (uint8_t)tag;
     at[1] = (uint8_t)(tag >> 8);
     at[2] = (uint8_t)(tag >> 16);

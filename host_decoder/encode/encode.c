@@ -5,7 +5,7 @@
 
 /* One row a codec. */
 static const struct encode_codec *const encode_codecs[] = {
-    &encode_vp8,  &encode_vp9, &encode_av1, &encode_mpeg2,
+    &encode_h264, &encode_hevc, &encode_vp8, &encode_vp9, &encode_av1, &encode_mpeg2,
 #if HAVE_TURBOJPEG
     &encode_jpeg,
 #endif

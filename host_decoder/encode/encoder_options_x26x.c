@@ -52,14 +52,19 @@ void encoder_options_x264(struct encoder_setup *setup)
     /* Frame threads have a delay, and threads of slices a deblocking that the app's PPS may not. */
     encoder_options_put(
         setup, "x264-params",
-        "scenecut=0:weightp=0:ref=1:bframes=0:keyint=%d:sliced-threads=0:slices=%u:aud=0:"
+        "scenecut=0:weightp=0:ref=1:bframes=0:keyint=%d:sliced-threads=0:aud=0:"
         "cabac=%d:8x8dct=%d:chroma-qp-offset=%d:psy=0:deblock=0,0:mbtree=0:rc-lookahead=0:"
         "open-gop=0:no-deblock=0",
-        tools->intra_refresh ? (int)tools->intra_refresh : ENCODER_NO_PERIOD,
-        (unsigned)encoder_clamp(encoder_clamp(tools->slices, 1, ENCODER_MAX_SLICES), 1,
-                                (tools->height + 15) / 16),
-        tools->h264.cabac, tools->h264.transform_8x8,
-        (int)encoder_clamp(tools->h264.cb_qp_offset, -12, 12));
+        tools->intra_refresh ? (int)tools->intra_refresh : ENCODER_NO_PERIOD, tools->h264.cabac,
+        tools->h264.transform_8x8, (int)encoder_clamp(tools->h264.cb_qp_offset, -12, 12));
+    if (tools->slice_rows)
+        encoder_options_add(setup, "x264-params", "slice-max-mbs=%u",
+                            tools->slice_rows * ((tools->width + 15) / 16));
+    else
+        encoder_options_add(
+            setup, "x264-params", "slices=%u",
+            (unsigned)encoder_clamp(encoder_clamp(tools->slices, 1, ENCODER_MAX_SLICES), 1,
+                                    (tools->height + 15) / 16));
     if (tools->intra_refresh)
         encoder_options_add(setup, "x264-params", "intra-refresh=1");
     setup->context->level = level_h264(tools->h264.level_idc);

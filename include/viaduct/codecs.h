@@ -20,6 +20,7 @@ enum vd_codec {
     VD_CODEC_VC1,  /* Advanced */
     VD_CODEC_WMV3, /* VC-1 Simple and Main */
     VD_CODEC_JPEG,
+    VD_CODEC_PROC, /* video processing: VAProfileNone */
     VD_CODEC_COUNT,
 };
 

@@ -71,6 +71,12 @@
 /* Bytes in front of a coded buffer's own: vd_coded, and room. */
 #define VD_CODED_HEAD 64u
 
+/* surface_export_req.flags */
+#define VD_EXPORT_READ     (1u << 0) /* who gets it reads */
+#define VD_EXPORT_WRITE    (1u << 1) /* and writes */
+#define VD_EXPORT_SEPARATE (1u << 2) /* a layer for each plane; else one for all */
+#define VD_EXPORT_FLAGS    (VD_EXPORT_READ | VD_EXPORT_WRITE | VD_EXPORT_SEPARATE)
+
 #define VD_SLOT(id) ((id)&0xfffffu)
 
 /* Stands for "no tail" in calls.def. */
@@ -136,7 +142,8 @@ struct vd_backing_slot {
 struct vd_status_page {
     uint32_t consumed;         /* host: submissions whose buffers have been copied */
     uint32_t consumed_waiters; /* guest: threads that sleep on `consumed` */
-    uint32_t reserved[14];
+    uint32_t mapped;           /* guest: pictures it looked at, for statistics only */
+    uint32_t reserved[13];
     struct vd_context_slot contexts[VD_MAX_CONTEXTS];
     struct vd_surface_slot surfaces[VD_MAX_SURFACES];
     struct vd_backing_slot backings[VD_MAX_BACKINGS];

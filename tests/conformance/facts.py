@@ -84,33 +84,13 @@ NO_PROFILE = {
 }
 
 
-# What FFmpeg 5.1 does wrong through VA-API with any driver: codec, end of the file's name, reason.
-FFMPEG_CANNOT = (
-    ("av1", "/av1-1-b8-03-sizeup.mp4",
-     "FFmpeg keeps surfaces of the first size where frames of AV1 grow without a sequence header"),
-    ("vp8", "/vp80-03-segmentation-1425.ivf",
-     "FFmpeg keeps surfaces of the first size where key frames of VP8 grow"),
-)
-
-
-def ffmpeg_cannot(codec, path):
-    """Why FFmpeg's own code does not decode this stream through VA-API, or None."""
-    for of_codec, name, why in FFMPEG_CANNOT:
-        if of_codec == codec and path.endswith(name):
-            return why
-    return None
-
-
 # What GStreamer 1.22 does not do, with any driver: plugin, codec, file name or word of the
 # manifest's features, reason.
 GST_CANNOT = (
     ("", "av1", r"\.av1$", "GStreamer does not recognise AV1 in a file of its own"),
-    ("", "hevc", r"transparent-2frames\.mp4$",
-     "GStreamer takes HEVC layers above 0 for pictures of their own"),
     # It looks for the profile's name only, and "simple" and "main" are MPEG-2's, too.
     ("vaapi", "mpeg4", r"^profile:(Simple|Advanced Simple|Main)",
      "gstreamer-vaapi takes MPEG-4 with a profile in its caps for MPEG-2"),
-    ("va", "mjpeg", r"^DRI\d", "GStreamer's JPEG decoder class stops at the marker DRI"),
 )
 
 

@@ -113,13 +113,13 @@ def main():
     try:
         chosen = clients.clients(args.client)
         folder = corpus.find(args.corpus)
-        streams = [] if args.files or not folder else corpus.load(folder)
+        streams = corpus.load(folder) if folder else []
         todo = corpus.select(streams, args.codec, args.status, args.every)
     except (ValueError, corpus.BadManifest) as error:
         print(f"run.py: {error}", file=sys.stderr)
         return 2
     if args.files:
-        todo = [corpus.Stream(path=path, codec=probe(path)) for path in args.files]
+        todo = [named(path, streams) for path in args.files]
     elif not folder:
         print("SKIP: no corpus (set VIADUCT_CORPUS)")
         return 77
@@ -129,7 +129,7 @@ def main():
     if args.write_suites:
         suites, vectors, left = report.write_suites(streams, args.write_suites)
         print(f"{suites} suites, {vectors} vectors; {left} clean streams that fluster has no codec "
-              "or format for, or that it cuts or scales")
+              "or format for, or that it cuts, scales or turns, or that have sound")
         return 0
     results = report.Results(args.results)
     good = True
@@ -149,18 +149,30 @@ def main():
             good = run_all(todo, client, bridge, args, results) and good
             results.save()
     if args.fluster:
-        print(report.fluster(streams, results, software_scores(todo, args.jobs)))
+        print(report.fluster(todo, results, software_scores(todo, args.jobs)))
     if args.table:
         with open(args.table, "w", encoding="utf-8") as out:
             out.write(document.write(streams, results, args.viaduct))
     return 0 if good else 1
 
 
+def named(path, streams):
+    """A file of the command line: a row of the manifest, if it is one of the corpus."""
+    for stream in streams:
+        if os.path.realpath(path) == os.path.realpath(stream.path):
+            return stream
+    found = probe(path)
+    profile = found.get("profile", "")
+    return corpus.Stream(path=path, codec=found.get("codec_name", ""),
+                         profile="" if profile == "unknown" else profile,
+                         pix_fmt=found.get("pix_fmt", ""))
+
+
 def probe(path):
-    """The codec of a file's first video stream."""
+    """What ffprobe says of a file's first video stream."""
     run = clients.execute(["ffprobe", "-v", "error", "-select_streams", "v:0", "-show_entries",
-                           "stream=codec_name", "-of", "default=nw=1:nk=1", path], None)
-    return run.said.strip().splitlines()[-1] if run.said.strip() else ""
+                           "stream=codec_name,profile,pix_fmt", "-of", "default=nw=1", path], None)
+    return dict(line.partition("=")[::2] for line in run.said.splitlines() if "=" in line)
 
 
 if __name__ == "__main__":

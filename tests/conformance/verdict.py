@@ -4,6 +4,7 @@ import dataclasses
 import re
 
 import clients
+import excuses
 import facts
 
 # Full range stays full range: without this a conversion from yuvj420p also scales the values.
@@ -47,14 +48,14 @@ def robust(run):
     return None
 
 
-# Aborts of the clients themselves, on any driver.
+# Aborts of the clients themselves, on any driver; and what the stream must have to provoke it.
 OWN_FAULTS = (
     (r"Assertion .* src/libavcodec/mjpegdec\.c",
-     "FFmpeg itself aborts on this sampling when it decodes through VA-API"),
+     "FFmpeg itself aborts on this sampling when it decodes through VA-API", None),
     (r"gst_va_base_dec_process_output: assertion failed",
-     "GStreamer itself aborts where the size changes between key frames"),
+     "GStreamer itself aborts where the size changes between key frames", None),
     (r"is_surface_resolution_changed: assertion 'surface != NULL' failed",
-     "gstreamer-vaapi itself stumbles over a frame to which it gave no surface"),
+     excuses.STUMBLES, excuses.unspecified_units),
 )
 
 
@@ -62,19 +63,19 @@ OWN_FAULTS = (
 UNLINKED = re.compile(r"reason not-(linked|negotiated)|could not link|Delayed linking failed")
 
 
-def own_fault(run):
+def own_fault(stream, run):
     """The client's own fault that ended it, or None."""
     if int((run.counters or {}).get("workers_died", 0)) or not (run.counters or run.late):
         return None
-    for pattern, why in OWN_FAULTS:
+    for pattern, why, has in OWN_FAULTS:
         if (run.late or run.code) and re.search(pattern, run.said):
-            return why
+            return why if not has or has(stream.path) else None
     return None
 
 
 def judge(stream, hidden, reason, run, compare):
     """The verdict on a run; `compare` is only called where the frames matter."""
-    fault = own_fault(run)
+    fault = own_fault(stream, run)
     if fault:
         return Verdict("skip", fault)
     trouble = robust(run)
@@ -269,10 +270,8 @@ def check(stream, client, bridge):
         return Verdict("skip", f"nor does {client.title} decode it; {stream.reason}")
     hidden = bool(codec and codec.hidden)
     said = judge(stream, hidden, missing, run, compare(client, stream, codec, bridge))
-    cannot = facts.ffmpeg_cannot(stream.codec, stream.path) if compare is FfmpegCompare else None
-    if not cannot or robust(run):
+    if said.kind != "FAIL" or stream.status != "clean" or robust(run):
         return said
     # What the bridge was given may have been decoded; what is missing is not its fault.
-    if said.kind == "ok":
-        return Verdict("ok", f"decodes after all, although: {cannot}", odd=True)
-    return Verdict("skip", cannot)
+    why = excuses.find(client.name, stream)
+    return Verdict("skip", why) if why else said

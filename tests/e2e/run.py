@@ -9,6 +9,7 @@ the bridge did it. A program that is not installed makes its tests skipped, with
 """
 import argparse
 import os
+import re
 import shutil
 import signal
 import socket
@@ -210,12 +211,76 @@ def test_mpeg_cut(bench):
     return "without first pictures"
 
 
+# Quantizers beyond those of 8 bit, and what else the parameter sets say.
+HIGH10 = {
+    "high10_b_pyramid": STREAMS["high_b_pyramid"],
+    "high10_main_tools": ["-x264-params", "8x8dct=0:weightb=1:weightp=2"],
+    "high10_cavlc": ["-coder", "0", "-bf", "2"],
+    "high10_four_slices": STREAMS["four_slices"],
+    "high10_mbaff": STREAMS["mbaff"],
+    "high10_intra_refresh": STREAMS["intra_refresh"],
+    "high10_temporal_direct": STREAMS["temporal_direct"],
+    "high10_scaling_lists": STREAMS["scaling_lists"],
+    "high10_constrained_intra": STREAMS["constrained_intra"],
+    "high10_finest": ["-qp", "1"],
+    "high10_fine": ["-qp", "12"],
+    "high10_coarsest": ["-qp", "63"],
+    "high10_intra": ["-g", "1"],
+}
+
+
+def test_high10(bench):
+    """A profile that no program here knows, through libva itself."""
+    if not bench.args.high10:
+        raise Skip("the program high10 is not built")
+    for name, options in HIGH10.items():
+        clip = bench.clip(name, options=["-pix_fmt", "yuv420p10le", "-profile:v", "high10", *options])
+        _, count = bench.bridge([os.path.abspath(bench.args.high10), clip])
+        if int(count["decoded"]) != 50 or int(count["concealed"]):
+            raise AssertionError(f"{name}: {count['decoded']} of 50 pictures decoded")
+    return f"{len(HIGH10)} kinds of stream"
+
+
 def test_seek(bench):
     clip = bench.clip("open_gop", options=STREAMS["open_gop"])
     for start in ("0.3", "0.77", "1.5"):
         bench.same(clip, before=["-ss", start])
     bench.same(clip, before=["-stream_loop", "2"])
     return "three seeks into open groups, a loop"
+
+
+def need_encoder(name):
+    if name not in run(["ffmpeg", "-v", "error", "-encoders"]).stdout.decode():
+        raise Skip(f"this ffmpeg has no {name}")
+
+
+def groups_of(path):
+    """The stream cut in front of each VPS."""
+    with open(path, "rb") as whole:
+        data = whole.read()
+    starts = [found.start() for found in re.finditer(b"\0\0\0\1\x40\1", data)] + [len(data)]
+    return [data[a:b] for a, b in zip(starts, starts[1:])]
+
+
+def test_hevc_jumps(bench):
+    """Groups of pictures in another order, as if a recorder had cut them: no end of sequence tells
+    so, leading pictures miss their references, and counts go back, some with another upper part."""
+    need_encoder("libx265")
+    whole, clip, joined = map(bench.path, ("groups.mp4", "groups.265", "joined.265"))
+    run(["ffmpeg", "-nostdin", "-v", "error", "-f", "lavfi", "-i", "testsrc2=s=96x64:r=25:d=14",
+         "-pix_fmt", "yuv420p", "-c:v", "libx265", "-preset", "fast", "-x265-params",
+         "log-level=error:open-gop=1:keyint=16:min-keyint=16:bframes=4:scenecut=0", "-y", whole])
+    # This repeats the parameter sets in front of each key picture.
+    run(["ffmpeg", "-nostdin", "-v", "error", "-i", whole, "-c", "copy", "-y", clip])
+    groups = groups_of(clip)
+    orders = ((0, 1, 2, 7, 8, 3), (5, 6, 1, 2), (19, 20, 1, 2, 3), (3, 20, 9, 1, 14, 2, 0, 1))
+    for order in orders:
+        with open(joined, "wb") as out:
+            out.write(b"".join(groups[i] for i in order))
+        bench.same(joined)
+    bench.same(whole, before=["-ss", "3.3"])
+    bench.same(whole, before=["-stream_loop", "1"])
+    return f"{len(orders)} orders, a seek, a loop"
 
 
 def test_cut_open_group(bench):
@@ -519,6 +584,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--viaduct", required=True)
     parser.add_argument("--viaductd")
+    parser.add_argument("--high10", help="the program high10")
     parser.add_argument("names", nargs="*")
     args = parser.parse_args()
     args.viaduct = os.path.abspath(args.viaduct)

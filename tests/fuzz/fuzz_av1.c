@@ -61,7 +61,7 @@ static void sane_slice(void *slice, uint32_t bytes)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const struct fuzz_codec codec = {
+    struct fuzz_codec codec = {
         .builder = &bitstream_av1,
         .picture_size = sizeof(VADecPictureParameterBufferAV1),
         .matrix_size = 1,
@@ -73,6 +73,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         .sane_slice = sane_slice,
     };
 
+    fuzz_builder(&codec, data, size);
+    codec.builder = &bitstream_av1_sized;
     fuzz_builder(&codec, data, size);
     return 0;
 }

@@ -50,6 +50,7 @@ static size_t size_of(enum vd_codec codec, bool slice, enum encode_param param)
     if (type && codec == VD_CODEC_##name && kind == slice &&      \
         (slice || param == ENCODE_PARAM_##slot))                  \
         size = bytes;
+#define VD_VA_CODED(codec, name, field)
 #include <viaduct/va_encode.def>
     return size;
 }

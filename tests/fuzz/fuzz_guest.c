@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "fuzz.h"
 
+#include <drm_fourcc.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <transport/arena.h>
@@ -29,6 +30,7 @@ enum { OPTION_DEAD = 1, OPTION_NO_FD = 2, OPTION_HONEST_HELLO = 4 };
 
 #define SLOTS     8 /* objects of a kind the app has */
 #define APP_STEPS 96
+#define MOST_TAIL 70 /* more than any reply may have */
 
 VAStatus __vaDriverInit_1_0(VADriverContextP ctx);
 int __wrap_channel_connect(const char *uri, struct channel **ret_channel);
@@ -42,7 +44,8 @@ static struct evil {
     struct fuzz_input input;
     uint8_t options;
     struct arena arena;
-    uint8_t reply[sizeof(struct vd_header) + sizeof(struct vd_hello_rep) + 300 * 64];
+    uint8_t reply[sizeof(struct vd_header) + sizeof(struct vd_hello_rep) +
+                  MOST_TAIL * sizeof(struct vd_cap)];
     size_t start, end;
     bool connected;
     int fd;
@@ -117,11 +120,23 @@ static size_t hello_reply(struct evil *e, struct vd_hello_rep *rep, struct vd_ca
     return 1;
 }
 
+/* The arena as memory of a device: NV12. */
+static size_t export_reply(struct evil *e, struct vd_surface_export_rep *rep,
+                           struct vd_export_plane *planes)
+{
+    *rep = (struct vd_surface_export_rep){.objects = 1, .size = e->arena.size};
+    for (uint32_t i = 0; i < 2; i++)
+        planes[i] =
+            (struct vd_export_plane){.format = DRM_FORMAT_NV12, .offset = i << 20, .pitch = 4096};
+    return 2;
+}
+
 static void make_reply(struct evil *e, const struct vd_header *request, uint8_t kind)
 {
     const struct dispatch_call *call = dispatch_find(request->op);
     struct vd_header header = {.op = request->op | VD_REPLY, .serial = request->serial};
     uint8_t *fixed = e->reply + sizeof(header);
+    size_t element = call->rep_tail ? call->rep_tail->size : 0;
 
     e->start = e->end = 0;
     if (kind == REPLY_NONE || !call->rep)
@@ -135,6 +150,9 @@ static void make_reply(struct evil *e, const struct vd_header *request, uint8_t 
     if (request->op == VD_OP_hello)
         header.tail = (uint32_t)hello_reply(e, (struct vd_hello_rep *)fixed,
                                             (struct vd_cap *)(fixed + call->rep->size));
+    if (request->op == VD_OP_surface_export)
+        header.tail = (uint32_t)export_reply(e, (struct vd_surface_export_rep *)fixed,
+                                             (struct vd_export_plane *)(fixed + call->rep->size));
     if (request->op == VD_OP_surface_back)
         ((struct vd_surface_back_rep *)fixed)->backing = 1;
     if (kind == REPLY_FIELDS) {
@@ -147,11 +165,11 @@ static void make_reply(struct evil *e, const struct vd_header *request, uint8_t 
         }
         n = call->rep_tail ? fuzz_byte(&e->input) : 0;
         if (n) {
-            header.tail = (uint32_t)n % 70;
-            fuzz_take(&e->input, fixed + call->rep->size, header.tail * (size_t)64);
+            header.tail = (uint32_t)n % MOST_TAIL;
+            fuzz_take(&e->input, fixed + call->rep->size, header.tail * element);
         }
     }
-    header.size = (uint32_t)(sizeof(header) + call->rep->size + header.tail * (size_t)64);
+    header.size = (uint32_t)(sizeof(header) + call->rep->size + header.tail * element);
     memcpy(e->reply, &header, sizeof(header));
     e->end = header.size;
 }
@@ -169,6 +187,8 @@ static int evil_send(struct channel *channel, const struct iovec *iov, int count
         if (e->options & OPTION_HONEST_HELLO)
             kind = REPLY_GOOD;
     }
+    if (header->op == VD_OP_surface_export && !(e->options & OPTION_NO_FD))
+        e->fd = e->arena.fd;
     make_reply(e, header, kind);
     if (header->op == VD_OP_submit && kind == REPLY_GOOD)
         complete(e, iov[1].iov_base);
@@ -332,6 +352,18 @@ static void images(uint8_t op, unsigned slot)
     }
 }
 
+/* As programs do: what they are told is theirs to close. */
+static void export_surface(unsigned slot, uint32_t flags)
+{
+    VADRMPRIMESurfaceDescriptor d;
+
+    if (app.vtable.vaExportSurfaceHandle(&app.ctx, app.surface[slot],
+                                         VA_SURFACE_ATTRIB_MEM_TYPE_DRM_PRIME_2, flags, &d))
+        return;
+    for (uint32_t i = 0; i < d.num_objects; i++)
+        close(d.objects[i].fd);
+}
+
 static void step(void)
 {
     uint8_t op = fuzz_byte(&app.input), more = fuzz_byte(&app.input);
@@ -340,7 +372,7 @@ static void step(void)
     VASurfaceStatus status;
     void *errors;
 
-    switch (op % 20) {
+    switch (op % 21) {
     case 0:
         app.vtable.vaCreateConfig(&app.ctx, VAProfileH264High, VAEntrypointVLD, NULL, 0,
                                   &app.config[slot]);
@@ -388,8 +420,11 @@ static void step(void)
     case 13:
         app.vtable.vaDestroyConfig(&app.ctx, app.config[slot]);
         break;
+    case 14:
+        export_surface(slot, more);
+        break;
     default:
-        images(op % 20 - 14, slot);
+        images(op % 21 - 15, slot);
     }
 }
 
@@ -436,10 +471,11 @@ size_t fuzz_seed(int index, uint8_t *buffer, size_t room)
         0,  0, 1,  0,  2,  0,  8,                  /* config, context, surfaces */
         3,  0, 0,  3,  1,  1,  3,  2, 2,  3, 3, 3, /* buffers */
         4,  0, 5,  32, 6,  0,  7,  0, 8,  0, 9, 0, /* a picture */
-        14, 0, 0,  0,  0,  18, 0,  0, 0,  0,       /* derive, touch */
-        15, 1, 0,  1,  0,  64, 16, 1, 0,  0, 0, 18, 1, 0,  0, 0, 17, 1, 0, 0, 0, /* image */
-        4,  0, 5,  32, 6,  0,  7,  0, 19, 0, 0, 0,  0, 16, 1, 0, 0,  0,          /* again */
-        12, 0, 11, 0,  10, 0,  7,  1, 14, 1, 1, 0,  0,
+        14, 0, 14, 4,                              /* export */
+        15, 0, 0,  0,  0,  19, 0,  0, 0,  0,       /* derive, touch */
+        16, 1, 0,  1,  0,  64, 17, 1, 0,  0, 0, 19, 1, 0,  0, 0, 18, 1, 0, 0, 0, /* image */
+        4,  0, 5,  32, 6,  0,  7,  0, 20, 0, 0, 0,  0, 17, 1, 0, 0,  0,          /* again */
+        12, 0, 11, 0,  10, 0,  7,  1, 15, 1, 1, 0,  0,
     };
     struct fuzz_writer w = {buffer, 0, room};
 

@@ -293,6 +293,7 @@ size_t fuzz_seed(int index, uint8_t *buffer, size_t room)
     struct vd_surface_back_req back = {SURFACE + 3, 0};
     struct vd_surface_import_req import = {
         SURFACE + 2, 3, 16384, {64, 64, 64, 0}, {0, 4096, 8192, 0}};
+    struct vd_surface_export_req export = {SURFACE, VD_EXPORT_READ, 0, 0};
     struct picture p;
 
     if (index >= 8)
@@ -316,6 +317,7 @@ size_t fuzz_seed(int index, uint8_t *buffer, size_t room)
             fuzz_put_byte(&w, KIND_PAUSE);
     }
     put_message(&w, VD_OP_surface_back, KIND_FIX, &back, NULL, 0);
+    put_message(&w, VD_OP_surface_export, KIND_FIX, &export, NULL, 0);
     put_end(&w);
     return w.used;
 }

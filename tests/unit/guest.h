@@ -149,13 +149,13 @@ static inline int guest_hello(struct guest *g)
 }
 
 static inline int guest_context_of(struct guest *g, uint32_t id, VAProfile profile,
-                                   uint32_t rt_format, uint32_t width, uint32_t height)
+                                   uint32_t rt_formats, uint32_t width, uint32_t height)
 {
     struct vd_context_create_req req = {
         .context = id,
         .profile = profile,
         .entrypoint = VAEntrypointVLD,
-        .rt_format = rt_format,
+        .rt_formats = rt_formats,
         .width = width,
         .height = height,
     };
@@ -180,9 +180,10 @@ static inline int guest_context_destroy(struct guest *g, uint32_t id)
 }
 
 /* Surfaces first, first + 1, ... */
-static inline int guest_surfaces(struct guest *g, uint32_t fourcc, uint32_t first, uint32_t count)
+static inline int guest_surfaces_of(struct guest *g, uint32_t fourcc, uint32_t width,
+                                    uint32_t height, uint32_t first, uint32_t count)
 {
-    struct vd_surface_create_req req = {.fourcc = fourcc, .width = 16, .height = 16};
+    struct vd_surface_create_req req = {.fourcc = fourcc, .width = width, .height = height};
     struct vd_surface_create_rep rep;
     struct vd_id ids[VD_MAX_CREATE];
     int err;
@@ -191,6 +192,11 @@ static inline int guest_surfaces(struct guest *g, uint32_t fourcc, uint32_t firs
         ids[i].id = first + i;
     err = guest_call(g, VD_OP_surface_create, &req, ids, count, &rep);
     return err ? err : -(int)rep.status;
+}
+
+static inline int guest_surfaces(struct guest *g, uint32_t fourcc, uint32_t first, uint32_t count)
+{
+    return guest_surfaces_of(g, fourcc, 16, 16, first, count);
 }
 
 static inline int guest_surface_destroy(struct guest *g, uint32_t id)

@@ -134,9 +134,16 @@ static void inter_frame(VADecPictureParameterBufferAV1 *p, uint32_t surface, con
         p->ref_frame_idx[i] = i;
 }
 
-static int build_tiles(const VADecPictureParameterBufferAV1 *p, uint32_t tiles)
+static int build_with(const struct bitstream_builder *builder,
+                      const VADecPictureParameterBufferAV1 *p, uint32_t tiles)
 {
-    struct va_picture picture = {.slices = f.slices, .slice_count = tiles, .head = f.block};
+    struct va_picture picture = {
+        .width = 320,
+        .height = 64,
+        .slices = f.slices,
+        .slice_count = tiles,
+        .head = f.block,
+    };
     uint8_t *at = f.block + BITSTREAM_HEAD_ROOM;
 
     for (uint32_t i = 0; i < tiles; i++) {
@@ -155,7 +162,12 @@ static int build_tiles(const VADecPictureParameterBufferAV1 *p, uint32_t tiles)
     picture.param[VA_PARAM_PICTURE] = p;
     picture.param_size[VA_PARAM_PICTURE] = sizeof(*p);
     memset(&f.packet, 0, sizeof(f.packet));
-    return bitstream_av1.build(f.state, &picture, &f.packet);
+    return builder->build(f.state, &picture, &f.packet);
+}
+
+static int build_tiles(const VADecPictureParameterBufferAV1 *p, uint32_t tiles)
+{
+    return build_with(&bitstream_av1, p, tiles);
 }
 
 /* Builds the frame and lets the decoder read it; the number of pictures that came out. */
@@ -188,7 +200,7 @@ static void test_key_frame(void **state)
     (void)state;
     key_frame(&p);
     assert_int_equal(decode(&p), 1);
-    assert_int_equal(f.packet.flags, BITSTREAM_KEY);
+    assert_int_equal(f.packet.flags, BITSTREAM_KEY | BITSTREAM_RESET);
     assert_int_equal(f.packet.coded_width, 160);
     assert_int_equal(f.packet.open, 0);
     assert_int_equal(f.frame.frame_type, DAV1D_FRAME_TYPE_KEY);
@@ -198,6 +210,25 @@ static void test_key_frame(void **state)
     assert_int_equal(f.sequence.layout, DAV1D_PIXEL_LAYOUT_I420);
     assert_int_equal(f.sequence.order_hint_n_bits, 7);
     assert_int_equal(f.sequence.mtrx, 2);
+}
+
+/* Without order hints nobody needs to say how long they are. */
+static void test_no_order_hints(void **state)
+{
+    VADecPictureParameterBufferAV1 p;
+    uint32_t map[8] = {0};
+
+    (void)state;
+    key_frame(&p);
+    p.order_hint_bits_minus_1 = 255;
+    assert_int_equal(build_tiles(&p, 1), VD_ERR_PARAMETER);
+    p.seq_info_fields.fields.enable_order_hint = 0;
+    assert_int_equal(decode(&p), 1);
+    assert_int_equal(f.sequence.order_hint_n_bits, 0);
+    inter_frame(&p, 1, map);
+    p.order_hint_bits_minus_1 = 255;
+    p.seq_info_fields.fields.enable_order_hint = 0;
+    assert_int_equal(decode(&p), 1);
 }
 
 /* Global motion in the range that can be coded, and what later frames predict it from. */
@@ -531,6 +562,83 @@ static void test_open(void **state)
     assert_true(f.packet.open > number);
 }
 
+/* What it does not know it guesses, after it saw the oldest frame go for a while. */
+static void test_guess(void **state)
+{
+    VADecPictureParameterBufferAV1 p;
+    uint32_t map[8] = {0};
+    unsigned guesses = 0;
+    uint8_t guess = 0;
+
+    (void)state;
+    key_frame(&p);
+    assert_int_equal(build_tiles(&p, 1), 0);
+    assert_int_equal(f.packet.references, 0);
+    for (uint32_t i = 1; i < 60; i++) {
+        inter_frame(&p, i, map);
+        p.ref_frame_idx[3] = (uint8_t)((i + 7) % 8);
+        assert_int_equal(build_tiles(&p, 1), 0);
+        assert_false(f.packet.flags & BITSTREAM_RESET);
+        assert_true(f.packet.references != 0);
+        if (guess) {
+            assert_int_equal(f.packet.refresh_count, 1);
+            assert_int_equal(f.packet.refresh[0].refresh_frame_flags, guess);
+        }
+        assert_int_equal(f.packet.open != 0, i >= 8);
+        guess = f.packet.guess;
+        guesses += guess != 0;
+        map[i % 8] = i;
+    }
+    assert_true(guesses > 40);
+    /* Another sequence without a frame that refreshes all: nothing can be repeated. */
+    p.seq_info_fields.fields.enable_filter_intra ^= 1;
+    p.pic_info_fields.bits.frame_type = 2;
+    for (uint32_t i = 60; i < 70; i++) {
+        p.current_frame = i;
+        memcpy(p.ref_frame_map, map, sizeof(map));
+        assert_int_equal(build_tiles(&p, 1), 0);
+        assert_int_equal(f.packet.guess, 0);
+        map[i % 8] = i;
+    }
+}
+
+/* For libavcodec the sequence header has the size, and each packet names it. */
+static void test_sized(void **state)
+{
+    VADecPictureParameterBufferAV1 p;
+    uint8_t extradata[128];
+    size_t size;
+
+    (void)state;
+    key_frame(&p);
+    assert_int_equal(decode(&p), 1);
+    assert_int_equal(f.sequence.max_width, 65536);
+    assert_int_equal(f.packet.extradata_size, 0);
+    teardown(state);
+    setup(state);
+    assert_int_equal(build_with(&bitstream_av1_sized, &p, 1), 0);
+    size = f.packet.extradata_size;
+    assert_in_range(size, 10, sizeof(extradata));
+    assert_in_range(f.packet.extradata - f.block, 0, BITSTREAM_HEAD_ROOM - (int)size);
+    memcpy(extradata, f.packet.extradata, size);
+    /* The first packet has it, too. */
+    assert_memory_equal(f.packet.data, extradata, size);
+    assert_int_equal(dav1d_parse_sequence_header(&f.sequence, extradata, size), 0);
+    /* The larger one of context and frame. */
+    assert_int_equal(f.sequence.max_width, 320);
+    assert_int_equal(f.sequence.max_height, 96);
+    p.current_frame = 1;
+    p.frame_width_minus1 = 63;
+    assert_int_equal(build_with(&bitstream_av1_sized, &p, 1), 0);
+    assert_int_equal(f.packet.extradata_size, size);
+    assert_memory_equal(f.packet.extradata, extradata, size);
+    assert_memory_not_equal(f.packet.data, extradata, size);
+    p.frame_width_minus1 = 399;
+    assert_int_equal(build_with(&bitstream_av1_sized, &p, 1), 0);
+    assert_memory_not_equal(f.packet.extradata, extradata, size);
+    assert_memory_equal(f.packet.data, f.packet.extradata, size);
+}
+
 static void test_refused(void **state)
 {
     VADecPictureParameterBufferAV1 p;
@@ -569,10 +677,13 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_key_frame, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_no_order_hints, setup, teardown),
         cmocka_unit_test_setup_teardown(test_random_frames, setup, teardown),
         cmocka_unit_test_setup_teardown(test_tiles, setup, teardown),
         cmocka_unit_test_setup_teardown(test_film_grain, setup, teardown),
         cmocka_unit_test_setup_teardown(test_open, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_guess, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_sized, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
     };
 

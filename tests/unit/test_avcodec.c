@@ -166,6 +166,27 @@ static void test_does_not_fit(void **state)
     assert_int_equal(STATS_GET(g.stats, decoded), 1);
 }
 
+/* As VP8 whose key frames grow: an error, the surface as it was, and good pictures after it. */
+static void test_grows(void **state)
+{
+    struct picture p;
+
+    (void)state;
+    assert_int_equal(guest_surfaces(&g, VA_FOURCC_I420, SURFACE, 1), 0);
+    for (uint32_t i = 1; i <= 3; i++) {
+        picture_idr(&p, SURFACE);
+        if (i == 2)
+            p.param.picture_width_in_mbs_minus1 = 99;
+        assert_int_equal(guest_submit(&g, CONTEXT, SURFACE, i, &p), 0);
+        assert_int_equal(guest_kick(&g, CONTEXT, i), 0);
+        assert_int_equal(guest_wait(&g, SURFACE, i), i == 2 ? VD_ERR_RESOLUTION : 0);
+        check_pixels(SURFACE, VA_FOURCC_I420);
+    }
+    assert_int_equal(guest_context_destroy(&g, CONTEXT), 0);
+    assert_int_equal(STATS_GET(g.stats, decoded), 2);
+    assert_int_equal(STATS_GET(g.stats, failed), 1);
+}
+
 /* Slices of noise: told, and the next good picture is good. */
 static void test_garbage(void **state)
 {
@@ -208,12 +229,24 @@ static void test_leave(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/* AV1 needs a device: in software it is another back end's. */
+static void test_caps(void **state)
+{
+    struct vd_cap caps[VD_MAX_CAPS];
+    uint32_t count = backend->caps(caps, VD_MAX_CAPS);
+
+    (void)state;
+    for (uint32_t i = 0; i < count; i++)
+        assert_int_not_equal(codecs_of_profile((int)caps[i].profile), VD_CODEC_AV1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_i420),           TEST(test_i420_pipelined), TEST(test_nv12),
-        TEST(test_nv12_pipelined), TEST(test_does_not_fit),   TEST(test_garbage),
-        TEST(test_leave),          TEST(test_p010),           TEST(test_i010),
+        TEST(test_caps),    TEST(test_i420),           TEST(test_i420_pipelined),
+        TEST(test_nv12),    TEST(test_nv12_pipelined), TEST(test_does_not_fit),
+        TEST(test_garbage), TEST(test_leave),          TEST(test_p010),
+        TEST(test_i010),    TEST(test_grows),
     };
     static const struct backend_options options = {.threads = 2};
 

@@ -58,7 +58,7 @@ static int setup(void **state)
     memset(&f, 0, sizeof(f));
     f.codec = VD_CODEC_H264;
     assert_int_equal(arena_create(&f.arena, 1 << 20), 0);
-    f.blocks = block_pool_create();
+    f.blocks = block_pool_create(NULL);
     assert_non_null(f.blocks);
     add_picture();
     add(VASliceParameterBufferType, &f.picture.slice, sizeof(f.picture.slice), 1);

@@ -115,7 +115,7 @@ static int setup(void **state)
     (void)state;
     memset(&f, 0, sizeof(f));
     reset(true);
-    f.blocks = block_pool_create();
+    f.blocks = block_pool_create(NULL);
     if (arena_create(&f.arena, 16 << 20) || pool_create(&f.arena, 16 << 20, &f.pool) ||
         surface_create(f.pool, SURFACE, format_find(VA_FOURCC_I420), 16, 16, &f.surface))
         return 1;
@@ -141,11 +141,14 @@ static int teardown(void **state)
 
 static int submit(uint32_t sequence, int refused)
 {
-    struct block *block = refused ? NULL : block_get(f.blocks, 100);
+    struct block *block = NULL;
     struct context_target target = {.surface = surface_ref(f.surface), .sequence = sequence};
     struct va_picture picture = {0};
-    int err = context_submit(f.context, &target, block, &picture, refused);
+    int err;
 
+    if (!refused)
+        assert_int_equal(block_get(f.blocks, 100, &block), 0);
+    err = context_submit(f.context, &target, block, &picture, refused);
     if (err) {
         surface_unref(&target.surface);
         block_unref(&block);

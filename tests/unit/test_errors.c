@@ -49,7 +49,7 @@ static void test_profiles(void **state)
     assert_int_equal(codecs_of_profile(number), VD_CODEC_##codec); \
     assert_string_equal(codecs_profile_name(number), name);
 #include <viaduct/profiles.def>
-    assert_int_equal(codecs_of_profile(-1), VD_CODEC_NONE);
+    assert_int_equal(codecs_of_profile(-2), VD_CODEC_NONE);
     assert_int_equal(codecs_of_profile(12345), VD_CODEC_NONE);
     assert_string_equal(codecs_profile_name(12345), "unknown");
     assert_string_equal(codecs_entrypoint_name(1), "VLD");

@@ -180,6 +180,35 @@ static void test_refused(void **state)
     drop(s, b);
 }
 
+/* Planes beside frames count as the frames do, and no more of them come than of those. */
+static void test_limit(void **state)
+{
+    struct backing *backings[20];
+    struct surface *s = make(VA_FOURCC_P010, 1920, 1080, &backings[0]);
+    uint64_t frame = s->layout.size;
+    struct planes p;
+    size_t count = 0;
+    int err = 0;
+
+    (void)state;
+    while (!err && count < COUNT(backings)) {
+        err = count ? pool_get(s, &backings[count]) : 0;
+        if (err)
+            break;
+        assert_in_range(pool_bytes(pool), frame, ZONE);
+        err = planes_place(s, backings[count++], &yuv420_10, 1920, 1080, 1920, 1088, &p);
+    }
+    assert_int_equal(err, VD_ERR_LIMIT);
+    /* Without planes there were room for twice as many. */
+    assert_in_range(count, ZONE / frame / 2, ZONE / frame / 2 + 1);
+    assert_true(pool_bytes(pool) <= ZONE);
+    while (count)
+        pool_unref(&backings[--count]);
+    pool_trim(pool);
+    assert_int_equal(pool_bytes(pool), 0);
+    surface_unref(&s);
+}
+
 /* All planes of a width have one pitch, wherever they lie: mpegvideo insists. */
 static void test_pitches(void **state)
 {
@@ -207,8 +236,8 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_direct),  TEST(test_beside),  TEST(test_recycled),
-        TEST(test_refused), TEST(test_pitches),
+        TEST(test_direct),  TEST(test_beside), TEST(test_recycled),
+        TEST(test_refused), TEST(test_limit),  TEST(test_pitches),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -169,6 +169,45 @@ static void test_fragmented(void **state)
     surface_unref(&other);
 }
 
+/* Memory beside frames is the client's, too. */
+static void test_alloc(void **state)
+{
+    struct surface *s = make_bytes(1, 4 << 20);
+    struct backing *a = get(s), *b = get(s), *c;
+    void *one, *two = NULL;
+
+    (void)state;
+    assert_int_equal(pool_alloc(pool, 4 << 20, &one), 0);
+    memset(one, 1, 4 << 20);
+    assert_int_equal((uintptr_t)one % ACCOUNT_ALIGN, 0);
+    assert_in_range(pool_bytes(pool), 12 << 20, (12 << 20) + 4096);
+    /* Neither frames nor memory beside them get more than is left of the 16 MiB. */
+    assert_int_equal(pool_get(s, &c), VD_ERR_LIMIT);
+    assert_int_equal(pool_alloc(pool, 4 << 20, &two), VD_ERR_LIMIT);
+    assert_null(two);
+    assert_int_equal(pool_take(pool, 4 << 20), VD_ERR_LIMIT);
+    /* Overflows are no way around. */
+    assert_int_equal(pool_take(pool, UINT64_MAX), VD_ERR_LIMIT);
+    assert_true(pool_alloc(pool, SIZE_MAX - 10, &two));
+    /* A frame that nobody uses makes room. */
+    pool_unref(&a);
+    assert_int_equal(pool_alloc(pool, 4 << 20, &two), 0);
+    pool_free(two);
+    pool_unref(&b);
+    assert_int_equal(pool_take(pool, 10 << 20), 0);
+    assert_int_equal(pool_get(s, &c), VD_ERR_LIMIT);
+    pool_give(pool, 10 << 20);
+    pool_free(one);
+    pool_free(NULL);
+    pool_trim(pool);
+    assert_int_equal(pool_bytes(pool), 0);
+    /* Nobody's. */
+    assert_int_equal(pool_alloc(NULL, 64 << 20, &one), 0);
+    assert_int_equal(pool_bytes(pool), 0);
+    pool_free(one);
+    surface_unref(&s);
+}
+
 static void test_trim(void **state)
 {
     struct surface *s = make(1, 320, 240);
@@ -178,7 +217,7 @@ static void test_trim(void **state)
     (void)state;
     memset(a->bytes, 0xab, a->size);
     memset(b->bytes, 0xcd, b->size);
-    a->side = malloc(10);
+    assert_int_equal(pool_alloc(pool, 10, &a->side), 0);
     a->side_size = 10;
     pool_unref(&a);
     assert_int_equal(bytes[0], 0xab);
@@ -432,6 +471,8 @@ int main(void)
         TEST(test_pins),
         TEST(test_limit),
         TEST(test_fragmented),
+        TEST(test_alloc),
+        TEST(test_alloc),
         TEST(test_trim),
         TEST(test_coalesce),
         TEST(test_slot_reset),

@@ -64,7 +64,8 @@ static void test_messages(void **state)
             /* Every field by name; what must be zero is marked where it is not. */
             for (uint32_t j = 0; j < s->field_count; j++)
                 assert_non_null(strstr(text, s->fields[j].name));
-            for (size_t n = 0; n < size; n++)
+            /* Every prefix; of long messages, whose ends are all alike, some. */
+            for (size_t n = 0; n < size; n += n < 512 ? 1 : 61)
                 format(bytes, n, "->");
         }
     }

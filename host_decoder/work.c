@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+#include "work.h"
+
+#include <viaduct/errors.h>
+
+static int collect_request(const struct work_setup *setup, struct context *context,
+                           struct surface *surface, const struct vd_buffer_ref *refs,
+                           uint32_t count, struct block **ret_block, struct backend_work **ret_work)
+{
+    const struct backend_context_info *info = context_info(context);
+    struct encode_picture *picture = &setup->collect->picture;
+    const struct encode_codec *codec;
+    struct encode_request *request;
+    struct backend_work *work;
+    struct block *block;
+    void *state;
+    int err;
+
+    codec = context_encode(context, &state);
+    if (!codec)
+        return VD_ERR_UNSUPPORTED;
+    err = collect_encode(setup->collect, setup->arena, refs, count, info->codec, setup->blocks,
+                         &block, &work, &request);
+    if (err)
+        return err;
+    picture->profile = (int)info->profile;
+    picture->width = info->width;
+    picture->height = info->height;
+    picture->surface_width = surface->width;
+    picture->surface_height = surface->height;
+    picture->rate_control = info->rate_control;
+    picture->packed_headers = info->packed_headers;
+    err = codec->read(state, picture, request);
+    if (err) {
+        block_unref(&block);
+        return err;
+    }
+    work->reads[0].surface = surface;
+    *ret_block = block;
+    *ret_work = work;
+    return 0;
+}
+
+int work_collect(const struct work_setup *setup, struct context *context, struct surface *surface,
+                 const struct vd_buffer_ref *refs, uint32_t count, struct block **ret_block,
+                 struct backend_work **ret_work)
+{
+    struct backend_work *work;
+    int err;
+
+    if (context_info(context)->codec == VD_CODEC_PROC)
+        err = collect_proc(setup->arena, refs, count, setup->blocks, setup->find, setup->find_arg,
+                           ret_block, &work);
+    else
+        err = collect_request(setup, context, surface, refs, count, ret_block, &work);
+    if (err)
+        return err;
+    for (uint32_t i = 0; i < work->read_count; i++)
+        surface_read_begin(work->reads[i].surface, &work->reads[i]);
+    *ret_work = work;
+    return 0;
+}
+
+void work_drop(struct backend_work *work)
+{
+    for (uint32_t i = 0; work && i < work->read_count; i++)
+        surface_read_end(&work->reads[i]);
+}

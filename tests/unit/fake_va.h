@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VIADUCT_TEST_FAKE_VA_H
+#define VIADUCT_TEST_FAKE_VA_H
+
+#include "check.h"
+
+#include <drm_fourcc.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include <va/va.h>
+#include <va/va_drm.h>
+#include <va/va_drmcommon.h>
+
+/*
+ * A libva with a driver of ours below it, for the vaapi back end: what a test program defines
+ * comes before what libraries have. It decodes nothing: a picture's samples are all its number,
+ * counted from 1. Surfaces lie in memfds, so they can be exported. NV12 and P010.
+ */
+
+#define FAKE_SURFACES 64
+#define FAKE_SEALS    (F_SEAL_SHRINK | F_SEAL_GROW)
+#define FAKE_ID       1000 /* of the first surface */
+#define FAKE_IMAGE    2000
+#define FAKE_CONFIG   3000
+#define FAKE_CONTEXT  4000
+#define FAKE_BUFFER   5000
+
+struct fake_surface {
+    bool used;
+    int fd;
+    uint8_t *bytes;
+    size_t size;
+    uint32_t fourcc, width, height, pitch;
+};
+
+static struct fake_va {
+    pthread_mutex_t lock;
+    /* What was called last. */
+    VAConfigAttrib attribute;
+    int attributes;
+    VASurfaceID target;
+    uint32_t export_flags;
+    /* How often; the fences that tests wait for are in memory that sanitizers see twice. */
+    atomic_int surfaces, pictures, exports, gets, puts;
+    struct fake_surface surface[FAKE_SURFACES];
+    uint8_t image[2 << 20];
+    /* What the test wants to happen. */
+    VAStatus export_status;
+    void (*spoil)(VADRMPRIMESurfaceDescriptor *descriptor);
+    atomic_int holders; /* of all that was exported */
+} fake_va = {.lock = PTHREAD_MUTEX_INITIALIZER, .holders = 1};
+
+static void fake_va_reset(void)
+{
+    assert_int_equal(fake_va.surfaces, 0);
+    fake_va = (struct fake_va){.lock = PTHREAD_MUTEX_INITIALIZER, .holders = 1};
+}
+
+/* A memfd does not tell (linked with this function wrapped). */
+uint32_t __wrap_dmabuf_holders(int fd);
+
+uint32_t __wrap_dmabuf_holders(int fd)
+{
+    assert_true(fcntl(fd, F_GETFD) >= 0);
+    return (uint32_t)fake_va.holders;
+}
+
+static struct fake_surface *fake_va_find(VASurfaceID id)
+{
+    struct fake_surface *s = &fake_va.surface[(id - FAKE_ID) % FAKE_SURFACES];
+
+    assert_in_range(id, FAKE_ID, FAKE_ID + FAKE_SURFACES - 1);
+    assert_true(s->used);
+    return s;
+}
+
+static void fake_va_layout(uint32_t fourcc, uint32_t width, uint32_t height, uint32_t *ret_pitch,
+                           size_t *ret_size)
+{
+    *ret_pitch = (width * (fourcc == VA_FOURCC_P010 ? 2 : 1) + 255) & ~255u;
+    *ret_size = ((size_t)*ret_pitch * (height + (height + 1) / 2) + 4095) & ~(size_t)4095;
+}
+
+/* Libraries that call libva meet this one, too. */
+#pragma GCC visibility push(default)
+
+VADisplay vaGetDisplayDRM(int fd)
+{
+    (void)fd;
+    return &fake_va;
+}
+
+VAStatus vaInitialize(VADisplay display, int *major, int *minor)
+{
+    (void)display;
+    *major = VA_MAJOR_VERSION;
+    *minor = VA_MINOR_VERSION;
+    return VA_STATUS_SUCCESS;
+}
+
+VAStatus vaTerminate(VADisplay display)
+{
+    (void)display;
+    return VA_STATUS_SUCCESS;
+}
+
+VAMessageCallback vaSetInfoCallback(VADisplay display, VAMessageCallback callback, void *context)
+{
+    (void)display, (void)callback, (void)context;
+    return NULL;
+}
+
+VAMessageCallback vaSetErrorCallback(VADisplay display, VAMessageCallback callback, void *context)
+{
+    (void)display, (void)callback, (void)context;
+    return NULL;
+}
+
+const char *vaQueryVendorString(VADisplay display)
+{
+    (void)display;
+    return "fake";
+}
+
+int vaMaxNumImageFormats(VADisplay display)
+{
+    (void)display;
+    return 2;
+}
+
+VAStatus vaQueryImageFormats(VADisplay display, VAImageFormat *list, int *count)
+{
+    (void)display;
+    list[0] = (VAImageFormat){.fourcc = VA_FOURCC_NV12, .bits_per_pixel = 12};
+    list[1] = (VAImageFormat){.fourcc = VA_FOURCC_P010, .bits_per_pixel = 24};
+    *count = 2;
+    return VA_STATUS_SUCCESS;
+}
+
+VAStatus vaCreateConfig(VADisplay display, VAProfile profile, VAEntrypoint entrypoint,
+                        VAConfigAttrib *attributes, int count, VAConfigID *id)
+{
+    (void)display, (void)profile, (void)entrypoint;
+    fake_va.attributes = count;
+    if (count)
+        fake_va.attribute = attributes[0];
+    *id = FAKE_CONFIG;
+    return VA_STATUS_SUCCESS;
+}
+
+VAStatus vaDestroyConfig(VADisplay display, VAConfigID id)
+{
+    (void)display;
+    assert_int_equal(id, FAKE_CONFIG);
+    return VA_STATUS_SUCCESS;
+}
+
+VAStatus vaCreateContext(VADisplay display, VAConfigID config, int width, int height, int flag,
+                         VASurfaceID *targets, int count, VAContextID *id)
+{
+    (void)display, (void)config, (void)width, (void)height, (void)flag, (void)targets, (void)count;
+    *id = FAKE_CONTEXT;
+    return VA_STATUS_SUCCESS;
+}
+
+VAStatus vaDestroyContext(VADisplay display, VAContextID id)
+{
+    (void)display;
+    assert_int_equal(id, FAKE_CONTEXT);
+    return VA_STATUS_SUCCESS;
+}
+
+VAStatus vaCreateSurfaces(VADisplay display, unsigned rt_format, unsigned width, unsigned height,
+                          VASurfaceID *ids, unsigned count, VASurfaceAttrib *list, unsigned n)
+{
+    struct fake_surface *s = fake_va.surface;
+
+    (void)display, (void)rt_format;
+    assert_int_equal(count, 1);
+    assert_int_equal(n, 1);
+    assert_int_equal(list[0].type, VASurfaceAttribPixelFormat);
+    pthread_mutex_lock(&fake_va.lock);
+    while (s->used)
+        assert_true(++s < fake_va.surface + FAKE_SURFACES);
+    *s = (struct fake_surface){
+        .used = true, .fourcc = (uint32_t)list[0].value.value.i, .width = width, .height = height};
+    fake_va.surfaces++;
+    pthread_mutex_unlock(&fake_va.lock);
+    fake_va_layout(s->fourcc, width, height, &s->pitch, &s->size);
+    s->fd = memfd_create("fake", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    assert_true(s->fd >= 0);
+    assert_int_equal(ftruncate(s->fd, (off_t)s->size), 0);
+    assert_int_equal(fcntl(s->fd, F_ADD_SEALS, FAKE_SEALS), 0);
+    s->bytes = mmap(NULL, s->size, PROT_READ | PROT_WRITE, MAP_SHARED, s->fd, 0);
+    assert_true(s->bytes != MAP_FAILED);
+    /* As a GPU's memory: what others left there. */
+    memset(s->bytes, 0xdd, s->size);
+    ids[0] = FAKE_ID + (VASurfaceID)(s - fake_va.surface);
+    return VA_STATUS_SUCCESS;
+}
+
+VAStatus vaDestroySurfaces(VADisplay display, VASurfaceID *ids, int count)
+{
+    struct fake_surface *s = fake_va_find(ids[0]);
+
+    (void)display;
+    assert_int_equal(count, 1);
+    munmap(s->bytes, s->size);
+    close(s->fd);
+    pthread_mutex_lock(&fake_va.lock);
+    s->used = false;
+    fake_va.surfaces--;
+    pthread_mutex_unlock(&fake_va.lock);
+    return VA_STATUS_SUCCESS;
+}
+
+VAStatus vaCreateBuffer(VADisplay display, VAContextID context, VABufferType type, unsigned size,
+                        unsigned count, void *bytes, VABufferID *id)
+{
+    (void)display, (void)context, (void)type, (void)size, (void)count, (void)bytes;
+    *id = FAKE_BUFFER;
+    return VA_STATUS_SUCCESS;
+}
+
+VAStatus vaDestroyBuffer(VADisplay display, VABufferID id)
+{
+    (void)display, (void)id;
+    return VA_STATUS_SUCCESS;
+}
+
+VAStatus vaBeginPicture(VADisplay display, VAContextID context, VASurfaceID target)
+{
+    (void)display, (void)context;
+    fake_va.target = target;
+    return VA_STATUS_SUCCESS;
+}
+
+VAStatus vaRenderPicture(VADisplay display, VAContextID context, VABufferID *ids, int count)
+{
+    (void)display, (void)context, (void)ids, (void)count;
+    return VA_STATUS_SUCCESS;
+}
+
+VAStatus vaEndPicture(VADisplay display, VAContextID context)
+{
+    struct fake_surface *s = fake_va_find(fake_va.target);
+
+    (void)display, (void)context;
+    memset(s->bytes, ++fake_va.pictures, s->size);
+    return VA_STATUS_SUCCESS;
+}
+
+VAStatus vaSyncSurface(VADisplay display, VASurfaceID id)
+{
+    (void)display;
+    fake_va_find(id);
+    return VA_STATUS_SUCCESS;
+}
+
+/* One image at a time. */
+VAStatus vaCreateImage(VADisplay display, VAImageFormat *format, int width, int height,
+                       VAImage *image)
+{
+    uint32_t pitch;
+    size_t size;
+
+    (void)display;
+    fake_va_layout(format->fourcc, (uint32_t)width, (uint32_t)height, &pitch, &size);
+    assert_true(size <= sizeof(fake_va.image));
+    *image = (VAImage){.image_id = FAKE_IMAGE,
+                       .format = *format,
+                       .buf = FAKE_IMAGE,
+                       .width = (uint16_t)width,
+                       .height = (uint16_t)height,
+                       .data_size = (uint32_t)size,
+                       .num_planes = 2,
+                       .pitches = {pitch, pitch},
+                       .offsets = {0, pitch * (uint32_t)height}};
+    return VA_STATUS_SUCCESS;
+}
+
+VAStatus vaDestroyImage(VADisplay display, VAImageID id)
+{
+    (void)display, (void)id;
+    return VA_STATUS_SUCCESS;
+}
+
+VAStatus vaDeriveImage(VADisplay display, VASurfaceID id, VAImage *image)
+{
+    (void)display, (void)id, (void)image;
+    return VA_STATUS_ERROR_OPERATION_FAILED;
+}
+
+VAStatus vaGetImage(VADisplay display, VASurfaceID id, int x, int y, unsigned width,
+                    unsigned height, VAImageID image)
+{
+    const struct fake_surface *s = fake_va_find(id);
+
+    (void)display, (void)x, (void)y, (void)width, (void)height, (void)image;
+    fake_va.gets++;
+    memcpy(fake_va.image, s->bytes, s->size);
+    return VA_STATUS_SUCCESS;
+}
+
+VAStatus vaPutImage(VADisplay display, VASurfaceID id, VAImageID image, int from_x, int from_y,
+                    unsigned from_width, unsigned from_height, int x, int y, unsigned width,
+                    unsigned height)
+{
+    const struct fake_surface *s = fake_va_find(id);
+
+    (void)display, (void)image, (void)from_x, (void)from_y, (void)from_width, (void)from_height;
+    (void)x, (void)y, (void)width, (void)height;
+    fake_va.puts++;
+    memcpy(s->bytes, fake_va.image, s->size);
+    return VA_STATUS_SUCCESS;
+}
+
+VAStatus vaMapBuffer(VADisplay display, VABufferID id, void **bytes)
+{
+    (void)display;
+    assert_int_equal(id, FAKE_IMAGE);
+    *bytes = fake_va.image;
+    return VA_STATUS_SUCCESS;
+}
+
+VAStatus vaUnmapBuffer(VADisplay display, VABufferID id)
+{
+    (void)display, (void)id;
+    return VA_STATUS_SUCCESS;
+}
+
+/* As most drivers do: one object, a layer for all planes or one for each. */
+VAStatus vaExportSurfaceHandle(VADisplay display, VASurfaceID id, uint32_t type, uint32_t flags,
+                               void *ret_descriptor)
+{
+    const struct fake_surface *s = fake_va_find(id);
+    const bool separate = flags & VA_EXPORT_SURFACE_SEPARATE_LAYERS,
+               deep = s->fourcc != VA_FOURCC_NV12;
+    VADRMPRIMESurfaceDescriptor d = {.fourcc = s->fourcc,
+                                     .width = s->width,
+                                     .height = s->height,
+                                     .num_objects = 1,
+                                     .num_layers = separate ? 2 : 1};
+
+    (void)display;
+    assert_int_equal(type, VA_SURFACE_ATTRIB_MEM_TYPE_DRM_PRIME_2);
+    fake_va.exports++;
+    fake_va.export_flags = flags;
+    if (fake_va.export_status)
+        return fake_va.export_status;
+    d.objects[0].fd = fcntl(s->fd, F_DUPFD_CLOEXEC, 3);
+    d.objects[0].size = (uint32_t)s->size;
+    d.objects[0].drm_format_modifier = DRM_FORMAT_MOD_LINEAR;
+    for (uint32_t i = 0; i < 2; i++) {
+        uint32_t layer = separate ? i : 0, plane = separate ? 0 : i;
+
+        d.layers[layer].drm_format = deep ? DRM_FORMAT_P010 : DRM_FORMAT_NV12;
+        if (separate && deep)
+            d.layers[layer].drm_format = i ? DRM_FORMAT_GR1616 : DRM_FORMAT_R16;
+        else if (separate)
+            d.layers[layer].drm_format = i ? DRM_FORMAT_GR88 : DRM_FORMAT_R8;
+        d.layers[layer].num_planes = plane + 1;
+        d.layers[layer].offset[plane] = i * s->pitch * s->height;
+        d.layers[layer].pitch[plane] = s->pitch;
+    }
+    if (fake_va.spoil)
+        fake_va.spoil(&d);
+    *(VADRMPRIMESurfaceDescriptor *)ret_descriptor = d;
+    return VA_STATUS_SUCCESS;
+}
+
+#pragma GCC visibility pop
+
+#endif
