@@ -118,12 +118,10 @@ static bool rate_needs_open(const struct encoder *self, const struct encoder_rat
                       av_cmp_q(rates->frame_rate, old->frame_rate) != 0);
 }
 
-static bool qp_needs_open(const struct encoder *self, const struct encode_request *request,
-                          const struct encoder_rates *rates, bool key)
+static bool qp_needs_open(const struct encoder *self, const struct encoder_rates *rates, bool key)
 {
     if (self->row->flags & ENCODER_REOPEN_I)
-        return request->type != ENCODE_P && self->last_type == ENCODE_P &&
-               (self->mixed_qp || self->qp != rates->qp);
+        return key && self->last_type == ENCODE_P && (self->mixed_qp || self->qp != rates->qp);
     if (self->row->flags & ENCODER_LIVE_QP || self->shifts)
         return false;
     if (key && self->row->flags & ENCODER_QP_I && rates->qp_i != self->rates.qp_i)
@@ -140,7 +138,7 @@ static bool needs_open(const struct encoder *self, const struct encode_request *
 
     if (!self->context || mode != self->mode || !same_tools(&request->tools, &self->tools))
         return true;
-    if (mode == VA_RC_CQP ? qp_needs_open(self, request, rates, key)
+    if (mode == VA_RC_CQP ? qp_needs_open(self, rates, key)
                           : !(self->row->flags & ENCODER_LIVE_RATE) && mode != VA_RC_ICQ &&
                                 rate_needs_open(self, rates, key))
         return true;
@@ -360,8 +358,11 @@ static int run(struct encoder *self, const struct encode_request *request,
                                    (uint64_t)request->tools.width * request->tools.height,
                                    request->rate.mode == VA_RC_CBR);
     if (needs_open(self, request, &rates, key)) {
-        if (self->context && !same_tools(&request->tools, &self->tools))
-            self->row = NULL; /* what it could not do before it may now */
+        if (self->context && !same_tools(&request->tools, &self->tools)) {
+            /* What a better one could not do before it may now. */
+            self->row = NULL;
+            self->proven = false;
+        }
         err = open_encoder(self, request, &rates, pixels);
         if (err)
             return err;

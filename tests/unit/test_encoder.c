@@ -549,6 +549,34 @@ static void test_no_room(void **state)
     }
 }
 
+/* An encoder that `write` refuses at once: the next in the list, and if there is none, an error. */
+static int refuse(void *state, const struct encode_request *request,
+                  const struct encode_packet *packet, struct encode_output *output)
+{
+    pass(state, request, packet, output);
+    return f.number < 3 ? VD_ERR_DECODE : 0;
+}
+
+static void test_refused(void **state)
+{
+    (void)state;
+    FOR_KINDS(kind)
+    {
+        if (!start(kind, VA_RC_CQP, VA_FOURCC_NV12))
+            continue;
+        encoder_destroy(f.encoder);
+        f.codec.write = refuse;
+        assert_int_equal(encoder_create(&f.codec, 1, &f.encoder), 0);
+        assert_int_equal(encode(ENCODE_IDR), VD_ERR_DECODE);
+        assert_int_equal(encode(ENCODE_P), VD_ERR_DECODE);
+        step(ENCODE_P);
+        assert_true(f.key);
+        step(ENCODE_P);
+        assert_false(f.key);
+        stop();
+    }
+}
+
 /* Formats of surfaces, and surfaces that are larger and a little smaller than the picture. */
 static void test_input(void **state)
 {
@@ -880,25 +908,16 @@ static void test_caps(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),
-        cmocka_unit_test(test_cqp),
-        cmocka_unit_test(test_two_qps),
-        cmocka_unit_test(test_cbr),
-        cmocka_unit_test(test_vbr),
-        cmocka_unit_test(test_quality),
-        cmocka_unit_test(test_regions),
-        cmocka_unit_test(test_regions_anywhere),
-        cmocka_unit_test(test_no_room),
-        cmocka_unit_test(test_input),
-        cmocka_unit_test(test_odd_size),
-        cmocka_unit_test(test_rgb),
-        cmocka_unit_test(test_ten_bits),
-        cmocka_unit_test(test_changes),
-        cmocka_unit_test(test_slices_and_refresh),
-        cmocka_unit_test(test_hostile),
-        cmocka_unit_test(test_hevc_tools),
-        cmocka_unit_test(test_jpeg),
-        cmocka_unit_test(test_caps),
+        cmocka_unit_test(test_round_trip), cmocka_unit_test(test_cqp),
+        cmocka_unit_test(test_two_qps),    cmocka_unit_test(test_cbr),
+        cmocka_unit_test(test_vbr),        cmocka_unit_test(test_quality),
+        cmocka_unit_test(test_regions),    cmocka_unit_test(test_regions_anywhere),
+        cmocka_unit_test(test_no_room),    cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_input),      cmocka_unit_test(test_odd_size),
+        cmocka_unit_test(test_rgb),        cmocka_unit_test(test_ten_bits),
+        cmocka_unit_test(test_changes),    cmocka_unit_test(test_slices_and_refresh),
+        cmocka_unit_test(test_hostile),    cmocka_unit_test(test_hevc_tools),
+        cmocka_unit_test(test_jpeg),       cmocka_unit_test(test_caps),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
