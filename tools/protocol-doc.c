@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,11 +24,12 @@ static const struct {
      "and the arena's descriptor.",
      "`VERSION` (other major version, or no feature in common), `DENIED` (the host's policy), "
      "`BUSY` (clients at the limit). The session stays closed then. A wrong `magic` ends it."},
-    {"context_create", "Opens a decoder.",
-     "`UNSUPPORTED` (profile, entry point or format), `RESOLUTION`, `LIMIT`, `MEMORY`. "
+    {"context_create", "Opens a decoder, an encoder, or a place where pictures are processed.",
+     "`UNSUPPORTED` (profile, entry point or format), `RESOLUTION`, `PARAMETER` (rate control or "
+     "packed headers that are not offered), `LIMIT`, `MEMORY`. "
      "A slot that is taken ends the session."},
     {"context_destroy",
-     "Closes a decoder. Pictures that are not complete are given up, so the guest waits for them "
+     "Closes it. Pictures that are not complete are given up, so the guest waits for them "
      "before.",
      "None. An unknown id ends the session."},
     {"surface_create",
@@ -42,7 +44,8 @@ static const struct {
      "`LIMIT`, `MEMORY`. An unknown id ends the session."},
     {"submit", "One picture: all buffers that the app rendered, by reference into the upload zone.",
      "In the surface's slot, with the picture's completion: `DECODE`, `PARAMETER`, `LIMIT`, "
-     "`RESOLUTION`, `UNSUPPORTED`, `MEMORY`. An unknown id, a reference outside the upload zone, "
+     "`RESOLUTION`, `UNSUPPORTED`, `MEMORY`, `ENCODE`, `ROOM`. An unknown id, a reference outside "
+     "the upload zone, "
      "a wrong `submission` or too many pictures in flight end the session."},
     {"kick",
      "Somebody waits for a picture: finish it and all before it without waiting for more input.",
@@ -196,6 +199,31 @@ static void print_header(void)
     print_struct(dispatch_struct_at(0));
 }
 
+static bool in_calls(const struct dispatch_struct *s)
+{
+    const struct dispatch_call *c;
+    bool used = false;
+
+    for (size_t i = 0; (c = dispatch_at(i)); i++)
+        used = used || c->req == s || c->rep == s || c->req_tail == s || c->rep_tail == s;
+    return used;
+}
+
+/* Structs that lie in the upload zone. */
+static void print_zone(void)
+{
+    const struct dispatch_struct *s;
+
+    /* The first one is the header. */
+    for (size_t i = 1; (s = dispatch_struct_at(i)); i++) {
+        if (in_calls(s))
+            continue;
+        printf("`%s`, %u bytes:\n\n", s->name, (unsigned)s->size);
+        print_struct(s);
+        printf("\n");
+    }
+}
+
 /* Structs that are tail elements, each once. */
 static void print_tails(void)
 {
@@ -224,6 +252,17 @@ static void print_va_structs(void)
     printf("| " #codec " | `" #type "` (%d) | %s | `" #name "` | %d |\n", (int)(type), \
            strcmp(#kind, "PARAM") ? "one a slice" : "the last one", (size));
 #include <viaduct/va_structs.def>
+}
+
+static void print_va_encode(void)
+{
+    printf(
+        "| codec | buffer type | how many | struct of libva | bytes |\n|---|---|---|---|---:|\n");
+#define VD_VA_ENCODE(codec, type, kind, name, size, slot)                              \
+    printf("| " #codec " | `" #type "` (%d) | %s | `" #name "` | %d |\n", (int)(type), \
+           strcmp(#kind, "PARAM") ? "one a slice" : "the last one", (size));
+#define VD_VA_CODED(codec, name, field)
+#include <viaduct/va_encode.def>
 }
 
 static void print_va_fields(void)
@@ -274,6 +313,8 @@ static const struct {
     {"calls", print_calls},
     {"call-details", print_call_details},
     {"tails", print_tails},
+    {"zone", print_zone},
+    {"va-encode", print_va_encode},
     {"va-structs", print_va_structs},
     {"va-fields", print_va_fields},
     {"profiles", print_profiles},

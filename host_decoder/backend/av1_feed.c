@@ -124,6 +124,8 @@ void av1_feed_submit(struct av1_feed *feed, struct backend_job *job)
     }
     if (reset)
         start_log(feed);
+    if (!feed->watched && feed->log.count >= AV1_FEED_BLIND)
+        feed->log.complete = false;
     av1_log_add(&feed->log, packet);
     if (packet->open && feed->open_count < BITSTREAM_MAX_OPEN) {
         feed->open[feed->open_count++] = (struct av1_feed_open){

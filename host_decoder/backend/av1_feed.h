@@ -22,6 +22,7 @@
 #define AV1_FEED_LOAN  128  /* decodes */
 #define AV1_FEED_WORTH 2    /* what a right guess earns: wrong ones are rare */
 #define AV1_FEED_SAVED 4096 /* no more are put aside */
+#define AV1_FEED_BLIND 256  /* pictures that are kept for who may never look early */
 
 /* An open picture that is not settled. */
 struct av1_feed_open {

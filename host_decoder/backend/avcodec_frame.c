@@ -147,8 +147,9 @@ int avcodec_frame_get(AVCodecContext *decoder, AVFrame *frame, int flags)
     if (err) {
         /* Decode beside the surface, to keep the references right, and tell the app. */
         if (job) {
-            log_debug("surface %#x cannot take the picture: %s", (unsigned)job->surface->id,
-                      errors_text(err));
+            log_debug("surface %#x (%ux%u) cannot take the %s picture (%dx%d): %s",
+                      (unsigned)job->surface->id, job->surface->width, job->surface->height,
+                      decoder->codec->name, frame->width, frame->height, errors_text(err));
             job->status = err;
             /* Nothing of this picture gets into it: the surface stays as it was. */
             if (job->backing)

@@ -111,8 +111,9 @@ int dav1d_frame_get(Dav1dPicture *picture, void *cookie)
             memory->next = self->free;
             self->free = memory;
             *self->target.status = err;
-            log_debug("surface %#x cannot take the picture: %s", (unsigned)self->target.surface->id,
-                      errors_text(err));
+            log_debug("surface %#x (%ux%u) cannot take the picture (%dx%d): %s",
+                      (unsigned)self->target.surface->id, self->target.surface->width,
+                      self->target.surface->height, picture->p.w, picture->p.h, errors_text(err));
         }
         /* With super-resolution the picture comes first, then memory to decode it in. */
         self->target.surface = NULL;

@@ -82,6 +82,7 @@ static void vaapi_close(void *opaque)
 
     if (device->display) {
         vaapi_surface_finish(device);
+        vaapi_lent_sweep(device, true);
         vaTerminate(device->display);
     }
     if (device->fd >= 0)

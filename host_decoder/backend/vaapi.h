@@ -24,13 +24,28 @@ struct vaapi_image {
     bool busy;
 };
 
+/* Descriptors of exported memory that is watched when its surface is gone. */
+#define VAAPI_LENT        256
+#define VAAPI_MAX_OBJECTS 4 /* of a VADRMPRIMESurfaceDescriptor */
+
+/* Memory of a surface that others have, which counts as the client's as long as they do. */
+struct vaapi_lent {
+    int fds[VAAPI_MAX_OBJECTS];
+    uint32_t count;
+    bool blind; /* it could not be opened: nobody knows */
+    struct pool *pool;
+    uint64_t bytes;
+};
+
 struct vaapi_device {
     VADisplay display;
     int fd; /* -1: the display has none */
     VAImageFormat *image_formats;
     int image_format_count;
-    pthread_mutex_t lock; /* of the images */
+    pthread_mutex_t lock; /* of what follows */
     struct vaapi_image images[VAAPI_IMAGES];
+    struct vaapi_lent lent[VAAPI_LENT]; /* of surfaces that are gone */
+    uint32_t lent_count;
 };
 
 /* How an image of this format is asked for; NULL if the driver has none. */
@@ -45,6 +60,7 @@ struct vaapi_surface {
     VASurfaceID id;
     struct pool *pool; /* where `bytes` count */
     uint64_t bytes;
+    atomic_bool exported;
 };
 
 /*
@@ -56,6 +72,12 @@ int vaapi_surface_get(struct vaapi_device *device, struct surface *surface,
 /* vaapi_export.c: device_frame_ops.export. */
 int vaapi_surface_export(struct device_frame *frame, const struct surface *surface, uint32_t flags,
                          uint32_t object, struct device_export *ret_export);
+/* A surface is about to go: opens what others may have of it. */
+void vaapi_lent_open(const struct vaapi_surface *native, struct vaapi_lent *ret_lent);
+/* It is gone: its memory is given back if nobody has it, else watched. */
+void vaapi_lent_close(struct vaapi_device *device, struct vaapi_lent *lent);
+/* Gives back what nobody has any more; `all`: whoever has it. */
+void vaapi_lent_sweep(struct vaapi_device *device, bool all);
 /* Destroys what is kept for reading surfaces. */
 void vaapi_surface_finish(struct vaapi_device *device);
 

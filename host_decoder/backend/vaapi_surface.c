@@ -134,9 +134,11 @@ static int surface_fetch(struct device_frame *frame, const struct surface *surfa
 static void surface_free(struct device_frame *frame)
 {
     struct vaapi_surface *native = (struct vaapi_surface *)frame;
+    struct vaapi_lent lent;
 
+    vaapi_lent_open(native, &lent);
     vaDestroySurfaces(native->device->display, &native->id, 1);
-    pool_give(native->pool, native->bytes);
+    vaapi_lent_close(native->device, &lent);
     free(native);
 }
 
@@ -192,6 +194,7 @@ int vaapi_surface_get(struct vaapi_device *device, struct surface *surface,
     if (!native)
         return VD_ERR_MEMORY;
     native->pool = surface->pool;
+    vaapi_lent_sweep(device, false);
     /* What a driver takes is not told; it is no less than what we would take. */
     err = pool_take(surface->pool, surface->layout.size);
     if (err)

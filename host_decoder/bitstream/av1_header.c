@@ -109,7 +109,9 @@ int av1_header_check(const VADecPictureParameterBufferAV1 *param)
         return VD_ERR_UNSUPPORTED;
     if (param->profile == 1 ? mono || ss_x || ss_y : !mono && (!ss_x || !ss_y))
         return VD_ERR_UNSUPPORTED;
-    if (param->order_hint_bits_minus_1 > 7 || param->primary_ref_frame > 7)
+    /* GStreamer leaves 255, 0 minus 1, where there are no order hints. */
+    if ((param->seq_info_fields.fields.enable_order_hint && param->order_hint_bits_minus_1 > 7) ||
+        param->primary_ref_frame > 7)
         return VD_ERR_PARAMETER;
     /* GStreamer leaves 255 in those of intra frames, which have none. */
     for (int i = 0; i < AV1_REFS; i++) {

@@ -95,6 +95,7 @@ struct encode_tools {
     uint32_t bit_depth;     /* 8 or 10 */
     uint32_t intra_period;  /* 0: only the first picture; for the encoder's rate control only */
     uint32_t slices;        /* a picture, 1 or more */
+    uint32_t slice_rows;    /* rows of blocks in each but the last one; 0: as the encoder likes */
     uint32_t intra_refresh; /* pictures that a rolling intra refresh takes, 0: none */
     struct {
         bool cabac, transform_8x8, deblocking_control;

@@ -34,11 +34,14 @@ struct encoder {
     struct encoder_rates rates;
     uint64_t pictures; /* since then */
     bool deltas;       /* regions can have QPs of their own in it */
+    bool shifts;       /* CQP: one region, the whole picture, brings each to its QP */
     bool proven;       /* `write` took a picture of this row */
     bool mixed_qp;     /* CQP: pictures since then had different ones */
     int qp;            /* CQP: of the last picture */
+    int qp_i, qp_p;    /* of both kinds, -1: none yet */
+    bool knew_p;       /* when it was opened, or since */
     enum encode_type last_type;
-    struct encoder_rate rate; /* ENCODER_RATE; lives on in a new encoder */
+    struct encoder_rate rate; /* ENCODER_RATE; lives on in a new encoder of the same */
     bool lost;                /* the app misses a picture: the next one is an IDR picture */
 };
 
@@ -58,6 +61,7 @@ int encoder_create(const struct encode_codec *codec, int threads, struct encoder
         return VD_ERR_MEMORY;
     self->codec = codec;
     self->threads = thread_count(threads);
+    self->qp_i = self->qp_p = -1;
     self->write_state = calloc(1, size);
     self->write_backup = calloc(1, size);
     self->packet = av_packet_alloc();
@@ -114,15 +118,16 @@ static bool rate_needs_open(const struct encoder *self, const struct encoder_rat
                       av_cmp_q(rates->frame_rate, old->frame_rate) != 0);
 }
 
-static bool qp_needs_open(const struct encoder *self, const struct encode_request *request,
-                          const struct encoder_rates *rates, bool key)
+static bool qp_needs_open(const struct encoder *self, const struct encoder_rates *rates, bool key)
 {
     if (self->row->flags & ENCODER_REOPEN_I)
-        return request->type != ENCODE_P && self->last_type == ENCODE_P &&
-               (self->mixed_qp || self->qp != rates->qp);
-    if (self->row->flags & ENCODER_LIVE_QP || rates->qp == self->rates.qp)
+        return key && self->last_type == ENCODE_P && (self->mixed_qp || self->qp != rates->qp);
+    if (self->row->flags & ENCODER_LIVE_QP || self->shifts)
         return false;
-    return key || self->pictures >= QP_PATIENCE;
+    if (key && self->row->flags & ENCODER_QP_I && rates->qp_i != self->rates.qp_i)
+        return true;
+    return rates->qp_p != self->rates.qp_p &&
+           (key || self->pictures >= QP_PATIENCE || !self->knew_p);
 }
 
 static bool needs_open(const struct encoder *self, const struct encode_request *request,
@@ -133,7 +138,7 @@ static bool needs_open(const struct encoder *self, const struct encode_request *
 
     if (!self->context || mode != self->mode || !same_tools(&request->tools, &self->tools))
         return true;
-    if (mode == VA_RC_CQP ? qp_needs_open(self, request, rates, key)
+    if (mode == VA_RC_CQP ? qp_needs_open(self, rates, key)
                           : !(self->row->flags & ENCODER_LIVE_RATE) && mode != VA_RC_ICQ &&
                                 rate_needs_open(self, rates, key))
         return true;
@@ -182,6 +187,8 @@ static int open_encoder(struct encoder *self, const struct encode_request *reque
     self->mode = request->rate.mode;
     self->rates = *rates;
     self->deltas = encoder_has_deltas(request);
+    self->shifts = self->deltas && self->row->flags & ENCODER_ROI_ALWAYS && self->mode == VA_RC_CQP;
+    self->knew_p = self->qp_p >= 0;
     self->pictures = 0;
     self->mixed_qp = false;
     return 0;
@@ -193,11 +200,14 @@ static int clip(int value, uint32_t most)
 }
 
 static int put_regions(const struct encoder *self, const struct encode_request *request,
-                       AVFrame *frame)
+                       const struct encoder_rates *rates, AVFrame *frame)
 {
     const struct encode_tools *tools = &request->tools;
     uint32_t count = request->region_count < VD_MAX_ROI ? request->region_count : VD_MAX_ROI;
-    AVRegionOfInterest regions[VD_MAX_ROI] = {0};
+    AVRegionOfInterest regions[VD_MAX_ROI + 1] = {0};
+    /* QPs of the whole scale, which is longer for more bits. */
+    int scale = tools->bit_depth > 8 ? 63 : 51;
+    int shift = self->shifts ? rates->qp - ENCODER_BASE_QP : 0;
     AVFrameSideData *data;
     size_t n = 0;
 
@@ -212,15 +222,16 @@ static int put_regions(const struct encoder *self, const struct encode_request *
         to->top = clip(from->y, tools->height);
         to->right = clip(from->x + from->width, tools->width);
         to->bottom = clip(from->y + from->height, tools->height);
-        to->qoffset = (AVRational){from->delta_qp, tools->bit_depth > 8 ? 63 : 51};
+        to->qoffset = (AVRational){from->delta_qp + shift, scale};
         if (to->left < to->right && to->top < to->bottom)
             n++;
     }
-    if (!n && self->row->flags & ENCODER_ROI_ALWAYS)
+    /* The rest of the picture: of two regions the first counts. */
+    if (self->row->flags & ENCODER_ROI_ALWAYS)
         regions[n++] = (AVRegionOfInterest){.self_size = sizeof(regions[0]),
                                             .right = (int)tools->width,
                                             .bottom = (int)tools->height,
-                                            .qoffset = {0, 1}};
+                                            .qoffset = {shift, scale}};
     if (!n)
         return 0;
     data = av_frame_new_side_data(frame, AV_FRAME_DATA_REGIONS_OF_INTEREST, n * sizeof(regions[0]));
@@ -259,7 +270,7 @@ static int encode(struct encoder *self, const struct encode_request *request,
         return err;
     frame->pts = (int64_t)self->pictures;
     frame->pict_type = key ? AV_PICTURE_TYPE_I : AV_PICTURE_TYPE_NONE;
-    err = put_regions(self, request, frame);
+    err = put_regions(self, request, rates, frame);
     if (!err && row->live) {
         live_rates(self, rates, &live);
         row->live(self->context, frame, request, &live);
@@ -318,6 +329,17 @@ static int write_packet(struct encoder *self, const struct encode_request *reque
     return err;
 }
 
+/* An encoder that is opened with its QPs should know those of both kinds of pictures. */
+static void remember_qp(struct encoder *self, enum encode_type type, struct encoder_rates *rates)
+{
+    if (type == ENCODE_P)
+        self->qp_p = rates->qp;
+    else
+        self->qp_i = rates->qp;
+    rates->qp_i = self->qp_i >= 0 ? self->qp_i : self->qp_p;
+    rates->qp_p = self->qp_p >= 0 ? self->qp_p : self->qp_i;
+}
+
 static int run(struct encoder *self, const struct encode_request *request,
                const struct pixels *pixels, struct encode_output *output)
 {
@@ -327,17 +349,26 @@ static int run(struct encoder *self, const struct encode_request *request,
     int err;
 
     encoder_rates_read(request, &rates);
+    remember_qp(self, request->type, &rates);
+    /* Costs of other pictures say nothing of these. */
+    if (request->rate.mode != self->mode || request->tools.width != self->tools.width ||
+        request->tools.height != self->tools.height)
+        self->rate = (struct encoder_rate){0};
     rates.chosen = encoder_rate_qp(&self->rate, &rates, self->codec->codec,
                                    (uint64_t)request->tools.width * request->tools.height,
                                    request->rate.mode == VA_RC_CBR);
     if (needs_open(self, request, &rates, key)) {
-        if (self->context && !same_tools(&request->tools, &self->tools))
-            self->row = NULL; /* what it could not do before it may now */
+        if (self->context && !same_tools(&request->tools, &self->tools)) {
+            /* What a better one could not do before it may now. */
+            self->row = NULL;
+            self->proven = false;
+        }
         err = open_encoder(self, request, &rates, pixels);
         if (err)
             return err;
         key = true;
     }
+    self->knew_p |= request->type == ENCODE_P;
     for (;;) {
         err = encode(self, request, &rates, pixels, key);
         if (!err) {

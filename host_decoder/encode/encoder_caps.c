@@ -82,7 +82,8 @@ static void put_encoder(struct vd_cap *cap, const struct encoder_row *row)
 }
 
 /* The codec's own attributes come last, and not those that are there. */
-static void put_codec(struct vd_cap *cap, const struct encode_codec *codec)
+static void put_codec(struct vd_cap *cap, const struct encode_codec *codec,
+                      const struct encoder_row *row)
 {
     uint32_t types[VD_MAX_CAP_ATTRIBUTES], values[VD_MAX_CAP_ATTRIBUTES];
     uint32_t count = codec->attributes ? codec->attributes((int)cap->profile, types, values,
@@ -91,6 +92,11 @@ static void put_codec(struct vd_cap *cap, const struct encode_codec *codec)
 
     for (uint32_t i = 0; i < count; i++) {
         uint32_t j = 0;
+
+        /* How a codec cuts pictures is of use to encoders that do. */
+        if ((!row || !(row->flags & ENCODER_SLICES)) &&
+            (types[i] == VAConfigAttribEncMaxSlices || types[i] == VAConfigAttribEncSliceStructure))
+            continue;
 
         while (j < cap->attribute_count && cap->attributes[j] != types[i])
             j++;
@@ -136,7 +142,7 @@ static bool fill(const struct profile *profile, struct vd_cap *ret_cap)
         cap.formats[cap.format_count++] = profile->formats[i];
         cap.rt_formats |= format->rt_format;
     }
-    put_codec(&cap, codec);
+    put_codec(&cap, codec, row);
     *ret_cap = cap;
     return true;
 }

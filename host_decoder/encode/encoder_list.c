@@ -9,6 +9,7 @@
 #include <wire/log.h>
 
 #include "../backend/avcodec.h"
+#include "encoder_options.h"
 
 #define NV12  AV_PIX_FMT_NV12
 #define I420  AV_PIX_FMT_YUV420P
@@ -37,10 +38,19 @@ static const struct encoder_row encoder_rows[] = {
      {NO},
      encoder_options_nvenc,
      NULL},
-    {"h264_qsv", VD_CODEC_H264, 0, PLAIN, 64, 4096, {NV12, NO}, {NO}, encoder_options_qsv, NULL},
+    {"h264_qsv",
+     VD_CODEC_H264,
+     ENCODER_QP_I,
+     PLAIN,
+     64,
+     4096,
+     {NV12, NO},
+     {NO},
+     encoder_options_qsv,
+     NULL},
     {"h264_amf",
      VD_CODEC_H264,
-     0,
+     ENCODER_QP_I,
      PLAIN,
      128,
      4096,
@@ -62,7 +72,7 @@ static const struct encoder_row encoder_rows[] = {
 
     {"hevc_nvenc",
      VD_CODEC_HEVC,
-     0,
+     ENCODER_QP_I,
      PLAIN,
      160,
      8192,
@@ -72,7 +82,7 @@ static const struct encoder_row encoder_rows[] = {
      NULL},
     {"hevc_qsv",
      VD_CODEC_HEVC,
-     0,
+     ENCODER_QP_I,
      PLAIN,
      128,
      8192,
@@ -82,7 +92,7 @@ static const struct encoder_row encoder_rows[] = {
      NULL},
     {"hevc_amf",
      VD_CODEC_HEVC,
-     0,
+     ENCODER_QP_I,
      PLAIN,
      256,
      8192,
@@ -92,7 +102,7 @@ static const struct encoder_row encoder_rows[] = {
      NULL},
     {"libx265",
      VD_CODEC_HEVC,
-     ENCODER_ROI | ENCODER_ROI_ALWAYS,
+     ENCODER_ROI | ENCODER_ROI_ALWAYS | ENCODER_QP_I,
      ALL,
      64,
      8192,
@@ -103,7 +113,7 @@ static const struct encoder_row encoder_rows[] = {
 
     {"libvpx",
      VD_CODEC_VP8,
-     ENCODER_LIVE_QP | ENCODER_ROI,
+     ENCODER_LIVE_RATE | ENCODER_LIVE_QP | ENCODER_ROI | ENCODER_RATE,
      ALL,
      16,
      8192,
@@ -114,7 +124,7 @@ static const struct encoder_row encoder_rows[] = {
 
     {"vp9_qsv",
      VD_CODEC_VP9,
-     0,
+     ENCODER_QP_I,
      PLAIN,
      128,
      8192,
@@ -124,7 +134,7 @@ static const struct encoder_row encoder_rows[] = {
      NULL},
     {"libvpx-vp9",
      VD_CODEC_VP9,
-     ENCODER_LIVE_QP,
+     ENCODER_LIVE_RATE | ENCODER_LIVE_QP | ENCODER_RATE,
      ALL,
      16,
      8192,
@@ -135,7 +145,7 @@ static const struct encoder_row encoder_rows[] = {
 
     {"av1_nvenc",
      VD_CODEC_AV1,
-     0,
+     ENCODER_QP_I,
      PLAIN,
      192,
      8192,
@@ -145,7 +155,7 @@ static const struct encoder_row encoder_rows[] = {
      NULL},
     {"av1_qsv",
      VD_CODEC_AV1,
-     0,
+     ENCODER_QP_I,
      PLAIN,
      128,
      8192,
@@ -155,7 +165,7 @@ static const struct encoder_row encoder_rows[] = {
      NULL},
     {"av1_amf",
      VD_CODEC_AV1,
-     0,
+     ENCODER_QP_I,
      PLAIN,
      128,
      8192,
@@ -215,7 +225,7 @@ int encoder_list_open(const struct encoder_row *row, const struct encode_request
     context->pix_fmt = format;
     context->time_base = av_inv_q(rates->frame_rate);
     context->framerate = rates->frame_rate;
-    context->gop_size = 1 << 24;
+    context->gop_size = ENCODER_NO_PERIOD;
     context->max_b_frames = 0;
     context->refs = 1;
     row->options(&setup);

@@ -17,18 +17,22 @@ enum encoder_flag {
     ENCODER_COPY = 1 << 6,       /* reads its input more than once: it needs memory of its own */
     ENCODER_SLICES = 1 << 7,     /* several slices a picture */
     ENCODER_RATE = 1 << 8,       /* CBR, VBR: encoder_rate.c chooses its quantisers */
+    ENCODER_QP_I = 1 << 9,       /* CQP: opened with two QPs, of intra and other pictures */
 };
 
 /* Rate control in an encoder's terms: clamped, so that no app's number is out of its range. */
 struct encoder_rates {
-    int64_t target, peak;    /* bits per second */
-    int vbv, initial;        /* bits */
-    AVRational frame_rate;   /* 1/10 to 1000 */
-    int qp, min_qp, max_qp;  /* of the codec's own scale; max_qp 0: no limits */
-    double chosen;           /* ENCODER_RATE: the QP of this picture */
+    int64_t target, peak;   /* bits per second */
+    int vbv, initial;       /* bits */
+    AVRational frame_rate;  /* 1/10 to 1000 */
+    int qp, min_qp, max_qp; /* of the codec's own scale; max_qp 0: no limits */
+    int qp_i, qp_p; /* CQP: the last ones of both kinds; the same where one is not known yet */
+    double chosen;  /* ENCODER_RATE: the QP of this picture */
     uint32_t quality, level; /* 1 to 51; 1 to ENCODE_QUALITY_LEVELS, 0: the default */
 };
 
+/* QP of encoders whose pictures get theirs as an offset to it. */
+#define ENCODER_BASE_QP 26
 /* Slices of a picture that an app may ask for. */
 #define ENCODER_MAX_SLICES 32
 
@@ -68,7 +72,7 @@ int encoder_list_open(const struct encoder_row *row, const struct encode_request
                       const struct encoder_rates *rates, int threads, enum AVPixelFormat format,
                       AVCodecContext **ret_context);
 
-/* encoder_options.c */
+/* encoder_options_*.c */
 void encoder_rates_read(const struct encode_request *request, struct encoder_rates *ret_rates);
 /* Whether blocks may have QPs of their own under the headers that the app wrote. */
 bool encoder_has_deltas(const struct encode_request *request);

@@ -7,13 +7,17 @@
 #define INTRA_COST 18.0
 /* What a P picture takes of that, before one was seen. */
 #define INTER_SHARE 0.2
-/* How much of the cost the last picture is. */
-#define SHARE_OF_LAST 0.2
-/* QP steps from one picture to the next. */
-#define MAX_STEP 4.0
+/* How much of the cost the last picture is, and where a new scene begins. */
+#define SHARE_OF_LAST  0.2
+#define SHARE_OF_SCENE 0.6
+#define SCENE_COST     1.5
+/* QP steps from one picture to the next: quality comes slowly, bits are saved at once. */
+#define MAX_STEP_DOWN 4.0
+#define MAX_STEP_UP   16.0
 /* Differences that adaptive quantisation explains; more was the buffer model's doing. */
 #define ADAPTIVE_STEPS 3.0
-#define LEAST_QP       5.0
+/* Better than this nobody sees, and the next scene would begin with it. */
+#define LEAST_QP 5.0
 /* Seconds in which a debt is paid back. */
 #define CBR_SECONDS 1.0
 #define VBR_SECONDS 2.0
@@ -44,7 +48,7 @@ double encoder_rate_qp(struct encoder_rate *rate, const struct encoder_rates *ra
     } else {
         bits *= limit(1 - rate->debt / window, 0.25, 2);
         qp = 6 * log2(rate->cost / bits);
-        qp = limit(qp, rate->qp - MAX_STEP, rate->qp + MAX_STEP);
+        qp = limit(qp, rate->qp - MAX_STEP_DOWN, rate->qp + MAX_STEP_UP);
     }
     rate->qp = limit(qp, least, most < least ? least : most);
     return rate->qp;
@@ -66,7 +70,8 @@ void encoder_rate_done(struct encoder_rate *rate, const struct encoder_rates *ra
         rate->cost = cost * INTER_SHARE;
     } else if (!key) {
         double share = 1.0 / ++rate->pictures;
+        double least = cost > SCENE_COST * rate->cost ? SHARE_OF_SCENE : SHARE_OF_LAST;
 
-        rate->cost += (cost - rate->cost) * (share > SHARE_OF_LAST ? share : SHARE_OF_LAST);
+        rate->cost += (cost - rate->cost) * (share > least ? share : least);
     }
 }

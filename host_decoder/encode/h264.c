@@ -45,9 +45,10 @@ static uint32_t attributes(int profile, uint32_t *ret_types, uint32_t *ret_value
              VA_ENC_PACKED_HEADER_MISC | VA_ENC_PACKED_HEADER_RAW_DATA},
         {VAConfigAttribEncMaxRefFrames, 1}, /* list 1: none, so no B pictures */
         {VAConfigAttribEncMaxSlices, 32},
-        /* Whole rows, near enough as many in each: apps that know only older values take one. */
-        {VAConfigAttribEncSliceStructure,
-         VA_ENC_SLICE_STRUCTURE_ARBITRARY_ROWS | VA_ENC_SLICE_STRUCTURE_EQUAL_MULTI_ROWS},
+        /* Whole rows, in all slices the same but for the last. */
+        {VAConfigAttribEncSliceStructure, VA_ENC_SLICE_STRUCTURE_POWER_OF_TWO_ROWS |
+                                              VA_ENC_SLICE_STRUCTURE_EQUAL_ROWS |
+                                              VA_ENC_SLICE_STRUCTURE_EQUAL_MULTI_ROWS},
         {VAConfigAttribEncInterlaced, VA_ENC_INTERLACED_NONE},
     };
     uint32_t count = 0;

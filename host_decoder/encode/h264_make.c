@@ -2,10 +2,12 @@
 #include <string.h>
 
 #include <viaduct/errors.h>
+#include <viaduct/va_newer.h>
 
 #include "h264.h"
 
-#define EXTENDED_SAR 255
+#define EXTENDED_SAR     255
+#define PROFILE_BASELINE 5 /* VAProfileH264Baseline, which libva has deprecated */
 
 static int put_nal(struct bits_writer *writer, uint8_t *data, size_t room, size_t *ret_size)
 {
@@ -83,11 +85,12 @@ static void write_profile(struct bits_writer *w, int profile, bool *ret_high)
         int profile;
         uint8_t idc, constraints;
     } profiles[] = {
-        {VAProfileH264ConstrainedBaseline, 66, 0xc0},
+        {VAProfileH264High, 100, 0}, /* and whatever is not known */
+        {VAProfileH264High10, 110, 0},
         {VAProfileH264Main, 77, 0x40},
-        {VAProfileH264High, 100, 0},
+        {VAProfileH264ConstrainedBaseline, 66, 0xc0},
+        {PROFILE_BASELINE, 66, 0xc0}, /* without what only Baseline has */
     };
-    /* VAProfileH264Baseline: without what only Baseline has it is the constrained one. */
     unsigned row = 0;
 
     for (unsigned i = 0; i < sizeof(profiles) / sizeof(profiles[0]); i++) {
@@ -96,13 +99,14 @@ static void write_profile(struct bits_writer *w, int profile, bool *ret_high)
     }
     bits_write(w, 8, profiles[row].idc);
     bits_write(w, 8, profiles[row].constraints);
-    *ret_high = profiles[row].idc == 100;
+    *ret_high = profiles[row].idc >= 100;
 }
 
 int h264_make_sps(const VAEncSequenceParameterBufferH264 *seq, int profile, uint8_t *data,
                   size_t room, size_t *ret_size)
 {
     uint32_t ref_frames = seq->max_num_ref_frames ? seq->max_num_ref_frames : 1;
+    unsigned depth = profile == VAProfileH264High10 && seq->bit_depth_luma_minus8 ? 2 : 0;
     uint8_t rbsp[H264_SETS_ROOM];
     struct bits_writer w;
     bool high;
@@ -113,7 +117,7 @@ int h264_make_sps(const VAEncSequenceParameterBufferH264 *seq, int profile, uint
         return VD_ERR_PARAMETER;
     /* Type 1 says something only where pictures are reordered. */
     if (!seq->seq_fields.bits.frame_mbs_only_flag || seq->seq_fields.bits.chroma_format_idc != 1 ||
-        seq->bit_depth_luma_minus8 || seq->bit_depth_chroma_minus8 ||
+        seq->bit_depth_luma_minus8 != depth || seq->bit_depth_chroma_minus8 != depth ||
         (seq->seq_fields.bits.pic_order_cnt_type != 0 &&
          seq->seq_fields.bits.pic_order_cnt_type != 2))
         return VD_ERR_UNSUPPORTED;
@@ -127,8 +131,8 @@ int h264_make_sps(const VAEncSequenceParameterBufferH264 *seq, int profile, uint
     bits_write_ue(&w, seq->seq_parameter_set_id);
     if (high) {
         bits_write_ue(&w, 1); /* chroma_format_idc */
-        bits_write_ue(&w, 0);
-        bits_write_ue(&w, 0);
+        bits_write_ue(&w, seq->bit_depth_luma_minus8);
+        bits_write_ue(&w, seq->bit_depth_chroma_minus8);
         bits_write(&w, 1, 0);
         bits_write(&w, 1, 0); /* flat, as the encoder's are */
     }

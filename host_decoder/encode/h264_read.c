@@ -252,13 +252,50 @@ static bool may_refer(const struct h264_read_state *state, const struct encode_p
     return !any;
 }
 
-/* What is shown, if an encoder can pad to the size in macroblocks from it, else all of it. */
-static void read_size(const struct h264_sps *sps, struct encode_tools *tools)
+/*
+ * Pixels of one side. An encoder pads to whole macroblocks by itself, so it is given what is shown
+ * of the last one, and never more than there is. Other cropping is for decoders only.
+ */
+static int read_side(uint32_t mbs, uint32_t before, uint32_t behind, uint32_t surface,
+                     uint32_t *ret_side)
 {
-    bool usual = !sps->left && !sps->top && sps->right < 16 && sps->bottom < 16;
+    uint32_t side = mbs * 16 - (before || behind > 15 ? 0 : behind);
 
-    tools->width = sps->width * 16u - (usual ? sps->right : 0u);
-    tools->height = sps->height * 16u - (usual ? sps->bottom : 0u);
+    if (side > surface)
+        side = surface;
+    if (side <= (mbs - 1) * 16)
+        return VD_ERR_RESOLUTION;
+    *ret_side = side;
+    return 0;
+}
+
+static int read_size(const struct h264_sps *sps, const struct encode_picture *picture,
+                     struct encode_tools *tools)
+{
+    int err = read_side(sps->width, sps->left, sps->right, picture->surface_width, &tools->width);
+
+    return err ? err
+               : read_side(sps->height, sps->top, sps->bottom, picture->surface_height,
+                           &tools->height);
+}
+
+/* Rows of macroblocks that all slices have but the last, which may have fewer. 0: they differ. */
+static uint32_t slice_rows(const struct encode_picture *picture, uint32_t columns)
+{
+    const VAEncSliceParameterBufferH264 *first = picture->slices[0];
+    uint32_t rows = columns ? first->num_macroblocks / columns : 0;
+
+    if (picture->slice_count < 2 || !rows)
+        return 0;
+    for (uint32_t i = 0; i < picture->slice_count; i++) {
+        const VAEncSliceParameterBufferH264 *slice = picture->slices[i];
+        bool last = i + 1 == picture->slice_count;
+
+        if (last ? slice->num_macroblocks > rows * columns
+                 : slice->num_macroblocks != rows * columns)
+            return 0;
+    }
+    return rows;
 }
 
 static void read_tools(const struct h264_read_state *state, const struct encode_picture *picture,
@@ -268,10 +305,10 @@ static void read_tools(const struct h264_read_state *state, const struct encode_
     uint32_t slices = picture->slice_count;
 
     tools->profile = (uint32_t)picture->profile;
-    read_size(&own->sps, tools);
     tools->bit_depth = own->sps.depth_luma;
     tools->intra_period = state->sequence_known ? state->sequence.intra_period : 0;
     tools->slices = slices > own->sps.height ? own->sps.height : slices;
+    tools->slice_rows = slice_rows(picture, own->sps.width);
     tools->h264.cabac = pps->cabac;
     tools->h264.transform_8x8 = pps->transform_8x8;
     tools->h264.deblocking_control = pps->deblocking_control;
@@ -298,9 +335,13 @@ static void read_sequence(struct h264_read_state *state, const struct encode_pic
 
 static void copy_headers(const struct encode_picture *picture, struct encode_request *request)
 {
+    uint32_t count =
+        picture->header_count < VD_MAX_HEADERS ? picture->header_count : VD_MAX_HEADERS;
+
     request->packed_headers = picture->packed_headers;
-    for (uint32_t i = 0; i < picture->header_count && i < VD_MAX_HEADERS; i++)
-        request->headers[request->header_count++] = picture->headers[i];
+    request->header_count = count;
+    if (count)
+        memcpy(request->headers, picture->headers, count * sizeof(request->headers[0]));
 }
 
 /* What the app's pictures are to the encoder, and which comes next. */
@@ -342,6 +383,8 @@ int h264_read(void *opaque, const struct encode_picture *picture,
         pps_id = packed.pps_id;
     }
     err = find_sets(state, pps_id, own);
+    if (!err)
+        err = read_size(&own->sps, picture, &ret_request->tools);
     if (!err)
         err = read_type(picture, own->picture.idr, &ret_request->type);
     if (err)

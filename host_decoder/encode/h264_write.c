@@ -197,23 +197,37 @@ static bool random_access(const struct rewrite *rw)
     return rw->encoder_picture.idr || rw->request->type != ENCODE_P;
 }
 
-/* The app's sets, or those that were made for it, and the extra one. */
+/* The sets that were made for the app, if somebody may need them: whether they were put out. */
+static bool put_made_sets(struct rewrite *rw, bool needed)
+{
+    struct h264_write_state *state = rw->state;
+    const struct h264_own *own = rw->own;
+
+    if (!own->sets_size || (!needed && own->sets_size == state->sets_size &&
+                            memcmp(own->sets, state->made_sets, own->sets_size) == 0))
+        return false;
+    encode_put(rw->output, own->sets, own->sets_size);
+    memcpy(state->made_sets, own->sets, own->sets_size);
+    state->sets_size = own->sets_size;
+    return true;
+}
+
+/* All sets, an SPS before the PPSs that refer to it; the extra one is the last. */
 static int put_sets(struct rewrite *rw)
 {
     struct h264_write_state *state = rw->state;
     const struct h264_own *own = rw->own;
-    bool fresh = put_headers(rw, PLACE_SETS) || random_access(rw);
+    bool made_sps = own->sets_size > 4 && (own->sets[4] & 0x1f) == H264_NAL_SPS;
+    bool fresh = random_access(rw);
     uint8_t bytes[H264_SETS_ROOM];
     size_t size;
     int err;
 
-    if (own->sets_size && (fresh || own->sets_size != state->sets_size ||
-                           memcmp(own->sets, state->made_sets, own->sets_size) != 0)) {
-        encode_put(rw->output, own->sets, own->sets_size);
-        memcpy(state->made_sets, own->sets, own->sets_size);
-        state->sets_size = own->sets_size;
-        fresh = true;
-    }
+    if (made_sps)
+        fresh |= put_made_sets(rw, fresh);
+    fresh |= put_headers(rw, PLACE_SETS) != 0;
+    if (!made_sps)
+        fresh |= put_made_sets(rw, fresh);
     if (!rw->spare || (!fresh && rw->pps_id == state->spare_id &&
                        memcmp(&rw->pps, &state->spare, sizeof(rw->pps)) == 0))
         return 0;

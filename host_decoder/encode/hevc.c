@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "hevc_attributes.h"
+#include "hevc_params.h"
 #include "hevc_rewrite.h"
 
 /*
@@ -44,12 +45,13 @@
  *   amp=amp rect=amp     amp needs rect
  *   sao=0 or sao         strong-intra-smoothing=strong_intra
  *   signhide=sign_hiding
- *   tskip=transform_skip
+ *   tskip=transform_skip needs rd=3; without, x265 leaves it off: an extra PPS, and far faster
  *   constrained-intra=constrained_intra
  *   cbqpoffs=cb_qp_offset crqpoffs=cr_qp_offset
- *   aq-mode=0            if !cu_qp_delta; with CQP, too
- *   aq-mode=1 aq-strength=1 qg-size=1<<(log2_ctb-diff_cu_qp_delta_depth)     if cu_qp_delta:
- *                        ultrafast sets a strength of 0, which turns it off
+ *   CQP: qp=N ipratio=1 aq-mode=0    I pictures are 3 better without; x265 turns AQ off anyway
+ *   else, if cu_qp_delta: aq-mode=1 aq-strength=1 qg-size=1<<(log2_ctb-diff_cu_qp_delta_depth), at
+ *                        least 8; ultrafast sets a strength of 0, which turns it off
+ *   else aq-mode=0       and no VBV (maxrate, bufsize), which turns cu_qp_delta on
  */
 const struct encode_codec encode_hevc = {
     .codec = VD_CODEC_HEVC,

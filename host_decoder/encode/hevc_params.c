@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
+#include "hevc_params.h"
+
 #include <string.h>
-#include <va/va.h>
 
 #include <viaduct/errors.h>
 
-#include "hevc_rewrite.h"
+#include "hevc_head.h"
 #include "hevc_unit.h"
 
 /*
@@ -159,13 +160,25 @@ static enum hevc_nal choose_nal(enum encode_type type, enum hevc_nal asked)
     return type == ENCODE_I && asked == HEVC_NAL_CRA ? HEVC_NAL_CRA : HEVC_NAL_TRAIL_R;
 }
 
+/*
+ * The size that an encoder is given: what is shown, which it pads to whole blocks. Where the app's
+ * coded size is larger than that (GStreamer rounds up to 16), the encoder must not know the
+ * difference.
+ */
+static uint32_t input_side(uint32_t shown, uint32_t coded, unsigned log2_min_cb)
+{
+    uint32_t block = 1u << log2_min_cb;
+
+    return (shown + block - 1) / block * block == coded ? shown : coded;
+}
+
 static void fill_tools(const struct encode_picture *picture,
                        const VAEncSequenceParameterBufferHEVC *seq, const struct hevc_sps *sps,
                        const struct hevc_pps *pps, struct encode_tools *tools)
 {
     tools->profile = (uint32_t)picture->profile;
-    tools->width = sps->shown_width;
-    tools->height = sps->shown_height;
+    tools->width = input_side(sps->shown_width, sps->width, sps->log2_min_cb);
+    tools->height = input_side(sps->shown_height, sps->height, sps->log2_min_cb);
     tools->bit_depth = sps->bit_depth_luma;
     tools->intra_period = seq->intra_period;
     tools->slices = picture->slice_count;

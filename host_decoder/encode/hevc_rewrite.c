@@ -6,27 +6,8 @@
 
 #include <viaduct/errors.h>
 
+#include "hevc_counts.h"
 #include "hevc_unit.h"
-
-/* One picture on its way. */
-struct picture {
-    struct hevc_rewrite *state;
-    const struct hevc_app *app;
-    const struct encode_packet *packet;
-    struct hevc_head first; /* header of its first slice */
-    bool has_sets;          /* the packet brings parameter sets */
-    /* Of all slices: */
-    unsigned slices;
-    bool intra, sao, temporal_mvp;
-    unsigned refs; /* that are needed, of those the encoder counts as used */
-    /* How it is written: */
-    const struct hevc_sps *sps;
-    struct hevc_pps pps;
-    bool extra; /* the PPS is one more than the app knows */
-    enum hevc_nal nal;
-    int32_t encoder_poc, poc;
-    struct hevc_set set;
-};
 
 static bool is_slice(enum hevc_nal nal)
 {
@@ -57,6 +38,7 @@ static int take_set(struct hevc_rewrite *state, const struct hevc_unit *unit)
         if (hevc_sets_read_pps(unit->data, unit->size, true, &pps))
             return VD_ERR_DECODE;
         keep_set(&state->pps_set, unit);
+        state->pps_set_id = pps.id;
         state->pps[pps.id] = pps;
         state->pps_known |= UINT64_C(1) << pps.id;
         return 0;
@@ -73,7 +55,7 @@ static struct hevc_head_sets encoder_sets(const struct hevc_rewrite *state)
     };
 }
 
-static int take_slice(struct picture *p, const struct hevc_unit *unit)
+static int take_slice(struct hevc_picture *p, const struct hevc_unit *unit)
 {
     struct hevc_head_sets sets = encoder_sets(p->state);
     struct hevc_head head;
@@ -94,6 +76,11 @@ static int take_slice(struct picture *p, const struct hevc_unit *unit)
     p->intra = false;
     p->temporal_mvp |= head.temporal_mvp;
     used = hevc_head_used(&p->first.set);
+    /* Pictures that are shown later are none of an encoder without delay. */
+    for (unsigned i = 0; i < p->first.set.after; i++) {
+        if (p->first.set.used[p->first.set.before + i])
+            return VD_ERR_DECODE;
+    }
     for (unsigned list = 0; list < 2; list++) {
         unsigned needed = head.active[list] < used ? head.active[list] : used;
 
@@ -103,7 +90,7 @@ static int take_slice(struct picture *p, const struct hevc_unit *unit)
 }
 
 /* Parameter sets of the packet, and what its slices have in common. */
-static int scan(struct picture *p)
+static int scan(struct hevc_picture *p)
 {
     struct hevc_unit_reader reader = {
         .data = p->packet->data,
@@ -126,7 +113,7 @@ static int scan(struct picture *p)
 }
 
 /* What the data of slices is parsed and decoded with, and no slice header can say. */
-static bool same_sps(const struct picture *p)
+static bool same_sps(const struct hevc_picture *p)
 {
     const struct hevc_sps *a = &p->app->sps, *b = &p->state->sps;
 
@@ -139,7 +126,7 @@ static bool same_sps(const struct picture *p)
 }
 
 /* Whether all slices can be written under the app's PPS. */
-static bool fits_app(const struct picture *p)
+static bool fits_app(const struct hevc_picture *p)
 {
     struct hevc_unit_reader reader = {
         .data = p->packet->data,
@@ -161,8 +148,14 @@ static bool fits_app(const struct picture *p)
     return true;
 }
 
+/* Whether the slices' PPS can be sent. */
+static bool has_pps_set(const struct hevc_picture *p)
+{
+    return p->state->pps_set.size > 0 && p->state->pps_set_id == p->first.pps_id;
+}
+
 /* The sets that the picture is written under. */
-static int choose_sets(struct picture *p)
+static int choose_sets(struct hevc_picture *p)
 {
     const struct hevc_app *app = p->app;
     uint8_t id = 0;
@@ -170,7 +163,7 @@ static int choose_sets(struct picture *p)
     p->pps = p->state->pps[p->first.pps_id];
     if (!app->has_sps) {
         p->sps = &p->state->sps;
-        return 0;
+        return has_pps_set(p) && p->state->sps_set.size ? 0 : VD_ERR_DECODE;
     }
     p->sps = &app->sps;
     if (!same_sps(p))
@@ -181,171 +174,12 @@ static int choose_sets(struct picture *p)
     }
     while (id < HEVC_SETS_PPS && app->pps_ids >> id & 1)
         id++;
-    if (id == HEVC_SETS_PPS || !p->state->pps_set.size)
+    if (id == HEVC_SETS_PPS || !has_pps_set(p))
         return VD_ERR_DECODE;
     p->extra = true;
     p->pps.id = id;
     p->pps.sps_id = app->sps.id;
     return 0;
-}
-
-/* 8.3.1, in the encoder's stream. */
-static int32_t derive_poc(const struct hevc_rewrite *state, const struct hevc_head *head)
-{
-    int32_t range = INT32_C(1) << state->sps.log2_poc_lsb;
-    int32_t previous = state->encoder_poc & (range - 1), lsb = (int32_t)head->poc_lsb;
-    int64_t msb = (int64_t)state->encoder_poc - previous;
-
-    if (hevc_head_is_idr(head->nal))
-        return 0;
-    if (hevc_head_is_irap(head->nal) && head->nal != HEVC_NAL_CRA)
-        msb = 0;
-    else if (lsb < previous && previous - lsb >= range / 2)
-        msb += range;
-    else if (lsb > previous && lsb - previous > range / 2)
-        msb -= range;
-    return (int32_t)(msb + lsb);
-}
-
-/*
- * The app's count, as far as its steps are ones that decoders can follow. There are no B pictures,
- * so it only grows.
- */
-static int32_t next_poc(const struct picture *p)
-{
-    const struct hevc_rewrite *state = p->state;
-    int64_t step = (int64_t)p->app->poc - state->app_poc;
-    int64_t most = (INT64_C(1) << (p->sps->log2_poc_lsb - 1)) - 1;
-
-    if (step < 1 || step > most)
-        step = 1;
-    return (int32_t)(((int64_t)state->poc + step) & INT32_MAX);
-}
-
-/* Whether the first picture that is used is the one before. */
-static bool refers_to_last(const struct picture *p)
-{
-    const struct hevc_set *set = &p->first.set;
-    unsigned i = 0;
-
-    while (i < set->before && !set->used[i])
-        i++;
-    return i < set->before && p->state->ref_count > 0 &&
-           (int64_t)p->encoder_poc + set->delta[i] == p->state->ref[0].encoder_poc;
-}
-
-/*
- * Vectors are scaled by counts: temporal ones, and those to different pictures. They come out the
- * same if both streams count alike, or if each picture refers to the one before, always so many
- * counts away: then nothing is scaled.
- */
-static int check_vectors(struct picture *p)
-{
-    struct hevc_rewrite *state = p->state;
-    int64_t encoder_step, step;
-
-    if ((int64_t)p->poc - p->encoder_poc != state->shift)
-        state->counts_alike = false;
-    if (p->refs > 1 || (p->refs == 1 && !refers_to_last(p)))
-        state->steady = false;
-    if (state->ref_count > 0) {
-        encoder_step = (int64_t)p->encoder_poc - state->ref[0].encoder_poc;
-        step = (int64_t)p->poc - state->ref[0].poc;
-        if (state->step == 0) {
-            state->encoder_step = encoder_step;
-            state->step = step;
-        }
-        if (encoder_step != state->encoder_step || step != state->step)
-            state->steady = false;
-    }
-    if (p->temporal_mvp && (!p->sps->temporal_mvp || (!state->counts_alike && !state->steady)))
-        return VD_ERR_DECODE;
-    return p->refs > 1 && !state->counts_alike ? VD_ERR_DECODE : 0;
-}
-
-/* What the picture is called in the new stream. */
-static int name_picture(struct picture *p)
-{
-    struct hevc_rewrite *state = p->state;
-
-    p->nal = p->app->nal;
-    if (hevc_head_is_irap(p->nal) && !p->intra)
-        return VD_ERR_DECODE;
-    p->encoder_poc = derive_poc(state, &p->first);
-    p->poc = hevc_head_is_idr(p->nal) ? 0 : next_poc(p);
-    /* Neither the encoder nor the app can mean anything from before. */
-    if (hevc_head_is_idr(p->nal) || hevc_head_is_idr(p->first.nal)) {
-        state->ref_count = 0;
-        state->shift = (int64_t)p->poc - p->encoder_poc;
-        state->counts_alike = state->steady = true;
-        state->step = state->encoder_step = 0;
-    }
-    return check_vectors(p);
-}
-
-static const struct hevc_rewrite_ref *find_ref(const struct hevc_rewrite *state, int64_t poc)
-{
-    for (unsigned i = 0; i < state->ref_count; i++) {
-        if (state->ref[i].encoder_poc == poc)
-            return &state->ref[i];
-    }
-    return NULL;
-}
-
-/*
- * The encoder's set in the new counts: what it refers to, and as much of what it may refer to later
- * as the app's SPS lets decoders keep.
- */
-static int make_set(struct picture *p)
-{
-    struct hevc_rewrite *state = p->state;
-    const struct hevc_set *from = &p->first.set;
-    unsigned used = 0, spare = p->sps->dpb > p->refs ? p->sps->dpb - p->refs : 0;
-    struct hevc_rewrite_ref kept[HEVC_REWRITE_REFS];
-    int32_t last = 0;
-
-    for (unsigned i = 0; i < from->before; i++) {
-        const struct hevc_rewrite_ref *ref =
-            find_ref(state, (int64_t)p->encoder_poc + from->delta[i]);
-        bool needed = from->used[i] && used < p->refs;
-        int64_t delta = ref ? (int64_t)ref->poc - p->poc : 0;
-
-        if (needed)
-            used++;
-        else if (spare == 0 || !ref)
-            continue;
-        else
-            spare--;
-        if (!ref || delta >= last || last - delta > INT32_C(1) << 15)
-            return VD_ERR_DECODE;
-        last = (int32_t)delta;
-        p->set.delta[p->set.before] = last;
-        p->set.used[p->set.before] = needed;
-        kept[p->set.before++] = *ref;
-    }
-    /* Pictures that are shown later are none of an encoder without delay. */
-    if (used < p->refs)
-        return VD_ERR_DECODE;
-    memcpy(state->ref, kept, p->set.before * sizeof(kept[0]));
-    state->ref_count = p->set.before;
-    return 0;
-}
-
-/* The picture is one that later ones can refer to. */
-static void remember(struct picture *p)
-{
-    struct hevc_rewrite *state = p->state;
-    bool sub_layer_non_reference = p->first.nal < HEVC_NAL_BLA_W_LP && p->first.nal % 2 == 0;
-
-    if (!sub_layer_non_reference)
-        state->encoder_poc = p->encoder_poc;
-    state->poc = p->poc;
-    state->app_poc = p->app->poc;
-    if (state->ref_count == HEVC_REWRITE_REFS)
-        state->ref_count--;
-    memmove(&state->ref[1], &state->ref[0], state->ref_count * sizeof(state->ref[0]));
-    state->ref[0] = (struct hevc_rewrite_ref){.encoder_poc = p->encoder_poc, .poc = p->poc};
-    state->ref_count++;
 }
 
 /* Where NAL units of the app go: in this order (7.4.2.4.4), slices before SUFFIX. */
@@ -405,21 +239,16 @@ static void put_set(struct encode_output *output, const struct hevc_rewrite_set 
 }
 
 /* The encoder's PPS under an id and an SPS of the app's. */
-static int put_extra(struct picture *p, struct encode_output *output)
+static int put_extra(struct hevc_picture *p, struct encode_output *output)
 {
     struct hevc_rewrite *state = p->state;
     uint8_t rbsp[HEVC_REWRITE_SET_BYTES + 16];
     struct hevc_unit unit = {.data = rbsp};
     struct bits_writer writer;
-    struct hevc_pps pps;
 
     if (!p->extra || (state->extra_sent && state->extra_id == p->pps.id && !p->has_sets &&
                       !p->app->has_sets && !hevc_head_is_irap(p->nal)))
         return 0;
-    /* Of several, the last one was kept. */
-    if (hevc_sets_read_pps(state->pps_set.data, state->pps_set.size, true, &pps) ||
-        pps.id != p->first.pps_id)
-        return VD_ERR_DECODE;
     bits_write_init(&writer, rbsp, sizeof(rbsp));
     if (hevc_sets_rename_pps(state->pps_set.data, state->pps_set.size, p->pps.id, p->pps.sps_id,
                              &writer))
@@ -431,7 +260,7 @@ static int put_extra(struct picture *p, struct encode_output *output)
     return 0;
 }
 
-static int put_slice(const struct picture *p, const struct hevc_unit *unit,
+static int put_slice(const struct hevc_picture *p, const struct hevc_unit *unit,
                      struct encode_output *output)
 {
     struct hevc_head_sets sets = encoder_sets(p->state);
@@ -456,7 +285,7 @@ static int put_slice(const struct picture *p, const struct hevc_unit *unit,
     return 0;
 }
 
-static int put_slices(const struct picture *p, struct encode_output *output)
+static int put_slices(const struct hevc_picture *p, struct encode_output *output)
 {
     struct hevc_unit_reader reader = {
         .data = p->packet->data,
@@ -485,31 +314,44 @@ static void put_end(const struct hevc_app *app, struct encode_output *output)
     }
 }
 
+static int put_picture(struct hevc_picture *p, const struct encode_request *request,
+                       struct encode_output *output)
+{
+    put_app(request, PLACE_AUD, output);
+    if (p->app->has_sps) {
+        put_app(request, PLACE_VPS, output);
+        put_app(request, PLACE_SPS, output);
+        put_app(request, PLACE_PPS, output);
+    } else if (p->has_sets || hevc_head_is_irap(p->nal)) {
+        put_set(output, &p->state->vps);
+        put_set(output, &p->state->sps_set);
+        put_set(output, &p->state->pps_set);
+    }
+    if (put_extra(p, output))
+        return VD_ERR_DECODE;
+    put_app(request, PLACE_PREFIX, output);
+    if (put_slices(p, output))
+        return VD_ERR_DECODE;
+    put_app(request, PLACE_SUFFIX, output);
+    put_end(p->app, output);
+    return 0;
+}
+
 int hevc_rewrite_write(void *state, const struct encode_request *request,
                        const struct encode_packet *packet, struct encode_output *output)
 {
     struct hevc_app app;
-    struct picture p = {.state = state, .app = &app, .packet = packet};
+    struct hevc_picture p = {.state = state, .app = &app, .packet = packet};
+    size_t size = output->size;
 
     memcpy(&app, request->own, sizeof(app));
-    if (scan(&p) || choose_sets(&p) || name_picture(&p) || make_set(&p))
+    if (scan(&p) || choose_sets(&p) || hevc_counts_name(&p) || hevc_counts_set(&p))
         return VD_ERR_DECODE;
-    put_app(request, PLACE_AUD, output);
-    put_app(request, PLACE_VPS, output);
-    put_app(request, PLACE_SPS, output);
-    put_app(request, PLACE_PPS, output);
-    if (!app.has_sps && (p.has_sets || hevc_head_is_irap(p.nal))) {
-        put_set(output, &p.state->vps);
-        put_set(output, &p.state->sps_set);
-        put_set(output, &p.state->pps_set);
+    if (put_picture(&p, request, output)) {
+        output->size = size;
+        p.state->extra_sent = false;
+        return VD_ERR_DECODE;
     }
-    if (put_extra(&p, output))
-        return VD_ERR_DECODE;
-    put_app(request, PLACE_PREFIX, output);
-    if (put_slices(&p, output))
-        return VD_ERR_DECODE;
-    put_app(request, PLACE_SUFFIX, output);
-    put_end(&app, output);
-    remember(&p);
+    hevc_counts_done(&p);
     return 0;
 }

@@ -2,10 +2,8 @@
 #ifndef HOST_HEVC_REWRITE_H
 #define HOST_HEVC_REWRITE_H
 
-#include <va/va.h>
-
 #include "encode.h"
-#include "hevc_head.h"
+#include "hevc_params.h"
 #include "hevc_sets.h"
 
 /*
@@ -14,21 +12,6 @@
 
 #define HEVC_REWRITE_SET_BYTES 512 /* of a parameter set of the encoder */
 #define HEVC_REWRITE_REFS      16
-
-/* What the app wants of a picture: encode_request.own. */
-struct hevc_app {
-    struct hevc_sps sps;
-    struct hevc_pps pps;
-    uint64_t pps_ids;  /* those that the app has used: a bit each */
-    enum hevc_nal nal; /* IDR_*, CRA or TRAIL_R */
-    int32_t poc;       /* in VA's terms */
-    uint8_t last;      /* HEVC_LAST_PICTURE_* */
-    bool has_sps;      /* else the encoder's sets are sent */
-    bool has_pps;      /* else the encoder's PPS is */
-    bool has_sets;     /* this picture brings an SPS or a PPS */
-    bool no_output;    /* no_output_of_prior_pics_flag */
-};
-_Static_assert(sizeof(struct hevc_app) <= ENCODE_PRIVATE, "does not fit into a request");
 
 /* A parameter set of the encoder as it came. */
 struct hevc_rewrite_set {
@@ -48,6 +31,7 @@ struct hevc_rewrite {
     struct hevc_set sets[HEVC_SETS_RPS];
     struct hevc_pps pps[HEVC_SETS_PPS];
     uint64_t pps_known;
+    uint8_t pps_set_id;         /* of several, the last one is kept */
     int32_t encoder_poc;        /* of prevTid0Pic (8.3.1), the encoder's */
     int32_t poc;                /* of the picture before, as written */
     int32_t app_poc;            /* the same, VA's */
@@ -60,20 +44,7 @@ struct hevc_rewrite {
     unsigned ref_count;
 };
 
-/* Memory of a context, zeroed at first: the `state` of `read` (hevc_params.c). */
-struct hevc_params_state {
-    struct encode_misc_state misc;
-    VAEncSequenceParameterBufferHEVC sequence;
-    struct hevc_sps sps;
-    struct hevc_set sets[HEVC_SETS_RPS];
-    struct hevc_pps pps[HEVC_SETS_PPS];
-    uint64_t pps_known;
-    bool has_sequence, has_sps;
-};
-
-/* encode_codec.read, encode_codec.write */
-int hevc_params_read(void *state, const struct encode_picture *picture,
-                     struct encode_request *ret_request);
+/* encode_codec.write */
 int hevc_rewrite_write(void *state, const struct encode_request *request,
                        const struct encode_packet *packet, struct encode_output *output);
 

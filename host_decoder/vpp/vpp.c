@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "vpp.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <va/va.h>
 #include <va/va_vpp.h>
@@ -36,6 +37,7 @@ void vpp_destroy(struct vpp *vpp)
     vpp_graph_finish(vpp);
     vpp_scale_finish(vpp);
     vpp_lut_finish(vpp);
+    vpp_filters_finish(vpp);
     vpp_slices_destroy(vpp->slices);
     for (int i = 0; i < VPP_WRAPS; i++)
         av_frame_free(&vpp->wrap[i]);
@@ -92,7 +94,8 @@ static int take_input(struct vpp *vpp, const struct vpp_plan *plan,
     if (plan->deinterlace != VAProcDeinterlacingNone &&
         plan->deinterlace != VAProcDeinterlacingWeave)
         err = vpp_deinterlace(vpp, plan, pipeline, &frame);
-    else if (needs_planes(plan) || plan->from->direct == AV_PIX_FMT_NONE)
+    else if (needs_planes(plan) || plan->from->direct == AV_PIX_FMT_NONE ||
+             vpp_format_loose(plan->from))
         err = vpp_input_planes(vpp, VPP_SCRATCH_CURRENT, VPP_WRAP_INPUT, plan->from,
                                &pipeline->input, &plan->from_color, &frame);
     else
@@ -143,6 +146,41 @@ static enum AVPixelFormat middle_format(const struct vpp_plan *plan)
     return fine ? AV_PIX_FMT_YUV444P : target;
 }
 
+/* Fine samples that become bytes do so in the table. */
+static enum AVPixelFormat narrowed(const struct vpp_plan *plan, enum AVPixelFormat format)
+{
+    if (plan->blend || vpp_format_bits(plan->to->planar) > 8)
+        return format;
+    switch (format) {
+    case AV_PIX_FMT_YUV420P10LE:
+    case AV_PIX_FMT_YUV420P16LE:
+        return AV_PIX_FMT_YUV420P;
+    case AV_PIX_FMT_YUV422P10LE:
+        return AV_PIX_FMT_YUV422P;
+    case AV_PIX_FMT_YUV444P10LE:
+        return AV_PIX_FMT_YUV444P;
+    default:
+        return format;
+    }
+}
+
+/* Another matrix alone is faster with zimg than with a table. */
+static int rematrix(struct vpp *vpp, const struct vpp_plan *plan, AVFrame *from,
+                    AVFrame **ret_frame)
+{
+    const int mask_x = (1 << vpp_format_shift_w(from->format)) - 1;
+    const int mask_y = (1 << vpp_format_shift_h(from->format)) - 1;
+    char text[96];
+
+    /* zimg wants whole samples of chroma. */
+    if (!vpp_graph_have("zscale") || from->width & mask_x || from->height & mask_y)
+        return VD_ERR_UNSUPPORTED;
+    snprintf(text, sizeof(text), "zscale=min=%d:m=%d:rin=%s:r=%s", plan->from_color.matrix,
+             plan->to_color.matrix, plan->from_color.full_range ? "full" : "limited",
+             plan->to_color.full_range ? "full" : "limited");
+    return vpp_graph_run(vpp, text, from, plan->stream, ret_frame);
+}
+
 /* Scales to the size of the destination and converts the colours there. */
 static int recolor(struct vpp *vpp, const struct vpp_plan *plan, AVFrame *from, AVFrame **ret_frame)
 {
@@ -152,7 +190,8 @@ static int recolor(struct vpp *vpp, const struct vpp_plan *plan, AVFrame *from, 
 
     middle =
         vpp_frame_scratch(vpp, VPP_SCRATCH_MIDDLE, format, plan->dest.width, plan->dest.height);
-    to = vpp_frame_scratch(vpp, VPP_SCRATCH_COLOR, format, plan->dest.width, plan->dest.height);
+    to = vpp_frame_scratch(vpp, VPP_SCRATCH_COLOR, narrowed(plan, format), plan->dest.width,
+                           plan->dest.height);
     if (!middle || !to)
         return VD_ERR_MEMORY;
     if (from->format != (int)format || from->width != middle->width ||
@@ -162,6 +201,9 @@ static int recolor(struct vpp *vpp, const struct vpp_plan *plan, AVFrame *from, 
             return err;
         from = middle;
     }
+    if (!vpp_color_light(&plan->from_color, &plan->to_color) &&
+        !rematrix(vpp, plan, from, ret_frame))
+        return 0;
     *ret_frame = to;
     return vpp_lut_run(vpp, plan, &plan->from_color, from, to);
 }
@@ -196,7 +238,7 @@ static int place(struct vpp *vpp, const struct vpp_plan *plan, const struct vpp_
         return VD_ERR_MEMORY;
     err = vpp_scale(vpp, from, color, layer, &plan->to_color, plan->quality);
     if (!err)
-        vpp_blend_draw(plan, layer, target, plan->dest.x, plan->dest.y);
+        vpp_blend_draw(vpp, plan, layer, target, plan->dest.x, plan->dest.y);
     return err;
 }
 
@@ -243,6 +285,35 @@ static int draw(struct vpp *vpp, const struct vpp_plan *plan, const struct vpp_p
     return err ? err : place(vpp, plan, &color, frame, target);
 }
 
+/* What the lowest picture does not cover, at least. */
+static void fill_background(struct vpp *vpp, const struct vpp_plan *plan,
+                            const struct pixels *target, AVFrame *frame, uint32_t argb)
+{
+    const int width = frame->width, height = frame->height;
+    /* In whole samples of chroma. */
+    const int x0 = (plan->dest.x + 1) & ~1, x1 = (plan->dest.x + plan->dest.width) & ~1;
+    const int y0 = (plan->dest.y + 1) & ~1, y1 = (plan->dest.y + plan->dest.height) & ~1;
+    const struct vpp_rect bands[] = {
+        {0, 0, width, y0},
+        {0, y1, width, height - y1},
+        {0, y0, x0, y1 - y0},
+        {x1, y0, width - x1, y1 - y0},
+    };
+
+    if (covers_all(plan, target))
+        return;
+    if (plan->nothing || plan->blend || x0 < 0 || y0 < 0 || x1 > width || y1 > height || x0 >= x1 ||
+        y0 >= y1) {
+        vpp_blend_fill(frame, &plan->to_color, argb);
+        return;
+    }
+    for (size_t i = 0; i < sizeof(bands) / sizeof(bands[0]); i++) {
+        if (bands[i].width && bands[i].height)
+            vpp_blend_fill(vpp_frame_part(vpp, VPP_WRAP_PLACE, frame, &bands[i]), &plan->to_color,
+                           argb);
+    }
+}
+
 int vpp_run(struct vpp *vpp, const struct pixels *target, const struct vpp_pipeline *pipelines,
             uint32_t count)
 {
@@ -270,8 +341,7 @@ int vpp_run(struct vpp *vpp, const struct pixels *target, const struct vpp_pipel
                                       (int)target->height);
         if (!frame)
             return VD_ERR_MEMORY;
-        if (!covers_all(&plan, target))
-            vpp_blend_fill(frame, &plan.to_color, pipelines[0].params->background);
+        fill_background(vpp, &plan, target, frame, pipelines[0].params->background);
     }
     for (uint32_t i = 0; i < count; i++) {
         err = vpp_plan_make(&pipelines[i], target, (int)i, &plan);

@@ -3,8 +3,10 @@
 
 #include <libavutil/pixdesc.h>
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
+
+#include "vpp_blend_rows.h"
+#include "vpp_slices.h"
 
 /* Any sample of a frame that FFmpeg knows. Samples are bytes or little endian words. */
 struct component {
@@ -30,16 +32,6 @@ static struct component component_of(const AVFrame *frame, int which)
         .shift_h = chroma ? desc->log2_chroma_h : 0,
         .wide = comp->depth > 8,
     };
-}
-
-static inline int sample_get(const struct component *c, const uint8_t *at)
-{
-    uint16_t word;
-
-    if (!c->wide)
-        return *at;
-    memcpy(&word, at, 2);
-    return word >> c->shift;
 }
 
 static inline void sample_put(const struct component *c, uint8_t *at, int value)
@@ -76,117 +68,158 @@ enum AVPixelFormat vpp_blend_layer(enum AVPixelFormat target)
     }
 }
 
+/* Cells, samples of the target, that are worked on at a time. */
+#define CELLS 256
+/* Rows of pixels of one part of the work. */
+#define PART_ROWS 32
+
 /* Pixels of the target that the layer covers, and where it begins. */
 struct blend {
     const struct vpp_plan *plan;
-    const AVFrame *target;
-    struct component alpha;
-    int x, y;           /* of the layer */
-    int x0, y0, x1, y1; /* of the visible part, in the target */
-    float most_alpha;
-    bool opaque;
+    const AVFrame *layer, *target;
+    int x, y;              /* of the layer */
+    int x0, y0, x1, y1;    /* of the visible part, in the target */
+    float most;            /* alpha that hides all */
+    const uint8_t *opaque; /* a row of it */
+};
+
+/* Some components of the target with their source. */
+struct blend_pair {
+    struct component from, alpha, to;
+    int black;
+    bool constant; /* all of `from` is opaque */
 };
 
 /*
- * One sample of the target from all pixels of the layer that lie over it. Without premultiplied
- * alpha: target + sum(alpha * (layer - target)) / n; with: target + sum(layer - black - alpha *
- * (target - black)) / n.
+ * `n` samples of a row of the target from sample `cx` on, whose first pixel is x and which have
+ * `pixels` pixels each, from rows ya to yb of the layer.
  */
-static void blend_component(const struct blend *b, const struct component *from,
-                            const struct component *to, int black)
+static void blend_cells(const struct blend *b, const struct blend_pair *pair, int cx, int cy, int n,
+                        int x, int pixels, int ya, int yb)
 {
-    const int bw = 1 << to->shift_w, bh = 1 << to->shift_h;
-    const int cx0 = b->x0 >> to->shift_w, cx1 = (b->x1 - 1) >> to->shift_w;
-    const int cy0 = b->y0 >> to->shift_h, cy1 = (b->y1 - 1) >> to->shift_h;
-    const int most = (1 << to->bits) - 1;
+    const struct component *to = &pair->to;
+    const int left_w = b->target->width - (cx << to->shift_w);
+    const int left_h = b->target->height - (cy << to->shift_h);
+    /* Beyond the target there are no pixels that share its chroma. */
+    const int columns = left_w < 1 << to->shift_w ? left_w : 1 << to->shift_w;
+    const int rows = left_h < 1 << to->shift_h ? left_h : 1 << to->shift_h;
+    const bool weigh = !b->plan->premultiplied;
+    const ptrdiff_t step = pair->alpha.step;
+    float alphas[CELLS], values[CELLS];
+    bool any = false;
 
-    for (int cy = cy0; cy <= cy1; cy++) {
-        uint8_t *at = to->first + cy * to->linesize + (ptrdiff_t)cx0 * to->step;
-        int ya = cy << to->shift_h < b->y0 ? b->y0 : cy << to->shift_h;
-        int yb = (cy << to->shift_h) + bh > b->y1 ? b->y1 : (cy << to->shift_h) + bh;
-        /* Below and right of the target there are no pixels for chroma to share. */
-        int rows = (cy << to->shift_h) + bh > b->target->height
-                       ? b->target->height - (cy << to->shift_h)
-                       : bh;
+    for (int done = 0; done < n; done += CELLS) {
+        const int count = n - done < CELLS ? n - done : CELLS;
+        const struct blend_target target = {
+            .first = to->first + cy * to->linesize + (ptrdiff_t)(cx + done) * to->step,
+            .step = to->step,
+            .shift = to->shift,
+            .bits = to->bits,
+            .wide = to->wide,
+            .black = weigh ? 0 : pair->black,
+            .scale = b->plan->alpha / (b->most * (float)(columns * rows)),
+        };
 
-        for (int cx = cx0; cx <= cx1; cx++, at += to->step) {
-            int xa = cx << to->shift_w < b->x0 ? b->x0 : cx << to->shift_w;
-            int xb = (cx << to->shift_w) + bw > b->x1 ? b->x1 : (cx << to->shift_w) + bw;
-            int columns = (cx << to->shift_w) + bw > b->target->width
-                              ? b->target->width - (cx << to->shift_w)
-                              : bw;
-            float alphas = 0, values = 0;
-            int old = sample_get(to, at), new;
+        memset(alphas, 0, (size_t)count * sizeof(*alphas));
+        memset(values, 0, (size_t)count * sizeof(*values));
+        for (int y = ya; y < yb; y++) {
+            const ptrdiff_t at = (x - b->x + (ptrdiff_t)done * pixels) * step;
+            const struct blend_source source = {
+                .alpha = b->plan->pixel_alpha
+                             ? pair->alpha.first + (y - b->y) * pair->alpha.linesize + at
+                             : b->opaque,
+                .value = pair->constant ? b->opaque
+                                        : pair->from.first + (y - b->y) * pair->from.linesize + at,
+                .step = (int)step,
+                .wide = pair->alpha.wide,
+                .weigh = weigh,
+                .black = pair->black,
+                .most = b->most,
+                .pixels = pixels,
+            };
 
-            for (int y = ya; y < yb; y++) {
-                const uint8_t *alpha = b->alpha.first + (y - b->y) * b->alpha.linesize +
-                                       (ptrdiff_t)(xa - b->x) * b->alpha.step;
-                const uint8_t *value =
-                    from->first + (y - b->y) * from->linesize + (ptrdiff_t)(xa - b->x) * from->step;
-
-                for (int x = xa; x < xb; x++, alpha += b->alpha.step, value += from->step) {
-                    float a = b->opaque ? b->most_alpha : (float)sample_get(&b->alpha, alpha);
-
-                    alphas += a;
-                    if (b->plan->premultiplied)
-                        values += (float)(sample_get(from, value) - black) * b->most_alpha;
-                    else if (a > 0)
-                        values += a * (float)sample_get(from, value);
-                }
-            }
-            if (alphas <= 0 && values == 0)
-                continue;
-            if (b->plan->premultiplied)
-                values -= alphas * (float)(old - black);
-            else
-                values -= alphas * (float)old;
-            /* A little more than a half: floats round exact halves down now and then. */
-            new = (int)floorf((float)old +
-                              values * b->plan->alpha / (b->most_alpha * (float)(columns * rows)) +
-                              0.50003f);
-            sample_put(to, at, new < 0 ? 0 : new > most ? most : new);
+            vpp_blend_rows()->add(alphas, values, &source, (size_t)count);
         }
+        /* Most of a picture of subtitles is nothing. */
+        for (int i = 0; i < count && !any; i++)
+            any = alphas[i] != 0 || values[i] != 0;
+        if (any)
+            vpp_blend_rows()->apply(&target, alphas, values, (size_t)count);
+        any = false;
     }
 }
 
-void vpp_blend_draw(const struct vpp_plan *plan, const AVFrame *layer, const AVFrame *target, int x,
-                    int y)
+static void blend_row(const struct blend *b, const struct blend_pair *pair, int cy)
 {
-    const AVPixFmtDescriptor *desc = av_pix_fmt_desc_get(target->format);
-    const bool rgb = vpp_format_rgb(target->format);
+    const int shift_w = pair->to.shift_w, shift_h = pair->to.shift_h;
+    const int top = cy << shift_h, bottom = (cy + 1) << shift_h;
+    const int ya = top < b->y0 ? b->y0 : top, yb = bottom > b->y1 ? b->y1 : bottom;
+    int x0 = b->x0, x1 = b->x1;
+
+    /* Samples of chroma at the ends that are covered by half. */
+    if (shift_w && x0 % 2) {
+        blend_cells(b, pair, x0 / 2, cy, 1, x0, 1, ya, yb);
+        x0++;
+    }
+    if (shift_w && x1 % 2 && x1 > x0) {
+        x1--;
+        blend_cells(b, pair, x1 / 2, cy, 1, x1, 1, ya, yb);
+    }
+    if (x1 > x0)
+        blend_cells(b, pair, x0 >> shift_w, cy, (x1 - x0) >> shift_w, x0, 1 << shift_w, ya, yb);
+}
+
+static void blend_part(void *argument, int part, int worker)
+{
+    const struct blend *b = argument;
+    const AVPixFmtDescriptor *desc = av_pix_fmt_desc_get(b->target->format);
+    const bool rgb = vpp_format_rgb(b->target->format);
+    const int bits = vpp_format_bits(b->layer->format);
+    const int first = part * PART_ROWS > b->y0 ? part * PART_ROWS : b->y0;
+    const int last = (part + 1) * PART_ROWS < b->y1 ? (part + 1) * PART_ROWS : b->y1;
+
+    (void)worker;
+    for (int i = 0; i < desc->nb_components && first < last; i++) {
+        struct blend_pair pair = {
+            .from = component_of(b->layer, i),
+            .alpha = component_of(b->layer, 3),
+            .to = component_of(b->target, i),
+            /* Alpha itself comes nearer to opaque. */
+            .constant = i == 3 && !b->plan->premultiplied,
+        };
+
+        if (!rgb && i < 3)
+            pair.black = i ? 1 << (bits - 1) : b->plan->to_color.full_range ? 0 : 16 << (bits - 8);
+        for (int cy = first >> pair.to.shift_h; cy <= (last - 1) >> pair.to.shift_h; cy++)
+            blend_row(b, &pair, cy);
+    }
+}
+
+void vpp_blend_draw(struct vpp *vpp, const struct vpp_plan *plan, const AVFrame *layer,
+                    const AVFrame *target, int x, int y)
+{
+    const int bits = vpp_format_bits(layer->format);
+    /* Of bytes or of words, and for any step. */
+    uint16_t opaque[CELLS * 4];
     struct blend b = {
         .plan = plan,
+        .layer = layer,
         .target = target,
-        .alpha = component_of(layer, 3),
         .x = x,
         .y = y,
         .x0 = x < 0 ? 0 : x,
         .y0 = y < 0 ? 0 : y,
         .x1 = x + layer->width > target->width ? target->width : x + layer->width,
         .y1 = y + layer->height > target->height ? target->height : y + layer->height,
-        .opaque = !plan->pixel_alpha,
+        .most = (float)((1 << bits) - 1),
+        .opaque = (const uint8_t *)opaque,
     };
-    const int bits = vpp_format_bits(layer->format);
-    uint16_t opaque = (uint16_t)((1 << bits) - 1);
 
     if (b.x0 >= b.x1 || b.y0 >= b.y1)
         return;
-    b.most_alpha = (float)((1 << bits) - 1);
-    for (int i = 0; i < desc->nb_components; i++) {
-        struct component from = component_of(layer, i), to = component_of(target, i);
-        int black = rgb                         ? 0
-                    : i                         ? 1 << (bits - 1)
-                    : plan->to_color.full_range ? 0
-                                                : 16 << (bits - 8);
-
-        /* Alpha itself comes nearer to opaque. */
-        if (i == 3) {
-            black = 0;
-            if (!plan->premultiplied)
-                from = (struct component){.first = (uint8_t *)&opaque, .wide = bits > 8};
-        }
-        blend_component(&b, &from, &to, black);
-    }
+    for (size_t i = 0; i < sizeof(opaque) / sizeof(opaque[0]); i++)
+        opaque[i] = bits > 8 ? (uint16_t)((1 << bits) - 1) : 0xffff;
+    vpp_slices_run(vpp->slices, blend_part, &b, (b.y1 + PART_ROWS - 1) / PART_ROWS);
 }
 
 static void fill_component(const AVFrame *target, int which, int value)

@@ -41,6 +41,11 @@ void vpp_color_read(uint32_t standard, const uint32_t *properties, bool rgb,
     /* A matrix of 0 is RGB; in surfaces of YUV it can only be a mistake. */
     if (rgb || !color.matrix)
         color.matrix = VPP_COLOR_UNSPECIFIED;
+    /* Two names of one thing each. */
+    if (color.matrix == 5)
+        color.matrix = 6;
+    if (color.primaries == 7)
+        color.primaries = 6;
     if (!rgb && properties[1] == VA_SOURCE_RANGE_FULL)
         color.full_range = true;
     if (siting & 0xc)
@@ -118,7 +123,6 @@ struct vpp_color_weights vpp_color_weights(int matrix)
     case 7:
         return (struct vpp_color_weights){0.212, 0.087};
     case 9:
-    case 10:
         return (struct vpp_color_weights){0.2627, 0.0593};
     default:
         return (struct vpp_color_weights){0.299, 0.114};
@@ -192,10 +196,18 @@ void vpp_color_gamut(int from, int to, double ret_matrix[3][3])
     }
 }
 
-bool vpp_color_transfer_known(int transfer)
+bool vpp_color_matrix_known(int matrix)
 {
-    return is_video_curve(transfer) || transfer == 4 || transfer == 5 || transfer == 7 ||
-           transfer == 8 || transfer == SRGB || transfer == PQ || transfer == HLG;
+    return matrix == 1 || matrix == 4 || matrix == 6 || matrix == 7 || matrix == 9;
+}
+
+bool vpp_color_light_known(const struct vpp_color *color)
+{
+    const int p = color->primaries, t = color->transfer;
+
+    return (is_video_curve(t) || t == 4 || t == 5 || t == 7 || t == 8 || t == SRGB || t == PQ ||
+            t == HLG) &&
+           (p == 1 || p == 2 || p == 5 || p == 6 || p == 9 || p == 12);
 }
 
 /* Constants of SMPTE ST 2084 and of BT.2100. */

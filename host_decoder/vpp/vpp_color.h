@@ -46,6 +46,8 @@ void vpp_color_gamut(int from, int to, double ret_matrix[3][3]);
  */
 double vpp_color_to_light(int transfer, double signal);
 double vpp_color_to_signal(int transfer, double light);
-bool vpp_color_transfer_known(int transfer);
+/* What we have numbers for: a matrix; primaries and transfer. */
+bool vpp_color_matrix_known(int matrix);
+bool vpp_color_light_known(const struct vpp_color *color);
 
 #endif

@@ -278,7 +278,7 @@ int vpp_deinterlace(struct vpp *vpp, const struct vpp_plan *plan,
     if (plan->deinterlace != VAProcDeinterlacingBob && pipeline->input.width >= LEAST_SIZE &&
         pipeline->input.height >= LEAST_SIZE)
         return adapt(vpp, plan, pipeline, ret_frame);
-    if (plan->from->direct != AV_PIX_FMT_NONE) {
+    if (plan->from->direct != AV_PIX_FMT_NONE && !vpp_format_loose(plan->from)) {
         frame = vpp_frame_wrap(vpp, VPP_WRAP_CURRENT, plan->from, &pipeline->input);
     } else {
         err = vpp_input_planes(vpp, VPP_SCRATCH_CURRENT, VPP_WRAP_CURRENT, plan->from,

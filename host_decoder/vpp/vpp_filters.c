@@ -4,6 +4,7 @@
 #include <libavutil/pixdesc.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <viaduct/errors.h>
 
@@ -45,27 +46,65 @@ static uint8_t *row_of(const AVFrame *frame, int plane, int y)
     return frame->data[plane] + (ptrdiff_t)y * frame->linesize[plane];
 }
 
-/* Contrast is around black, as graphics processors have it; brightness in steps of 8 bits. */
-static void balance_luma(const struct vpp_balance *balance, bool full_range, AVFrame *from,
-                         AVFrame *to)
-{
-    static _Thread_local uint16_t table[1 << 16];
-    const int bits = vpp_format_bits(from->format), most = (1 << bits) - 1;
-    const double unit = (double)(1 << (bits - 8)), black = full_range ? 0 : 16 * unit;
+/* What luma becomes; kept while nothing changes. */
+struct vpp_levels {
+    float brightness, contrast;
+    int bits;
+    bool full_range;
+    uint16_t table[1 << 16];
+};
 
+/* Contrast is around black, as graphics processors have it; brightness in steps of 8 bits. */
+static int levels_get(struct vpp *vpp, const struct vpp_balance *balance, int bits, bool full_range,
+                      const uint16_t **ret_table)
+{
+    const int most = (1 << bits) - 1;
+    const double unit = (double)(1 << (bits - 8)), black = full_range ? 0 : 16 * unit;
+    struct vpp_levels *levels = vpp->levels;
+
+    if (!levels) {
+        levels = vpp->levels = calloc(1, sizeof(*levels));
+        if (!levels)
+            return VD_ERR_MEMORY;
+    }
+    *ret_table = levels->table;
+    if (levels->bits == bits && levels->full_range == full_range &&
+        levels->brightness == balance->brightness && levels->contrast == balance->contrast)
+        return 0;
+    levels->bits = bits;
+    levels->full_range = full_range;
+    levels->brightness = balance->brightness;
+    levels->contrast = balance->contrast;
     for (int i = 0; i <= most; i++) {
         double value =
             (i - black) * (double)balance->contrast + black + (double)balance->brightness * unit;
 
-        table[i] = (uint16_t)(value < 0 ? 0 : value > most ? most : lrint(value));
+        levels->table[i] = (uint16_t)(value < 0 ? 0 : value > most ? most : lrint(value));
     }
-    for (int y = 0; y < from->height; y++) {
+    return 0;
+}
+
+static int balance_luma(struct vpp *vpp, const struct vpp_balance *balance, bool full_range,
+                        AVFrame *from, AVFrame *to)
+{
+    const int bits = vpp_format_bits(from->format);
+    const uint16_t *table;
+    int err = levels_get(vpp, balance, bits, full_range, &table);
+
+    for (int y = 0; !err && y < from->height; y++) {
         if (bits > 8)
             vpp_rows()->look16(row_of(to, 0, y), row_of(from, 0, y), (size_t)from->width, table,
-                               most);
+                               (1 << bits) - 1);
         else
             vpp_rows()->look8(row_of(to, 0, y), row_of(from, 0, y), (size_t)from->width, table);
     }
+    return err;
+}
+
+void vpp_filters_finish(struct vpp *vpp)
+{
+    free(vpp->levels);
+    vpp->levels = NULL;
 }
 
 static void balance_chroma(const struct vpp_balance *balance, AVFrame *from, AVFrame *to)
@@ -93,11 +132,12 @@ int vpp_filters_balance(struct vpp *vpp, const struct vpp_plan *plan, bool full_
     const struct vpp_balance *balance = &plan->balance;
     AVFrame *to =
         vpp_frame_scratch(vpp, VPP_SCRATCH_BALANCE, from->format, from->width, from->height);
+    int err = 0;
 
     if (!to)
         return VD_ERR_MEMORY;
     if (balance->brightness != 0 || balance->contrast != 1)
-        balance_luma(balance, full_range, from, to);
+        err = balance_luma(vpp, balance, full_range, from, to);
     else
         vpp_frame_copy_plane(to, from, 0);
     if (from->data[1] && (balance->hue != 0 || balance->saturation != 1)) {
@@ -107,7 +147,7 @@ int vpp_filters_balance(struct vpp *vpp, const struct vpp_plan *plan, bool full_
         vpp_frame_copy_plane(to, from, 2);
     }
     *ret_frame = to;
-    return 0;
+    return err;
 }
 
 int vpp_filters_turn(struct vpp *vpp, const struct vpp_plan *plan, AVFrame *from,

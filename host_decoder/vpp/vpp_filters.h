@@ -20,5 +20,6 @@ int vpp_filters_balance(struct vpp *vpp, const struct vpp_plan *plan, bool full_
 /* Rotation and mirrors, on any frame of FFmpeg's. */
 int vpp_filters_turn(struct vpp *vpp, const struct vpp_plan *plan, AVFrame *from,
                      AVFrame **ret_frame);
+void vpp_filters_finish(struct vpp *vpp);
 
 #endif

@@ -56,6 +56,13 @@ const struct vpp_format *vpp_format_at(unsigned index)
     return index < FORMATS ? &vpp_formats_table[index] : NULL;
 }
 
+bool vpp_format_loose(const struct vpp_format *format)
+{
+    const AVPixFmtDescriptor *desc = av_pix_fmt_desc_get(format->direct);
+
+    return desc && desc->comp[0].depth > 8 && desc->comp[0].depth + desc->comp[0].shift < 16;
+}
+
 int vpp_format_bits(enum AVPixelFormat format)
 {
     return av_pix_fmt_desc_get(format)->comp[0].depth;

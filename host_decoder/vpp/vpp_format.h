@@ -17,6 +17,11 @@ struct vpp_format {
     bool rgb, alpha;
 };
 
+/*
+ * Samples may have bits set above those that count, which filters look up in tables: they must not
+ * get such a picture as it is.
+ */
+bool vpp_format_loose(const struct vpp_format *format);
 /* NULL: not a format of the processor. */
 const struct vpp_format *vpp_format_find(uint32_t fourcc);
 const struct vpp_format *vpp_format_at(unsigned index);

@@ -52,9 +52,8 @@ AVFrame *vpp_frame_part(struct vpp *vpp, enum vpp_wrap which, const AVFrame *fro
         const int shift_w = chroma || !from->data[1] ? desc->log2_chroma_w : 0;
         const int y = part->y >> (chroma ? desc->log2_chroma_h : 0);
 
-        frame->data[i] =
-            from->data[i] + (ptrdiff_t)y * from->linesize[i] +
-            av_image_get_linesize(from->format, part->x >> shift_w << shift_w, i);
+        frame->data[i] = from->data[i] + (ptrdiff_t)y * from->linesize[i] +
+                         av_image_get_linesize(from->format, part->x >> shift_w << shift_w, i);
         frame->linesize[i] = from->linesize[i];
     }
     return frame;
@@ -256,6 +255,18 @@ static void unpack(const struct vpp_format *format, const AVFrame *to, const str
     }
 }
 
+/* Only the bits that count. */
+static void tighten(const AVFrame *to, const AVFrame *from)
+{
+    const int mask = (1 << vpp_format_bits(from->format)) - 1;
+
+    for (int i = 0; i < 3; i++) {
+        for (int y = 0; y < vpp_frame_rows(to, i); y++)
+            vpp_rows()->mask16(row_of(to, i, y), row_of(from, i, y),
+                               (size_t)vpp_frame_row_bytes(to, i) / 2, mask);
+    }
+}
+
 static AVFrame *alias(AVFrame *wrap, const AVFrame *scratch, const AVFrame *luma)
 {
     set_shape(wrap, scratch->format, scratch->width, scratch->height);
@@ -273,7 +284,7 @@ AVFrame *vpp_frame_planes(struct vpp *vpp, enum vpp_scratch scratch, enum vpp_wr
 
     if (format->direct != AV_PIX_FMT_NONE) {
         frame = vpp_frame_wrap(vpp, wrap, format, pixels);
-        if (format->direct == format->planar)
+        if (format->direct == format->planar && !vpp_format_loose(format))
             return frame;
     }
     planes =
@@ -286,6 +297,8 @@ AVFrame *vpp_frame_planes(struct vpp *vpp, enum vpp_scratch scratch, enum vpp_wr
         split_nv12(planes, frame);
         luma = *frame;
         return alias(frame, planes, &luma);
+    } else if (vpp_format_loose(format)) {
+        tighten(planes, frame);
     } else if (!vpp_frame_shuffle(planes, frame, false)) {
         return NULL;
     }

@@ -20,14 +20,13 @@ enum { PQ = 16, HLG = 18 };
 struct lut_key {
     struct vpp_color from, to;
     double peak;
-    int bits;
+    int from_bits, to_bits;
 };
 
 struct vpp_lut {
     struct lut_key key;
     uint64_t used;
-    /* Pairs of neighbours along luma, at [v][u][y]: see vpp_lut_rows.h. */
-    uint32_t table[3][LUT_CHROMA * LUT_CHROMA * LUT_LUMA];
+    uint64_t table[3][LUT_WORDS]; /* see lut_place */
 };
 
 /* Luma weights of BT.2020, which FFmpeg's tonemap takes for all. */
@@ -114,9 +113,9 @@ static void convert(const struct lut_key *key, bool light, double gamut[3][3], d
     const struct vpp_color_weights out = vpp_color_weights(key->to.matrix);
     const double in_black = key->from.full_range ? 0 : 16.0 / 256;
     const double out_black = key->to.full_range ? 0 : 16.0 / 256;
-    double luma = (yuv[0] - in_black) / code_scale(key->from.full_range, key->bits, false);
-    double u = (yuv[1] - 0.5) / code_scale(key->from.full_range, key->bits, true);
-    double v = (yuv[2] - 0.5) / code_scale(key->from.full_range, key->bits, true);
+    double luma = (yuv[0] - in_black) / code_scale(key->from.full_range, key->from_bits, false);
+    double u = (yuv[1] - 0.5) / code_scale(key->from.full_range, key->from_bits, true);
+    double v = (yuv[2] - 0.5) / code_scale(key->from.full_range, key->from_bits, true);
     double rgb[3];
 
     rgb[0] = luma + 2 * (1 - in.red) * v;
@@ -127,16 +126,28 @@ static void convert(const struct lut_key *key, bool light, double gamut[3][3], d
     luma = out.red * rgb[0] + (1 - out.red - out.blue) * rgb[1] + out.blue * rgb[2];
     u = (rgb[2] - luma) / (2 * (1 - out.blue));
     v = (rgb[0] - luma) / (2 * (1 - out.red));
-    yuv[0] = luma * code_scale(key->to.full_range, key->bits, false) + out_black;
-    yuv[1] = u * code_scale(key->to.full_range, key->bits, true) + 0.5;
-    yuv[2] = v * code_scale(key->to.full_range, key->bits, true) + 0.5;
+    yuv[0] = luma * code_scale(key->to.full_range, key->to_bits, false) + out_black;
+    yuv[1] = u * code_scale(key->to.full_range, key->to_bits, true) + 0.5;
+    yuv[2] = v * code_scale(key->to.full_range, key->to_bits, true) + 0.5;
 }
 
+/* Values far outside get clipped, so that differences of neighbours fit into what loops have. */
 static uint16_t entry(double value)
 {
-    double scaled = value * (1 << LUT_ONE);
+    double near = value < -1 ? -1 : value > 2 ? 2 : value;
 
-    return (uint16_t)(int16_t)lrint(scaled < -32768 ? -32768 : scaled > 32767 ? 32767 : scaled);
+    return (uint16_t)(int16_t)lrint(near * (1 << LUT_ONE));
+}
+
+/* Puts a value into all words that have it. */
+static void place(uint64_t *table, int y, int u, uint64_t value)
+{
+    for (int i = 0; i < 4; i++) {
+        const int at_y = y - i % 2, at_u = u - i / 2;
+
+        if (at_y >= 0 && at_y < LUT_LUMA && at_u >= 0 && at_u < LUT_CHROMA)
+            table[at_u * LUT_LUMA + at_y] |= value << 16 * i;
+    }
 }
 
 static void fill(struct vpp_lut *lut)
@@ -146,23 +157,16 @@ static void fill(struct vpp_lut *lut)
     double gamut[3][3];
 
     vpp_color_gamut(key->from.primaries, key->to.primaries, gamut);
-    for (int v = 0; v < LUT_CHROMA; v++) {
-        for (int u = 0; u < LUT_CHROMA; u++) {
-            size_t row = ((size_t)v * LUT_CHROMA + (size_t)u) * LUT_LUMA;
-
+    memset(lut->table, 0, sizeof(lut->table));
+    for (int v = 0; v <= LUT_CHROMA; v++) {
+        for (int u = 0; u <= LUT_CHROMA; u++) {
             for (int y = 0; y <= LUT_LUMA; y++) {
-                double yuv[3] = {(double)y / LUT_LUMA, (double)u / (LUT_CHROMA - 1),
-                                 (double)v / (LUT_CHROMA - 1)};
+                double yuv[3] = {(double)y / LUT_LUMA, (double)u / LUT_CHROMA,
+                                 (double)v / LUT_CHROMA};
 
                 convert(key, light, gamut, yuv);
-                for (int i = 0; i < 3; i++) {
-                    uint32_t value = entry(yuv[i]);
-
-                    if (y < LUT_LUMA)
-                        lut->table[i][row + (size_t)y] = value;
-                    if (y)
-                        lut->table[i][row + (size_t)y - 1] |= value << 16;
-                }
+                for (int i = 0; i < 3; i++)
+                    place(lut->table[i] + (size_t)v * LUT_NEXT_V, y, u, entry(yuv[i]));
             }
         }
     }
@@ -216,7 +220,7 @@ struct job {
     const AVFrame *from, *to;
     uint16_t *rows; /* WORKER_ROWS of `room` samples for each worker */
     size_t room;
-    int bits, shift_w, shift_h;
+    int from_bits, to_bits, shift_w, shift_h;
     bool top; /* chroma is at the lines of even luma */
 };
 
@@ -245,7 +249,7 @@ static void spread_chroma(const struct job *job, int plane, int y, uint16_t *row
         weight = !job->top ? 1 : y % 2 ? 2 : 0;
     }
     vpp_lut_rows()->mix(row, from_row(job, plane, at), from_row(job, plane, other), n, weight,
-                        job->bits);
+                        job->from_bits);
     if (job->shift_w)
         vpp_lut_rows()->spread(ret, row, n);
     else
@@ -262,15 +266,16 @@ static void convert_chroma(const struct job *job, int y, uint16_t *rows)
     if (second >= job->from->height)
         second = first;
     vpp_lut_rows()->mix(mixed, from_row(job, 0, first), from_row(job, 0, second),
-                        (size_t)job->from->width, first == second || job->top ? 0 : 2, job->bits);
+                        (size_t)job->from->width, first == second || job->top ? 0 : 2,
+                        job->from_bits);
     if (job->shift_w)
         vpp_lut_rows()->thin(luma, mixed, n, (size_t)job->from->width);
     else
         memcpy(luma, mixed, n * sizeof(*luma));
-    vpp_lut_rows()->mix(u, from_row(job, 1, y), from_row(job, 1, y), n, 0, job->bits);
-    vpp_lut_rows()->mix(v, from_row(job, 2, y), from_row(job, 2, y), n, 0, job->bits);
+    vpp_lut_rows()->mix(u, from_row(job, 1, y), from_row(job, 1, y), n, 0, job->from_bits);
+    vpp_lut_rows()->mix(v, from_row(job, 2, y), from_row(job, 2, y), n, 0, job->from_bits);
     for (int i = 1; i < 3; i++)
-        vpp_lut_rows()->look(to_row(job, i, y), luma, u, v, n, job->lut->table[i], job->bits);
+        vpp_lut_rows()->look(to_row(job, i, y), luma, u, v, n, job->lut->table[i], job->to_bits);
 }
 
 static void work(void *argument, int part, int worker)
@@ -283,10 +288,12 @@ static void work(void *argument, int part, int worker)
     const size_t width = (size_t)job->from->width;
 
     for (int y = first; y < last; y++) {
-        vpp_lut_rows()->mix(luma, from_row(job, 0, y), from_row(job, 0, y), width, 0, job->bits);
+        vpp_lut_rows()->mix(luma, from_row(job, 0, y), from_row(job, 0, y), width, 0,
+                            job->from_bits);
         spread_chroma(job, 1, y, mixed, u);
         spread_chroma(job, 2, y, mixed, v);
-        vpp_lut_rows()->look(to_row(job, 0, y), luma, u, v, width, job->lut->table[0], job->bits);
+        vpp_lut_rows()->look(to_row(job, 0, y), luma, u, v, width, job->lut->table[0],
+                             job->to_bits);
         if (!(y & ((1 << job->shift_h) - 1)))
             convert_chroma(job, y >> job->shift_h, rows);
     }
@@ -298,7 +305,8 @@ int vpp_lut_run(struct vpp *vpp, const struct vpp_plan *plan, const struct vpp_c
     struct job job = {
         .from = from,
         .to = to,
-        .bits = vpp_format_bits(from->format),
+        .from_bits = vpp_format_bits(from->format),
+        .to_bits = vpp_format_bits(to->format),
         .shift_w = vpp_format_shift_w(from->format),
         .shift_h = vpp_format_shift_h(from->format),
         .room = ((size_t)from->width + 2 + 63) / 64 * 64,
@@ -315,7 +323,8 @@ int vpp_lut_run(struct vpp *vpp, const struct vpp_plan *plan, const struct vpp_c
     key.to = plan->to_color;
     key.from.chroma_x = key.from.chroma_y = key.to.chroma_x = key.to.chroma_y = 0;
     key.peak = plan->peak;
-    key.bits = job.bits;
+    key.from_bits = job.from_bits;
+    key.to_bits = job.to_bits;
     err = lut_get(vpp, &key, &lut);
     if (err)
         return err;
@@ -331,7 +340,7 @@ int vpp_lut_run(struct vpp *vpp, const struct vpp_plan *plan, const struct vpp_c
     job.lut = lut;
     job.rows = vpp->lut_rows;
     vpp_slices_run(vpp->slices, work, &job, (from->height + PART_ROWS - 1) / PART_ROWS);
-    if (from->data[3])
+    if (from->data[3] && from->format == to->format)
         vpp_frame_copy_plane(to, from, 3);
     return 0;
 }

@@ -9,7 +9,8 @@
  * transfer, HDR to SDR. One table of three dimensions, made once for a pair of colours, stands for
  * all the arithmetic.
  *
- * Both frames are planes of YUV (and alpha) of one format and size. 0, -VD_ERR_MEMORY.
+ * Both frames are planes of YUV of one size and subsampling; with alpha, of one format. 0,
+ * -VD_ERR_MEMORY.
  */
 int vpp_lut_run(struct vpp *vpp, const struct vpp_plan *plan, const struct vpp_color *from_color,
                 const AVFrame *from, AVFrame *to);

@@ -63,18 +63,19 @@ static inline int pair(uint32_t word, int part)
     return between((int16_t)word, (int16_t)(word >> 16), part, 10);
 }
 
-static void look_one(uint8_t *to, uint16_t y, uint16_t u, uint16_t v, const uint32_t *table,
+static inline int four(uint64_t word, int py, int pu)
+{
+    return between(pair((uint32_t)word, py), pair((uint32_t)(word >> 32), py), pu, 11);
+}
+
+static void look_one(uint8_t *to, uint16_t y, uint16_t u, uint16_t v, const uint64_t *table,
                      int bits)
 {
-    const uint32_t *at =
-        table + ((size_t)(v >> 11) * LUT_CHROMA + (u >> 11)) * LUT_LUMA + (y >> 10);
+    const uint64_t *at = table + lut_place(y, u, v);
     const int py = y & 1023, pu = u & 2047, pv = v & 2047, most = (1 << bits) - 1;
-    const size_t next_u = LUT_LUMA, next_v = (size_t)LUT_CHROMA * LUT_LUMA;
-    int value =
-        between(between(pair(at[0], py), pair(at[next_u], py), pu, 11),
-                between(pair(at[next_v], py), pair(at[next_v + next_u], py), pu, 11), pv, 11);
+    int value = between(four(at[0], py, pu), four(at[LUT_NEXT_V], py, pu), pv, 11);
 
-    value = bits > LUT_ONE ? value << (bits - LUT_ONE)
+    value = bits > LUT_ONE ? value * (1 << (bits - LUT_ONE))
                            : (value + (1 << LUT_ONE >> bits >> 1)) >> (LUT_ONE - bits);
     value = value < 0 ? 0 : value > most ? most : value;
     if (bits == 8) {
@@ -87,7 +88,7 @@ static void look_one(uint8_t *to, uint16_t y, uint16_t u, uint16_t v, const uint
 }
 
 static void look_any(uint8_t *to, const uint16_t *y, const uint16_t *u, const uint16_t *v, size_t n,
-                     const uint32_t *table, int bits)
+                     const uint64_t *table, int bits)
 {
     const size_t step = bits == 8 ? 1 : 2;
 
@@ -97,15 +98,6 @@ static void look_any(uint8_t *to, const uint16_t *y, const uint16_t *u, const ui
 
 #if defined(__x86_64__)
 #define AVX2 __attribute__((target("avx2")))
-
-/* between() of eight pairs in the halves of words: a madd of (1 - part, part). */
-AVX2 static inline __m256i pairs8(const uint32_t *table, __m256i at, __m256i weights)
-{
-    __m256i words = _mm256_i32gather_epi32((const int *)table, at, 4);
-
-    /* 5 more bits than the entries have: 10 of the weights, 5 shifted out. */
-    return _mm256_srai_epi32(_mm256_madd_epi16(words, weights), 5);
-}
 
 AVX2 static inline __m256i between8(__m256i a, __m256i b, __m256i part)
 {
@@ -118,33 +110,50 @@ AVX2 static inline __m256i load8(const uint16_t *from)
     return _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)from));
 }
 
-AVX2 static void look_avx2(uint8_t *to, const uint16_t *y, const uint16_t *u, const uint16_t *v,
-                           size_t n, const uint32_t *table, int bits)
+/*
+ * Values of eight pixels, between places of Y and of U. Eight loads are several times faster than
+ * a gather, on AMD's processors.
+ */
+AVX2 static inline __m256i fours8(const uint64_t *table, const uint32_t *at, __m256i weights,
+                                  __m256i pu)
 {
-    const __m256i next_u = _mm256_set1_epi32(LUT_LUMA);
-    const __m256i next_v = _mm256_set1_epi32(LUT_CHROMA * LUT_LUMA);
+    __m256i a = _mm256_set_epi64x((long long)table[at[5]], (long long)table[at[4]],
+                                  (long long)table[at[1]], (long long)table[at[0]]);
+    __m256i b = _mm256_set_epi64x((long long)table[at[7]], (long long)table[at[6]],
+                                  (long long)table[at[3]], (long long)table[at[2]]);
+    __m256 low, high;
+
+    /* 5 more bits than the entries have: 10 of the weights, 5 shifted out. */
+    a = _mm256_srai_epi32(_mm256_madd_epi16(a, _mm256_unpacklo_epi32(weights, weights)), 5);
+    b = _mm256_srai_epi32(_mm256_madd_epi16(b, _mm256_unpackhi_epi32(weights, weights)), 5);
+    low = _mm256_shuffle_ps(_mm256_castsi256_ps(a), _mm256_castsi256_ps(b), 0x88);
+    high = _mm256_shuffle_ps(_mm256_castsi256_ps(a), _mm256_castsi256_ps(b), 0xdd);
+    return between8(_mm256_castps_si256(low), _mm256_castps_si256(high), pu);
+}
+
+AVX2 static void look_avx2(uint8_t *to, const uint16_t *y, const uint16_t *u, const uint16_t *v,
+                           size_t n, const uint64_t *table, int bits)
+{
     const int down = LUT_ONE + 5 - bits;
     const __m256i half = _mm256_set1_epi32(1 << down >> 1);
     const __m256i most = _mm256_set1_epi32((1 << bits) - 1), zero = _mm256_setzero_si256();
     size_t i = 0;
 
     for (; i + 8 <= n; i += 8) {
-        __m256i sy = load8(y + i), su = load8(u + i), sv = load8(v + i), at, py, pu, pv, a, b, c, d;
+        __m256i sy = load8(y + i), su = load8(u + i), sv = load8(v + i), weights, pu, pv, a;
+        uint32_t at[8];
 
-        at = _mm256_add_epi32(_mm256_mullo_epi32(_mm256_srli_epi32(sv, 11), next_v),
-                              _mm256_add_epi32(_mm256_slli_epi32(_mm256_srli_epi32(su, 11), 6),
-                                               _mm256_srli_epi32(sy, 10)));
-        py = _mm256_and_si256(sy, _mm256_set1_epi32(1023));
-        py = _mm256_or_si256(_mm256_slli_epi32(py, 16),
-                             _mm256_sub_epi32(_mm256_set1_epi32(1024), py));
+        a = _mm256_or_si256(_mm256_srli_epi32(sy, 10),
+                            _mm256_or_si256(_mm256_slli_epi32(_mm256_srli_epi32(su, 11), 6),
+                                            _mm256_slli_epi32(_mm256_srli_epi32(sv, 11), 11)));
+        _mm256_storeu_si256((__m256i *)at, a);
+        weights = _mm256_and_si256(sy, _mm256_set1_epi32(1023));
+        weights = _mm256_or_si256(_mm256_slli_epi32(weights, 16),
+                                  _mm256_sub_epi32(_mm256_set1_epi32(1024), weights));
         pu = _mm256_and_si256(su, _mm256_set1_epi32(2047));
         pv = _mm256_and_si256(sv, _mm256_set1_epi32(2047));
-        a = pairs8(table, at, py);
-        b = pairs8(table, _mm256_add_epi32(at, next_u), py);
-        at = _mm256_add_epi32(at, next_v);
-        c = pairs8(table, at, py);
-        d = pairs8(table, _mm256_add_epi32(at, next_u), py);
-        a = between8(between8(a, b, pu), between8(c, d, pu), pv);
+        a = between8(fours8(table, at, weights, pu), fours8(table + LUT_NEXT_V, at, weights, pu),
+                     pv);
         a = _mm256_srai_epi32(_mm256_add_epi32(a, half), down);
         a = _mm256_min_epi32(_mm256_max_epi32(a, zero), most);
         a = _mm256_permute4x64_epi64(_mm256_packus_epi32(a, a), 0x08);
@@ -174,7 +183,7 @@ static void thin_any(uint16_t *to, const uint16_t *from, size_t n, size_t width)
     thin_body(to, from, n, width);
 }
 
-static const struct vpp_lut_rows rows_any = {mix_any, spread_any, thin_any, look_any};
+const struct vpp_lut_rows vpp_lut_rows_any = {mix_any, spread_any, thin_any, look_any};
 
 #if defined(__x86_64__)
 AVX2 static void mix_avx2(uint16_t *to, const uint8_t *a, const uint8_t *b, size_t n, int weight,
@@ -206,5 +215,5 @@ const struct vpp_lut_rows *vpp_lut_rows(void)
     if (__builtin_cpu_supports("avx2"))
         return &rows_avx2;
 #endif
-    return &rows_any;
+    return &vpp_lut_rows_any;
 }

@@ -5,9 +5,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Intervals of luma; places of U and of V. */
+/* Intervals of luma, of U and of V. */
 #define LUT_LUMA   64
-#define LUT_CHROMA 33
+#define LUT_CHROMA 32
+/* A table has words for all but the last place of luma and of U. */
+#define LUT_NEXT_V (LUT_CHROMA * LUT_LUMA)
+#define LUT_WORDS  ((LUT_CHROMA + 1) * LUT_NEXT_V)
 /* 1.0, log2: there is room for values a little above and below. */
 #define LUT_ONE 13
 
@@ -23,14 +26,25 @@ struct vpp_lut_rows {
     /* Every second of `width` samples, with half of its neighbours. */
     void (*thin)(uint16_t *to, const uint16_t *from, size_t n, size_t width);
     /*
-     * Values of the table between its places, linear in all three directions; each of the table's
-     * words is the values at y (low half) and y + 1. As samples of `bits` bits.
+     * Values of the table between its places, linear in all three directions, as samples of
+     * `bits` bits.
      */
     void (*look)(uint8_t *to, const uint16_t *y, const uint16_t *u, const uint16_t *v, size_t n,
-                 const uint32_t *table, int bits);
+                 const uint64_t *table, int bits);
 };
+
+/*
+ * The word of a place. It has four values of 16 bits, from the lowest: at (y, u), (y + 1, u),
+ * (y, u + 1) and (y + 1, u + 1).
+ */
+static inline size_t lut_place(uint16_t y, uint16_t u, uint16_t v)
+{
+    return (size_t)(v >> 11) * LUT_NEXT_V + (size_t)(u >> 11) * LUT_LUMA + (y >> 10);
+}
 
 /* Those for this processor. */
 const struct vpp_lut_rows *vpp_lut_rows(void);
+/* Those for any. */
+extern const struct vpp_lut_rows vpp_lut_rows_any;
 
 #endif

@@ -172,11 +172,13 @@ static int plan_color(const struct vpp_pipeline *pipeline, const struct vd_proc_
     const struct vd_proc_pipeline *params = pipeline->params;
     struct vpp_color *from = &plan->from_color, *to = &plan->to_color;
     const uint32_t *hdr = params->flags & VD_PROC_INPUT_HDR ? params->input_hdr : NULL;
+    bool light;
 
     vpp_color_read(params->surface_standard, params->input_color, plan->from->rgb, from);
     vpp_color_read(params->output_standard, params->output_color, plan->to->rgb, to);
     if (tone_map) {
-        hdr = tone_map->hdr;
+        if (!hdr || tone_map->hdr[HDR_MAX_CLL] || tone_map->hdr[HDR_MAX_LUMINANCE])
+            hdr = tone_map->hdr;
         /* Programs that give no colours want what HDR10 is. */
         if (from->transfer == VPP_COLOR_UNSPECIFIED)
             from->transfer = PQ;
@@ -198,9 +200,12 @@ static int plan_color(const struct vpp_pipeline *pipeline, const struct vd_proc_
     vpp_color_agree(from, plan->from->rgb, to, plan->to->rgb);
     if (is_hdr(from->transfer) && !is_hdr(to->transfer))
         plan->peak = peak_of(hdr, from->transfer);
-    plan->recolor = vpp_color_light(from, to) || from->matrix != to->matrix;
-    if (plan->recolor &&
-        (!vpp_color_transfer_known(from->transfer) || !vpp_color_transfer_known(to->transfer)))
+    light = vpp_color_light(from, to);
+    plan->recolor = light || from->matrix != to->matrix;
+    if (light && (!vpp_color_light_known(from) || !vpp_color_light_known(to)))
+        return VD_ERR_UNSUPPORTED;
+    if ((plan->recolor || plan->from->rgb != plan->to->rgb) &&
+        (!vpp_color_matrix_known(from->matrix) || !vpp_color_matrix_known(to->matrix)))
         return VD_ERR_UNSUPPORTED;
     return 0;
 }

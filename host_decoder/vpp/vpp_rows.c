@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "vpp_rows.h"
 
+#include "vpp_loop.h"
+
 /* Words at any address, which may be other types' memory. */
 typedef uint16_t __attribute__((may_alias, aligned(1))) word16_t;
 typedef uint32_t __attribute__((may_alias, aligned(1))) word32_t;
@@ -18,32 +20,6 @@ static inline int clip(int value, int most)
 {
     return value < 0 ? 0 : value > most ? most : value;
 }
-
-/*
- * Each loop once for any processor and once for those with AVX2: `LOOP(name, parameters, names)`
- * is followed by its body.
- */
-#if defined(__x86_64__)
-#define LOOP(name, parameters, names)                                         \
-    static inline __attribute__((always_inline)) void name##_body parameters; \
-    static void name##_any parameters                                         \
-    {                                                                         \
-        name##_body names;                                                    \
-    }                                                                         \
-    __attribute__((target("avx2"))) static void name##_avx2 parameters        \
-    {                                                                         \
-        name##_body names;                                                    \
-    }                                                                         \
-    static inline void name##_body parameters
-#else
-#define LOOP(name, parameters, names)                                         \
-    static inline __attribute__((always_inline)) void name##_body parameters; \
-    static void name##_any parameters                                         \
-    {                                                                         \
-        name##_body names;                                                    \
-    }                                                                         \
-    static inline void name##_body parameters
-#endif
 
 LOOP(split8, (OUT_ROW a, OUT_ROW b, IN_ROW from, size_t n), (a, b, from, n))
 {
@@ -73,6 +49,15 @@ LOOP(down16, (OUT_ROW to, IN_ROW from, size_t n, int down), (to, from, n, down))
 
     for (size_t i = 0; i < n; i++)
         t[i] = (uint16_t)(f[i] >> down);
+}
+
+LOOP(mask16, (OUT_ROW to, IN_ROW from, size_t n, int mask), (to, from, n, mask))
+{
+    const word16_t *f = (const word16_t *)from;
+    word16_t *t = (word16_t *)to;
+
+    for (size_t i = 0; i < n; i++)
+        t[i] = (uint16_t)(f[i] & mask);
 }
 
 LOOP(narrow, (OUT_ROW to, IN_ROW from, size_t n, int bits), (to, from, n, bits))
@@ -196,16 +181,16 @@ LOOP(turn16,
 #pragma GCC pop_options
 #endif
 
-#define TABLE(kind)                                                                      \
-    {                                                                                    \
-        .split8 = split8_##kind, .split16 = split16_##kind, .down16 = down16_##kind,     \
-        .narrow = narrow_##kind, .widen = widen_##kind, .mean8 = mean8_##kind,           \
-        .mean16 = mean16_##kind, .unpack8 = unpack8_##kind, .unpack10 = unpack10_##kind, \
-        .unpack210 = unpack210_##kind, .look8 = look8_##kind, .look16 = look16_##kind,   \
-        .turn8 = turn8_##kind, .turn16 = turn16_##kind,                                  \
+#define TABLE(kind)                                                                        \
+    {                                                                                      \
+        .split8 = split8_##kind, .split16 = split16_##kind, .down16 = down16_##kind,       \
+        .mask16 = mask16_##kind, .narrow = narrow_##kind, .widen = widen_##kind,           \
+        .mean8 = mean8_##kind, .mean16 = mean16_##kind, .unpack8 = unpack8_##kind,         \
+        .unpack10 = unpack10_##kind, .unpack210 = unpack210_##kind, .look8 = look8_##kind, \
+        .look16 = look16_##kind, .turn8 = turn8_##kind, .turn16 = turn16_##kind,           \
     }
 
-static const struct vpp_rows rows_any = TABLE(any);
+const struct vpp_rows vpp_rows_any = TABLE(any);
 #if defined(__x86_64__)
 static const struct vpp_rows rows_avx2 = TABLE(avx2);
 #endif
@@ -216,5 +201,5 @@ const struct vpp_rows *vpp_rows(void)
     if (__builtin_cpu_supports("avx2"))
         return &rows_avx2;
 #endif
-    return &rows_any;
+    return &vpp_rows_any;
 }

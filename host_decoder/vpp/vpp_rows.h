@@ -14,6 +14,7 @@ struct vpp_rows {
     void (*split8)(uint8_t *a, uint8_t *b, const uint8_t *from, size_t n);
     void (*split16)(uint8_t *a, uint8_t *b, const uint8_t *from, size_t n, int down);
     void (*down16)(uint8_t *to, const uint8_t *from, size_t n, int down);
+    void (*mask16)(uint8_t *to, const uint8_t *from, size_t n, int mask);
     /* Words of `bits` bits at the upper end, to bytes, rounded. */
     void (*narrow)(uint8_t *to, const uint8_t *from, size_t n, int bits);
     /* Bytes to words: the byte twice, of which the mask takes some bits. */
@@ -38,5 +39,7 @@ struct vpp_rows {
 
 /* Those for this processor. */
 const struct vpp_rows *vpp_rows(void);
+/* Those for any. */
+extern const struct vpp_rows vpp_rows_any;
 
 #endif

@@ -133,7 +133,6 @@ static int sws_matrix(int matrix)
     case 7:
         return SWS_CS_SMPTE240M;
     case 9:
-    case 10:
         return SWS_CS_BT2020;
     default:
         return SWS_CS_ITU601;

@@ -25,12 +25,12 @@ enum vpp_scratch {
     VPP_SCRATCH_BOB,
     VPP_SCRATCH_WORK, /* planes for filters, if not the input's own */
     VPP_SCRATCH_BALANCE,
-    VPP_SCRATCH_TURN,   /* what can be turned */
-    VPP_SCRATCH_MIDDLE, /* between scaling and a table of colours */
-    VPP_SCRATCH_COLOR,  /* behind it */
-    VPP_SCRATCH_LAYER,  /* to be blended */
-    VPP_SCRATCH_PLACE,  /* on its way to a place that cannot be scaled into */
-    VPP_SCRATCH_STEP, /* on the way to something very large */
+    VPP_SCRATCH_TURN,      /* what can be turned */
+    VPP_SCRATCH_MIDDLE,    /* between scaling and a table of colours */
+    VPP_SCRATCH_COLOR,     /* behind it */
+    VPP_SCRATCH_LAYER,     /* to be blended */
+    VPP_SCRATCH_PLACE,     /* on its way to a place that cannot be scaled into */
+    VPP_SCRATCH_STEP,      /* on the way to something very large */
     VPP_SCRATCH_GREY_FROM, /* grey as YUV, for swscale */
     VPP_SCRATCH_GREY_TO,
     VPP_SCRATCH_TARGET, /* planes of a target that FFmpeg does not know */
@@ -56,6 +56,7 @@ struct vpp_graph;
 struct vpp_lut;
 struct vpp_slices;
 struct vpp_fields;
+struct vpp_levels;
 
 struct vpp {
     int threads;
@@ -69,6 +70,7 @@ struct vpp {
     void *lut_rows; /* of the threads that look colours up */
     size_t lut_rows_size;
     struct vpp_slices *slices;
+    struct vpp_levels *levels; /* colour balance of luma */
     struct vpp_fields *fields; /* the second field of the last picture */
 };
 

@@ -126,7 +126,10 @@ class Ffmpeg:
         """One pass: md5 of all frames, or of each frame."""
         command = ["ffmpeg", "-nostdin", "-hide_banner", "-nostats", "-v", "info"]
         if bridge:
-            command += ["-hwaccel", "vaapi", *(codec.accel if codec else ())]
+            accel = codec.accel if codec else ()
+            # Where there is no profile at all, another one would be none of the stream's.
+            accel = () if accel == facts.MISMATCH and stream.reason else accel
+            command += ["-hwaccel", "vaapi", *accel]
         else:
             command += ["-threads", "1", *(codec.decoder if codec else ()), *extra]
         command += ["-apply_cropping", "0"] if uncropped else []

@@ -51,23 +51,38 @@ def shows_layers(path):
     return len(shown) > 1
 
 
-def tables_after_frame(path):
-    """JPEG: quantisation tables come after the frame header, which B.2.1 allows."""
-    with open(path, "rb") as file:
-        data = file.read()
-    at, frame = 2, False
-    while at + 4 <= len(data) and data[at] == 0xff:
-        marker = data[at + 1]
-        if marker == 0xff:
+def many_memory_operations(path):
+    """H.264: a slice with more memory_management_control_operation than ten, and the end (0)."""
+    count = 0
+    for name, value in header_fields(path, ("slice_type", "memory_management_control_operation")):
+        count = count + 1 if name != "slice_type" and value else 0
+        if count > 10:
+            return True
+    return False
+
+
+def jpeg_markers(path):
+    """Markers of the first picture in front of its scan (B.1.1)."""
+    data = output("ffmpeg", "-nostdin", "-v", "error", "-i", path, "-map", "0:v:0", "-c", "copy",
+                  "-frames:v", "1", "-f", "mjpeg", "-")
+    at = 2
+    while at + 4 <= len(data) and data[at] == 0xff and data[at + 1] != 0xda:
+        if data[at + 1] == 0xff:
             at += 1
             continue
-        if marker == 0xdb and frame:
-            return True
-        if marker == 0xda:
-            return False
-        frame = frame or marker in (0xc0, 0xc1, 0xc2)
+        yield data[at + 1]
         at += 2 + int.from_bytes(data[at + 2:at + 4], "big")
-    return False
+
+
+def tables_after_frame(path):
+    """JPEG: quantisation tables come after the frame header, which B.2.1 allows."""
+    markers = bytes(jpeg_markers(path))
+    return 0xdb in markers[markers.find(0xc0) + 1:] and 0xc0 in markers
+
+
+def restarts(path):
+    """JPEG: there is a restart interval."""
+    return 0xdd in jpeg_markers(path)
 
 
 def hevc_units(path):
@@ -98,6 +113,7 @@ def grows(path):
     return any(w > sizes[0][0] or h > sizes[0][1] for w, h in sizes)
 
 
+MARKINGS = "GStreamer's H.264 parser has no room for more than 10 memory operations of a slice"
 STUMBLES = "gstreamer-vaapi takes NAL units of unspecified types for errors, and stumbles over them"
 
 # Client, codec, what the stream must have, and what the client then does wrong.
@@ -106,11 +122,14 @@ KNOWN = (
      "FFmpeg keeps surfaces of the first size where frames of AV1 grow without a sequence header"),
     ("ffmpeg", "vp8", grows, "FFmpeg keeps surfaces of the first size where key frames of VP8 grow"),
     # gst_av1_parse_segmentation_params: the copy of the earlier data takes update_map along.
+    ("gst-va", "h264", many_memory_operations, MARKINGS),
+    ("gst-vaapi", "h264", many_memory_operations, MARKINGS),
     ("gst-va", "av1", keeps_segmentation_data,
      "GStreamer's AV1 parser loses segmentation_update_map where segments keep their data"),
     ("gst-vaapi", "av1", keeps_segmentation_data,
      "GStreamer's AV1 parser loses segmentation_update_map where segments keep their data"),
     ("gst-vaapi", "av1", shows_layers, "gstreamer-vaapi shows each spatial layer of AV1"),
+    ("gst-va", "mjpeg", restarts, "GStreamer's JPEG decoder class stops at the marker DRI"),
     # It fills the tables in when it meets SOF, and takes those of annex K.
     ("gst-vaapi", "mjpeg", tables_after_frame,
      "gstreamer-vaapi ignores quantisation tables after the frame header"),

@@ -91,7 +91,6 @@ GST_CANNOT = (
     # It looks for the profile's name only, and "simple" and "main" are MPEG-2's, too.
     ("vaapi", "mpeg4", r"^profile:(Simple|Advanced Simple|Main)",
      "gstreamer-vaapi takes MPEG-4 with a profile in its caps for MPEG-2"),
-    ("va", "mjpeg", r"^DRI\d", "GStreamer's JPEG decoder class stops at the marker DRI"),
 )
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import subprocess
 
 import facts
 from verdict import Verdict
@@ -131,6 +132,21 @@ FLUSTER_FORMATS = {"yuv420p", "yuv422p", "yuv444p", "gbrp", "gray"} | {
     f"yuv{chroma}p{depth}le" for chroma in (420, 422, 444) for depth in (10, 12)}
 
 
+# Files that can have more in them than pictures.
+CONTAINERS = (".3gp", ".avi", ".avif", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".ts", ".webm")
+
+
+def plain_video(path):
+    """Whether fluster hashes just these frames: it takes sound along, and has pictures turned."""
+    if not path.endswith(CONTAINERS):
+        return True
+    said = subprocess.run(["ffprobe", "-v", "error", "-show_entries",
+                           "stream=codec_type:stream_side_data=rotation", "-of", "default=nw=1",
+                           path], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL, check=False).stdout.decode(errors="replace")
+    return not set(said.split()) - {"codec_type=video"}
+
+
 def write_suites(streams, folder):
     """Writes test suites that fluster runs; returns (suites, vectors, left out)."""
     suites, left = {}, 0
@@ -138,7 +154,8 @@ def write_suites(streams, folder):
         if stream.status != "clean":
             continue
         if (stream.codec not in FLUSTER_CODECS or stream.pix_fmt not in FLUSTER_FORMATS
-                or stream.cap or not stream.raw_md5 or stream.sizes > 1):
+                or stream.cap or not stream.raw_md5 or stream.sizes > 1
+                or not plain_video(stream.path)):
             left += 1
             continue
         name = re.sub(r"[^\w.-]+", "-", stream.suite).strip("-")

@@ -129,7 +129,7 @@ def main():
     if args.write_suites:
         suites, vectors, left = report.write_suites(streams, args.write_suites)
         print(f"{suites} suites, {vectors} vectors; {left} clean streams that fluster has no codec "
-              "or format for, or that it cuts or scales")
+              "or format for, or that it cuts, scales or turns, or that have sound")
         return 0
     results = report.Results(args.results)
     good = True
@@ -149,7 +149,7 @@ def main():
             good = run_all(todo, client, bridge, args, results) and good
             results.save()
     if args.fluster:
-        print(report.fluster(streams, results, software_scores(todo, args.jobs)))
+        print(report.fluster(todo, results, software_scores(todo, args.jobs)))
     if args.table:
         with open(args.table, "w", encoding="utf-8") as out:
             out.write(document.write(streams, results, args.viaduct))

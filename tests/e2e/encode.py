@@ -297,7 +297,7 @@ def test_seek(bench):
 
 def test_sizes(bench):
     sizes = {
-        "h264": ("34x34", "66x50", "354x290", "1918x1078"), "hevc": ("66x50", "354x290"),
+        "h264": ("34x34", "66x50", "354x290", "1918x1078"), "hevc": ("66x66", "354x290"),
         "vp8": ("34x34", "354x290"), "vp9": ("66x50", "354x290"), "mpeg2": ("34x34", "354x290"),
         "mjpeg": ("34x34", "354x290"),
     }
@@ -309,7 +309,7 @@ def test_sizes(bench):
         frames, _, _ = encode(bench, codec, out, clip, QUANTIZER[codec])
         text = run(["ffprobe", "-v", "error", "-select_streams", "v", "-show_entries",
                     "stream=width,height", "-of", "csv=p=0:s=x", out]).stdout.decode()
-        if text.split()[0] != size:
+        if text.split()[0].strip("x") != size:
             raise AssertionError(f"the stream is {text.split()[0]}")
         near(bench, out, clip[0], frames, GOOD, want_filter=SEEN.get(codec))
     return each({f"{codec} {size}": size for codec, all_sizes in sizes.items()

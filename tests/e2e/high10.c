@@ -60,7 +60,7 @@ static const uint8_t default8[2][64] = {
      27, 27, 27, 27, 27, 28, 28, 28, 28, 28, 30, 30, 30, 30, 32, 32, 32, 33, 33, 35}};
 static const uint8_t zigzag4[16] = {0, 1, 4, 8, 5, 2, 3, 6, 9, 12, 13, 10, 7, 11, 14, 15};
 
-static void die(const char *what)
+static _Noreturn void die(const char *what)
 {
     fprintf(stderr, "high10: %s\n", what);
     exit(1);
@@ -402,7 +402,7 @@ int main(int argc, char **argv)
 {
     AVFormatContext *file = NULL;
     AVPacket *packet = av_packet_alloc(), *units[PICTURES];
-    AVBSFContext *filter;
+    AVBSFContext *filter = NULL;
     AVCodecContext *decoder;
     unsigned count = 0, done = 0;
 

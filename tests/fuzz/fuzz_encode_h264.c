@@ -18,6 +18,7 @@
 #define MOST_HEADER  256
 #define MOST_PACKET  4096
 #define MISC_BYTES   160
+#define SIDE         64u
 
 enum {
     WITH_SEQUENCE = 1,
@@ -167,8 +168,8 @@ static void write_packet(struct run *run, struct fuzz_input *input, uint8_t flag
 static void check_request(const struct encode_request *request)
 {
     if (!request->qp || request->qp > 51 || !request->tools.width || !request->tools.height ||
-        request->tools.width > VD_MAX_H264_SIZE || request->tools.height > VD_MAX_H264_SIZE ||
-        !request->tools.slices || !request->rate.frame_rate_den || request->type > ENCODE_P)
+        request->tools.width > SIDE || request->tools.height > SIDE || !request->tools.slices ||
+        !request->rate.frame_rate_den || request->type > ENCODE_P)
         abort();
 }
 
@@ -181,7 +182,7 @@ static void run_picture(struct run *run, struct fuzz_input *input)
     const void *slices[MAX_SLICES];
     uint8_t flags = fuzz_byte(input), misc_bytes[MISC_BYTES];
     struct encode_picture picture = {
-        .width = 64, .height = 64, .surface_width = 64, .surface_height = 64};
+        .width = SIDE, .height = SIDE, .surface_width = SIDE, .surface_height = SIDE};
     struct encode_misc misc = {0};
 
     if (!request)

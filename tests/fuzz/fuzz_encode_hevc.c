@@ -191,6 +191,7 @@ size_t fuzz_seed(int index, uint8_t *buffer, size_t room)
         .init_qp = 40,
         .poc_step = 1,
         .slices = 1,
+        .dpb = 1,
         .odd = index & 4,
         .sao = index & 4,
         .tmvp = index & 4,

@@ -50,12 +50,22 @@ static struct fake_va {
     /* What the test wants to happen. */
     VAStatus export_status;
     void (*spoil)(VADRMPRIMESurfaceDescriptor *descriptor);
-} fake_va = {.lock = PTHREAD_MUTEX_INITIALIZER};
+    atomic_int holders; /* of all that was exported */
+} fake_va = {.lock = PTHREAD_MUTEX_INITIALIZER, .holders = 1};
 
 static void fake_va_reset(void)
 {
     assert_int_equal(fake_va.surfaces, 0);
-    fake_va = (struct fake_va){.lock = PTHREAD_MUTEX_INITIALIZER};
+    fake_va = (struct fake_va){.lock = PTHREAD_MUTEX_INITIALIZER, .holders = 1};
+}
+
+/* A memfd does not tell (linked with this function wrapped). */
+uint32_t __wrap_dmabuf_holders(int fd);
+
+uint32_t __wrap_dmabuf_holders(int fd)
+{
+    assert_true(fcntl(fd, F_GETFD) >= 0);
+    return (uint32_t)fake_va.holders;
 }
 
 static struct fake_surface *fake_va_find(VASurfaceID id)

@@ -10,18 +10,27 @@
 #include <va/va.h>
 #include <va/va_enc_h264.h>
 #include <viaduct/errors.h>
+#include <viaduct/va_newer.h>
 
 #include "bitstream/bits.h"
 #include "check.h"
 #include "encode/encode.h"
 
-enum app_style { APP_FFMPEG, APP_GSTREAMER, APP_NO_HEADERS, APP_NO_SLICE_HEADERS };
+enum app_style {
+    APP_FFMPEG,
+    APP_GSTREAMER,
+    APP_NO_HEADERS,
+    APP_NO_SLICE_HEADERS,
+    APP_ONLY_SPS,
+    APP_ONLY_PPS
+};
 
 struct app_config {
     const char *name;
     const char *x264; /* options besides the usual ones */
     unsigned width, height;
-    unsigned idc; /* profile_idc */
+    unsigned idc;         /* profile_idc */
+    unsigned extra_depth; /* bits above 8 */
     enum app_style style;
     bool end; /* the last picture ends the stream */
     bool cabac, transform_8x8, deblocking_control, weighted, aud, sei, scaling, constrained_intra;
@@ -79,6 +88,8 @@ static inline void app_start(struct app *app, const struct app_config *config)
         .frame_cropping_flag = c->width % 16 || c->height % 16,
         .frame_crop_right_offset = (app_mbs(c->width) * 16 - c->width) / 2,
         .frame_crop_bottom_offset = (app_mbs(c->height) * 16 - c->height) / 2,
+        .bit_depth_luma_minus8 = (uint8_t)c->extra_depth,
+        .bit_depth_chroma_minus8 = (uint8_t)c->extra_depth,
         .vui_parameters_present_flag = 1,
         .num_units_in_tick = 1,
         .time_scale = 50,
@@ -112,8 +123,8 @@ static inline void app_sps(struct app *app, struct bits_writer *w)
     bits_write_ue(w, 0);
     if (c->idc >= 100) {
         bits_write_ue(w, 1);
-        bits_write_ue(w, 0);
-        bits_write_ue(w, 0);
+        bits_write_ue(w, c->extra_depth);
+        bits_write_ue(w, c->extra_depth);
         bits_write(w, 1, 0);
         bits_write(w, 1, c->scaling);
         if (c->scaling)
@@ -283,7 +294,8 @@ static inline void app_headers(struct app *app)
         bits_write_init(&w, rbsp, sizeof(rbsp));
         app_sps(app, &w);
         bits_write_trailing(&w);
-        size += app_put(app, app->bytes[app->picture.header_count] + size, &w);
+        if (app->c.style != APP_ONLY_PPS)
+            size += app_put(app, app->bytes[app->picture.header_count] + size, &w);
         if (app->c.style == APP_GSTREAMER) {
             app_header(app, VAEncPackedHeaderSequence, size, 0);
             size = 0;
@@ -291,10 +303,12 @@ static inline void app_headers(struct app *app)
         bits_write_init(&w, rbsp, sizeof(rbsp));
         app_pps(app, &w);
         bits_write_trailing(&w);
-        size += app_put(app, app->bytes[app->picture.header_count] + size, &w);
+        if (app->c.style != APP_ONLY_SPS)
+            size += app_put(app, app->bytes[app->picture.header_count] + size, &w);
         app_header(app,
-                   app->c.style == APP_GSTREAMER ? VAEncPackedHeaderPicture
-                                                 : VAEncPackedHeaderSequence,
+                   app->c.style == APP_GSTREAMER || app->c.style == APP_ONLY_PPS
+                       ? VAEncPackedHeaderPicture
+                       : VAEncPackedHeaderSequence,
                    size, 0);
     }
     if (app->c.sei) {
@@ -304,7 +318,7 @@ static inline void app_headers(struct app *app)
         size = app_put(app, app->bytes[app->picture.header_count], &w);
         app_header(app, VAEncPackedHeaderRawData, size, 0);
     }
-    if (app->c.style == APP_NO_SLICE_HEADERS)
+    if (app->c.style != APP_FFMPEG && app->c.style != APP_GSTREAMER)
         return;
     for (int i = 0; i < app->c.slices; i++) {
         unsigned spare;
@@ -329,10 +343,17 @@ static inline void app_headers(struct app *app)
 /* The next picture: everything but the pixels. */
 static inline const struct encode_picture *app_next(struct app *app)
 {
+    static const uint32_t packed[] = {
+        [APP_FFMPEG] = 0xd,
+        [APP_GSTREAMER] = 0x17,
+        [APP_NO_HEADERS] = 0,
+        [APP_NO_SLICE_HEADERS] = VA_ENC_PACKED_HEADER_SEQUENCE | VA_ENC_PACKED_HEADER_PICTURE,
+        [APP_ONLY_SPS] = VA_ENC_PACKED_HEADER_SEQUENCE,
+        [APP_ONLY_PPS] = VA_ENC_PACKED_HEADER_PICTURE,
+    };
     const struct app_config *c = &app->c;
     bool idr = !app->count || (c->idr_period && app->since_idr == c->idr_period);
-    bool i = idr || (c->i_period && app->since_idr && app->since_idr % c->i_period == 0);
-    bool reference = idr || !c->skip_every || app->count % c->skip_every;
+    bool i, reference = idr || !c->skip_every || app->count % c->skip_every;
     uint32_t rows = app_mbs(c->height);
 
     app->since_idr = idr ? 0 : app->since_idr + (app->count ? 1 : 0);
@@ -372,15 +393,16 @@ static inline const struct encode_picture *app_next(struct app *app)
         app->slices[s] = slice;
     }
     app->picture = (struct encode_picture){
-        .profile = c->idc == 100  ? VAProfileH264High
-                   : c->idc == 77 ? VAProfileH264Main
-                                  : VAProfileH264ConstrainedBaseline,
+        .profile = c->idc == 110   ? VAProfileH264High10
+                   : c->idc == 100 ? VAProfileH264High
+                   : c->idc == 77  ? VAProfileH264Main
+                                   : VAProfileH264ConstrainedBaseline,
         .width = c->width,
         .height = c->height,
         .surface_width = c->width,
         .surface_height = c->height,
         .rate_control = VA_RC_CQP,
-        .packed_headers = c->style == APP_NO_HEADERS ? 0 : 0x1f,
+        .packed_headers = packed[c->style],
         .slices = app->slices,
         .slice_count = (uint32_t)c->slices,
         .headers = app->headers,

@@ -2,6 +2,8 @@
 #ifndef VIADUCT_TEST_HEVC_APP_H
 #define VIADUCT_TEST_HEVC_APP_H
 
+#include <string.h>
+
 #include <va/va.h>
 
 #include "bitstream/bits.h"
@@ -26,7 +28,7 @@ struct app_config {
     unsigned log2_ctb, log2_min_cb, log2_max_tb, inter, intra;
     bool amp, sao, strong, sign, tskip, cu_qp_delta, tmvp, weighted, deblock_override, odd, still,
         uneven;
-    unsigned qp_depth, slices;
+    unsigned qp_depth, slices, dpb;
     int cb;
     int init_qp, poc_step;
 };
@@ -108,7 +110,7 @@ static inline void app_sps(struct bits_writer *w, const struct app_config *c)
     bits_write_ue(w, c->depth - 8);
     bits_write_ue(w, c->odd ? 0 : 8); /* log2_max_pic_order_cnt_lsb_minus4 */
     bits_write(w, 1, 0);
-    bits_write_ue(w, 1); /* sps_max_dec_pic_buffering_minus1 */
+    bits_write_ue(w, c->dpb); /* sps_max_dec_pic_buffering_minus1 */
     bits_write_ue(w, 0);
     bits_write_ue(w, 0);
     bits_write_ue(w, c->log2_min_cb - 3);

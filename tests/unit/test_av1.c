@@ -212,6 +212,25 @@ static void test_key_frame(void **state)
     assert_int_equal(f.sequence.mtrx, 2);
 }
 
+/* Without order hints nobody needs to say how long they are. */
+static void test_no_order_hints(void **state)
+{
+    VADecPictureParameterBufferAV1 p;
+    uint32_t map[8] = {0};
+
+    (void)state;
+    key_frame(&p);
+    p.order_hint_bits_minus_1 = 255;
+    assert_int_equal(build_tiles(&p, 1), VD_ERR_PARAMETER);
+    p.seq_info_fields.fields.enable_order_hint = 0;
+    assert_int_equal(decode(&p), 1);
+    assert_int_equal(f.sequence.order_hint_n_bits, 0);
+    inter_frame(&p, 1, map);
+    p.order_hint_bits_minus_1 = 255;
+    p.seq_info_fields.fields.enable_order_hint = 0;
+    assert_int_equal(decode(&p), 1);
+}
+
 /* Global motion in the range that can be coded, and what later frames predict it from. */
 static void random_motion(VADecPictureParameterBufferAV1 *p)
 {
@@ -658,6 +677,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_key_frame, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_no_order_hints, setup, teardown),
         cmocka_unit_test_setup_teardown(test_random_frames, setup, teardown),
         cmocka_unit_test_setup_teardown(test_tiles, setup, teardown),
         cmocka_unit_test_setup_teardown(test_film_grain, setup, teardown),

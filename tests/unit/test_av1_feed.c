@@ -276,6 +276,8 @@ static void test_limits(void **state)
 
     (void)state;
     start();
+    send(0, 0x01, true, 0);
+    flush();
     for (int i = 0; i < 3 * AV1_LOG_PICTURES; i++)
         send(2, 0x01, false, 0);
     assert_true(f.feed.log.complete);
@@ -311,6 +313,9 @@ static void test_not_watched(void **state)
     flush();
     start();
     assert_true(f.feed.log.complete);
+    for (int i = 0; i < 2 * AV1_FEED_BLIND; i++)
+        send(2, 0x01, false, 0);
+    assert_false(f.feed.log.complete);
 }
 
 /* All of it at random. */

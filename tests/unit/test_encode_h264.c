@@ -11,7 +11,7 @@
  * what libx264 wrote.
  */
 
-#define PICTURES   24
+#define PICTURES   16
 #define MOST_BYTES (4u << 20)
 #define USUAL                                                                                  \
     "scenecut=0:weightp=0:ref=1:bframes=0:deblock=0,0:keyint=infinite:sliced-threads=0:psy=0:" \
@@ -38,7 +38,7 @@ static AVCodecContext *open_encoder(const struct app_config *c, const struct enc
         return NULL;
     avctx->width = (int)tools->width;
     avctx->height = (int)tools->height;
-    avctx->pix_fmt = AV_PIX_FMT_YUV420P;
+    avctx->pix_fmt = c->extra_depth ? AV_PIX_FMT_YUV420P10 : AV_PIX_FMT_YUV420P;
     avctx->time_base = (AVRational){1, 25};
     avctx->max_b_frames = 0;
     avctx->gop_size = -1;
@@ -50,7 +50,11 @@ static AVCodecContext *open_encoder(const struct app_config *c, const struct enc
     av_opt_set(avctx->priv_data, "forced-idr", "1", 0);
     av_opt_set_int(avctx->priv_data, "qp", c->qp, 0);
     av_opt_set(avctx->priv_data, "x264-params", params, 0);
-    assert_int_equal(avcodec_open2(avctx, codec, NULL), 0);
+    /* Not every libx264 has ten bits. */
+    if (avcodec_open2(avctx, codec, NULL)) {
+        assert_true(c->extra_depth);
+        avcodec_free_context(&avctx);
+    }
     return avctx;
 }
 
@@ -71,7 +75,10 @@ static void draw(AVFrame *frame, unsigned n)
 
                 if (y % 48 > 24)
                     value += (int)(check_random(&seed) & 31);
-                row[x] = (uint8_t)value;
+                if (frame->format == AV_PIX_FMT_YUV420P10)
+                    ((uint16_t *)(void *)row)[x] = (uint16_t)(value & 1023);
+                else
+                    row[x] = (uint8_t)value;
             }
         }
     }
@@ -118,6 +125,7 @@ static unsigned decode(const struct stream *stream, uint64_t *ret_hashes)
         av_packet_unref(packet);
         while (avcodec_receive_frame(avctx, frame) == 0) {
             uint64_t hash = 14695981039346656037u;
+            int bytes = frame->format == AV_PIX_FMT_YUV420P10 ? 2 : 1;
 
             assert_int_equal(frame->decode_error_flags, 0);
             assert_int_equal(frame->flags & AV_FRAME_FLAG_CORRUPT, 0);
@@ -125,7 +133,7 @@ static unsigned decode(const struct stream *stream, uint64_t *ret_hashes)
                 int shift = plane ? 1 : 0;
 
                 for (int y = 0; y < (frame->height + shift) >> shift; y++) {
-                    for (int x = 0; x < (frame->width + shift) >> shift; x++) {
+                    for (int x = 0; x < ((frame->width + shift) >> shift) * bytes; x++) {
                         hash ^= frame->data[plane][y * frame->linesize[plane] + x];
                         hash *= 1099511628211u;
                     }
@@ -163,6 +171,8 @@ static void check_unit(const struct app_config *c, const uint8_t *data, size_t s
         slices += type == 1 || type == 5;
         if (type == 7 || type == 8)
             assert_int_equal(slices + sei, 0);
+        if (type == 8 && idr)
+            assert_true(sps);
         end += type == 11;
         if (type == 6)
             assert_int_equal(slices, 0);
@@ -172,7 +182,11 @@ static void check_unit(const struct app_config *c, const uint8_t *data, size_t s
     }
     assert_int_equal(aud, c->aud);
     assert_int_equal(sei, c->sei && c->style != APP_NO_HEADERS);
-    assert_int_equal(sps != 0, idr || (sps && c->style == APP_NO_HEADERS));
+    if (c->style == APP_NO_HEADERS || c->style == APP_ONLY_PPS)
+        assert_true(sps || !idr);
+    else
+        assert_int_equal(sps, idr);
+
     assert_true(slices >= 1);
     assert_int_equal(end, last);
     *spare |= pps > 1;
@@ -208,6 +222,8 @@ static void run(const struct app_config *config)
         assert_int_equal(request->tools.h264.cabac, app.c.cabac);
         assert_int_equal(request->qp, app.c.qp);
         avctx = avctx ? avctx : open_encoder(&app.c, &request->tools);
+        if (!avctx && app.c.extra_depth)
+            goto out;
         if (!avctx)
             skip();
         encode(avctx, n, request->type != ENCODE_P, packet);
@@ -288,6 +304,20 @@ static const struct app_config configs[] = {
      .slices = 2,
      .width = 200,
      .height = 104},
+    {.name = "only an SPS", HIGH, .qp = 26, .style = APP_ONLY_SPS, .idr_period = 9, .i_period = 4},
+    {.name = "only a PPS", HIGH, .qp = 26, .style = APP_ONLY_PPS, .idr_period = 9, .i_period = 4},
+    {.name = "ten bits",
+     .idc = 110,
+     .cabac = true,
+     .transform_8x8 = true,
+     .extra_depth = 2,
+     .qp = 30},
+    {.name = "ten bits, no headers",
+     .idc = 110,
+     .extra_depth = 2,
+     .qp = 30,
+     .style = APP_NO_HEADERS,
+     .slices = 2},
     {.name = "two references in the app", HIGH, .qp = 26, .ref_frames = 2, .list_size = 2},
     {.name = "four references in the app", HIGH, .qp = 26, .ref_frames = 4, .list_size = 1},
     {.name = "references of the encoder",
@@ -368,9 +398,132 @@ static void test_streams(void **state)
     }
 }
 
+/* --- without an encoder */
+
+static int read_once(const struct app_config *config, void (*change)(struct app *),
+                     struct encode_request *ret_request)
+{
+    static struct app app;
+    void *state = calloc(1, encode_h264.read_state_size);
+    int err;
+
+    assert_non_null(state);
+    memset(ret_request, 0, sizeof(*ret_request));
+    app_start(&app, config);
+    app_next(&app);
+    if (change)
+        change(&app);
+    err = encode_h264.read(state, &app.picture, ret_request);
+    free(state);
+    return err;
+}
+
+static void make_b(struct app *app)
+{
+    app->slice[0].slice_type = 6;
+}
+
+static void take_sequence(struct app *app)
+{
+    app->picture.param[ENCODE_PARAM_SEQUENCE] = NULL;
+}
+
+static void take_picture(struct app *app)
+{
+    app->picture.param[ENCODE_PARAM_PICTURE] = NULL;
+}
+
+static void take_slices(struct app *app)
+{
+    app->picture.slice_count = 0;
+}
+
+static void interlace(struct app *app)
+{
+    app->seq.seq_fields.bits.frame_mbs_only_flag = 0;
+}
+
+static void shrink_surface(struct app *app)
+{
+    app->picture.surface_width = 160;
+}
+
+static void trim_surface(struct app *app)
+{
+    app->picture.surface_width = 170;
+}
+
+static void test_refusals(void **state)
+{
+    static const struct app_config packed = {HIGH, .qp = 30},
+                                   bare = {HIGH, .qp = 30, .style = APP_NO_HEADERS};
+    static const struct {
+        const struct app_config *config;
+        void (*change)(struct app *);
+        int err;
+    } rows[] = {
+        {&packed, NULL, 0},
+        {&packed, take_sequence, 0},
+        {&bare, NULL, 0},
+        {&packed, make_b, VD_ERR_UNSUPPORTED},
+        {&bare, take_sequence, VD_ERR_PARAMETER},
+        {&bare, take_picture, VD_ERR_PARAMETER},
+        {&bare, take_slices, VD_ERR_PARAMETER},
+        {&bare, interlace, VD_ERR_UNSUPPORTED},
+        {&packed, shrink_surface, VD_ERR_RESOLUTION},
+        {&packed, trim_surface, 0},
+    };
+    static struct encode_request request;
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(rows); i++)
+        assert_int_equal(read_once(rows[i].config, rows[i].change, &request), rows[i].err);
+    assert_int_equal(request.tools.width, 170);
+    assert_int_equal(request.tools.height, 144);
+}
+
+/* What the encoder cannot refer to becomes an I picture. */
+static void test_other_reference(void **state)
+{
+    static const struct app_config config = {HIGH, .qp = 30, .ref_frames = 2, .list_size = 1};
+    static struct encode_request request;
+    static struct app app;
+    void *read_state = calloc(1, encode_h264.read_state_size);
+
+    (void)state;
+    assert_non_null(read_state);
+    app_start(&app, &config);
+    for (unsigned n = 0; n < 6; n++) {
+        memset(&request, 0, sizeof(request));
+        app_next(&app);
+        if (n == 3)
+            app.slice[0].RefPicList0[0].picture_id = 100; /* the first one */
+        assert_int_equal(encode_h264.read(read_state, &app.picture, &request), 0);
+        assert_int_equal(request.type, n == 0 ? ENCODE_IDR : n == 3 ? ENCODE_I : ENCODE_P);
+        assert_true(request.reference);
+        assert_int_equal(request.qp, 30);
+    }
+    free(read_state);
+}
+
+static void test_attributes(void **state)
+{
+    uint32_t types[16], values[16];
+
+    (void)state;
+    assert_int_equal(encode_h264.attributes(VAProfileH264High, types, values, 16), 5);
+    assert_int_equal(types[0], VAConfigAttribEncPackedHeaders);
+    assert_int_equal(values[0], 0x1f);
+    assert_int_equal(encode_h264.attributes(VAProfileH264High, types, values, 2), 2);
+    assert_ptr_equal(encode_codec_find(VD_CODEC_H264), &encode_h264);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_other_reference),
+        cmocka_unit_test(test_attributes),
         cmocka_unit_test(test_streams),
     };
 

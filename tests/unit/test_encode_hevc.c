@@ -7,6 +7,8 @@
 #include <libavutil/opt.h>
 #include <viaduct/errors.h>
 
+#include "encode/hevc_attributes.h"
+#include "encode/hevc_unit.h"
 #include "hevc_app.h"
 
 /*
@@ -38,6 +40,8 @@ struct test {
     unsigned lost_at;    /* a picture of the encoder that is not written */
     unsigned lost;       /* pictures that are missing for that reason */
     bool cra;
+    bool end;      /* the app says which picture is the last */
+    bool no_idr;   /* the encoder's I pictures are no IDR pictures */
     int expect;    /* of `write`, for some picture */
     bool extra;    /* a second PPS is sent */
     bool late_pps; /* by a P picture only */
@@ -54,6 +58,7 @@ static struct app_config complete(struct app_config app)
     app.log2_min_cb = app.log2_min_cb ? app.log2_min_cb : 3;
     app.log2_max_tb = app.log2_max_tb ? app.log2_max_tb : 5;
     app.slices = app.slices ? app.slices : 1;
+    app.dpb = app.dpb ? app.dpb : 1;
     app.init_qp = app.init_qp ? app.init_qp : 26;
     app.poc_step = app.still ? 0 : app.poc_step ? app.poc_step : 1;
     return app;
@@ -70,7 +75,7 @@ static void x265_options(const struct test *test, const struct encode_request *r
              "tu-intra-depth=%u:amp=%d:rect=%d:sao=%d:strong-intra-smoothing=%d:signhide=%d:"
              "tskip=%d:temporal-mvp=0:wpp=%d:pools=%s:frame-threads=1:bframes=0:ref=1:open-gop=0:"
              "keyint=-1:scenecut=0:weightp=0:repeat-headers=1:rc-lookahead=0:cutree=0:aq-mode=%d:"
-             "aq-strength=1:qg-size=%u:slices=%u:psy-rd=0:cbqpoffs=%d:crqpoffs=%d%s%s",
+             "aq-strength=1:ipratio=1:qg-size=%u:slices=%u:cbqpoffs=%d:crqpoffs=%d%s%s",
              1u << t->hevc.log2_ctb, 1u << t->hevc.log2_min_cb, 1u << t->hevc.log2_max_tb,
              t->hevc.depth_inter + 1u, t->hevc.depth_intra + 1u, t->hevc.amp, t->hevc.amp,
              t->hevc.sao, t->hevc.strong_intra, t->hevc.sign_hiding, t->hevc.transform_skip,
@@ -98,7 +103,7 @@ static AVCodecContext *open_encoder(const struct test *test, const struct encode
     snprintf(qp, sizeof(qp), "%u", r->qp);
     av_opt_set(c->priv_data, "preset", "ultrafast", 0);
     av_opt_set(c->priv_data, "tune", "zerolatency", 0);
-    av_opt_set(c->priv_data, "forced-idr", "1", 0);
+    av_opt_set(c->priv_data, "forced-idr", test->no_idr ? "0" : "1", 0);
     if (!test->bitrate)
         av_opt_set(c->priv_data, "qp", qp, 0);
     assert_int_equal(av_opt_set(c->priv_data, "x265-params", options, 0), 0);
@@ -119,7 +124,7 @@ static void draw(AVFrame *frame, unsigned number, unsigned depth, bool fade)
             for (int x = 0; x < width; x++) {
                 int block = ((x + 3 * (int)number) / 24 ^ (y + (int)number) / 20) & 7;
                 int value = plane ? 96 + 8 * block + (x + y) / 16
-                                  : 30 + 20 * block + (int)(check_random(&random) % 12);
+                                  : 30 + 20 * block + (int)(check_random(&random) % 5);
 
                 if (fade)
                     value = value * (10 + (int)number) / 20;
@@ -213,6 +218,18 @@ static size_t units(const uint8_t *data, size_t size, uint8_t *types, size_t roo
     return count;
 }
 
+/* SEI of the app come out as they are, escaped by whoever. */
+static void check_sei(const uint8_t *data, size_t size)
+{
+    uint8_t rbsp[64] = {HEVC_NAL_PREFIX_SEI << 1, 1}, nal[96];
+    size_t nal_size;
+
+    memcpy(rbsp + 2, app_sei, sizeof(app_sei));
+    assert_int_equal(bits_escape(rbsp, 2 + sizeof(app_sei), nal, sizeof(nal), &nal_size), 0);
+    assert_int_equal(nal_size, 2 + sizeof(app_sei) + 1);
+    assert_non_null(memmem(data, size, nal, nal_size));
+}
+
 static void check_units(const struct test *test, unsigned number, bool key, const uint8_t *data,
                         size_t size, bool *late_pps)
 {
@@ -236,6 +253,12 @@ static void check_units(const struct test *test, unsigned number, bool key, cons
         *late_pps = true;
         at++;
     }
+    if (key && test->app.style != APP_NONE)
+        check_sei(data, size);
+    if (test->end && number == PICTURES - 1) {
+        assert_int_equal(types[--count], HEVC_NAL_EOB);
+        assert_int_equal(types[--count], HEVC_NAL_EOS);
+    }
     assert_true(at < count);
     for (; at < count; at++) {
         assert_int_equal(types[at], key                                 ? HEVC_NAL_IDR_W_RADL
@@ -256,7 +279,8 @@ struct run {
     AVFrame *frame;
     AVPacket *packet;
     unsigned in, out;
-    int err; /* the last one of `write` */
+    int err;       /* the last one of `write` */
+    size_t needed; /* bytes of the packet when it is written */
     bool late_pps;
     unsigned lost;
 };
@@ -285,11 +309,24 @@ static void read_picture(struct run *r)
         *app = r->app[r->in - 1];
     else
         app_init(app, &test->app);
+    if (test->end && r->in == PICTURES - 1)
+        app->pic.last_picture = HEVC_LAST_PICTURE_EOSEQ | HEVC_LAST_PICTURE_EOSTREAM;
     assert_int_equal(encode_hevc.read(r->read_state, app_picture(app, nal, intra), request), 0);
     assert_int_equal(request->type, key ? ENCODE_IDR : intra ? ENCODE_I : ENCODE_P);
     assert_int_equal(request->tools.width, test->app.width);
     assert_int_equal(request->tools.height, test->app.height);
     assert_int_equal(request->tools.bit_depth, test->app.depth);
+}
+
+/* Without room nothing is written, and the size tells how much was needed. */
+static void check_room(struct run *r, const struct encode_packet *packet)
+{
+    void *state = check_exact(r->write_state, encode_hevc.write_state_size);
+    struct encode_output none = {.bytes = NULL};
+    int err = encode_hevc.write(state, &r->request[r->out], packet, &none);
+
+    free(state);
+    r->needed = err ? 0 : none.size;
 }
 
 static void write_packet(struct run *r)
@@ -303,6 +340,7 @@ static void write_packet(struct run *r)
     };
     int err;
 
+    check_room(r, &packet);
     r->output.size = 0;
     if (r->test->lost_at && r->out == r->test->lost_at)
         err = VD_ERR_DECODE;
@@ -313,6 +351,7 @@ static void write_packet(struct run *r)
     } else if (err) {
         r->err = err;
     } else if (!r->test->expect) {
+        assert_int_equal(r->output.size, r->needed);
         assert_true(r->output.size <= r->output.room);
         check_units(r->test, r->out, is_key(r->test, r->out), r->output.bytes, r->output.size,
                     &r->late_pps);
@@ -440,6 +479,9 @@ static const struct test tests[] = {
     {.name = "second idr", .idr_at = 4},
     {.name = "i", .i_at = 4},
     {.name = "cra", .i_at = 4, .cra = true},
+    {.name = "i that is no idr", .i_at = 4, .no_idr = true},
+    {.name = "cra that is no idr", .i_at = 4, .cra = true, .no_idr = true},
+    {.name = "idr that is i", .idr_at = 4, .no_idr = true},
     {.name = "i and idr, gstreamer", .app = {.style = APP_GSTREAMER}, .i_at = 3, .idr_at = 6},
     {.name = "odd headers", .app = {.odd = true, .sao = true, .tmvp = true}, .i_at = 6},
     {.name = "deblocking", .app = {.deblock_override = true}},
@@ -472,11 +514,15 @@ static const struct test tests[] = {
      .app = {.tmvp = true, .uneven = true},
      .more = "temporal-mvp=1",
      .expect = VD_ERR_DECODE},
+    {.name = "end of sequence", .end = true},
     {.name = "uneven counts", .app = {.uneven = true}},
-    {.name = "idr of the encoder's own", .app = {0}, .own_idr_at = 3},
+    {.name = "idr of the encoder's own", .own_idr_at = 3},
     {.name = "p where idr should be", .idr_at = 4, .not_idr_at = 4, .expect = VD_ERR_DECODE},
     {.name = "lost picture", .lost_at = 3, .idr_at = 6, .lost = 3},
-    {.name = "two references", .more = "ref=2"},
+    {.name = "two references", .app = {.dpb = 2}, .more = "ref=2"},
+    {.name = "two references, room for one", .more = "ref=2", .expect = VD_ERR_DECODE},
+    {.name = "room for more references", .app = {.dpb = 5}},
+    {.name = "cbr, no cu_qp_delta", .bitrate = 400000, .extra = true},
 };
 
 static void test_all(void **state)
@@ -497,10 +543,262 @@ static void test_all(void **state)
     }
 }
 
+/* A picture that is refused, or not, once `change` was done to the app's structs. */
+static int read_changed(void (*change)(struct app *app), struct encode_request *request)
+{
+    void *state = calloc(1, encode_hevc.read_state_size);
+    const struct encode_picture *picture;
+    struct app app;
+    int err;
+
+    assert_non_null(state);
+    app_init(&app, &(const struct app_config){.style = APP_NONE,
+                                              .width = 1920,
+                                              .height = 1080,
+                                              .depth = 8,
+                                              .log2_ctb = 5,
+                                              .log2_min_cb = 4,
+                                              .log2_max_tb = 5,
+                                              .slices = 2,
+                                              .init_qp = 30});
+    picture = app_picture(&app, HEVC_NAL_IDR_W_RADL, true);
+    if (change)
+        change(&app);
+    memset(request, 0, sizeof(*request));
+    err = encode_hevc.read(state, picture, request);
+    free(state);
+    return err;
+}
+
+static void make_b(struct app *app)
+{
+    app->slice[1].slice_type = HEVC_SLICE_B;
+}
+
+static void make_b_picture(struct app *app)
+{
+    app->pic.pic_fields.bits.coding_type = 3;
+}
+
+static void make_monochrome(struct app *app)
+{
+    app->seq.seq_fields.bits.chroma_format_idc = 0;
+}
+
+static void make_deep(struct app *app)
+{
+    app->seq.seq_fields.bits.bit_depth_luma_minus8 = 2;
+    app->seq.seq_fields.bits.bit_depth_chroma_minus8 = 2;
+}
+
+static void make_pcm(struct app *app)
+{
+    app->seq.seq_fields.bits.pcm_enabled_flag = 1;
+}
+
+static void make_scaling(struct app *app)
+{
+    app->seq.seq_fields.bits.scaling_list_enabled_flag = 1;
+}
+
+static void make_large_ctu(struct app *app)
+{
+    app->seq.log2_diff_max_min_luma_coding_block_size = 3;
+}
+
+static void make_ctu_16_tu_32(struct app *app)
+{
+    app->seq.log2_diff_max_min_luma_coding_block_size = 0;
+}
+
+static void make_uneven_size(struct app *app)
+{
+    app->seq.pic_width_in_luma_samples = 1912;
+}
+
+static void make_empty(struct app *app)
+{
+    app->picture.slice_count = 0;
+}
+
+static void make_no_sequence(struct app *app)
+{
+    app->picture.param[ENCODE_PARAM_SEQUENCE] = NULL;
+}
+
+static void make_no_picture(struct app *app)
+{
+    app->picture.param[ENCODE_PARAM_PICTURE] = NULL;
+}
+
+static void make_qp(struct app *app)
+{
+    app->slice[0].slice_qp_delta = -4;
+}
+
+static void make_wild_qp(struct app *app)
+{
+    app->pic.pic_init_qp = 255;
+    app->slice[0].slice_qp_delta = 127;
+}
+
+static void test_read(void **state)
+{
+    static const struct {
+        void (*change)(struct app *app);
+        int err;
+    } refused[] = {
+        {make_b, VD_ERR_UNSUPPORTED},          {make_b_picture, VD_ERR_UNSUPPORTED},
+        {make_monochrome, VD_ERR_UNSUPPORTED}, {make_deep, VD_ERR_UNSUPPORTED},
+        {make_pcm, VD_ERR_UNSUPPORTED},        {make_scaling, VD_ERR_UNSUPPORTED},
+        {make_large_ctu, VD_ERR_PARAMETER},    {make_ctu_16_tu_32, VD_ERR_PARAMETER},
+        {make_uneven_size, VD_ERR_PARAMETER},  {make_empty, VD_ERR_PARAMETER},
+        {make_no_sequence, VD_ERR_PARAMETER},  {make_no_picture, VD_ERR_PARAMETER},
+    };
+    struct encode_request *request = malloc(sizeof(*request));
+
+    (void)state;
+    assert_non_null(request);
+    for (size_t i = 0; i < COUNT(refused); i++)
+        assert_int_equal(read_changed(refused[i].change, request), refused[i].err);
+    assert_int_equal(read_changed(NULL, request), 0);
+    assert_int_equal(request->tools.width, 1920);
+    assert_int_equal(request->tools.height, 1080);
+    assert_int_equal(request->tools.slices, 2);
+    assert_int_equal(request->tools.intra_period, 30);
+    assert_int_equal(request->tools.hevc.level_idc, 93);
+    assert_int_equal(request->tools.hevc.log2_ctb, 5);
+    assert_int_equal(request->tools.hevc.log2_min_cb, 4);
+    assert_int_equal(request->tools.hevc.log2_min_tb, 2);
+    assert_int_equal(request->tools.hevc.log2_max_tb, 5);
+    assert_int_equal(request->rate.bits_per_second, 400000);
+    assert_int_equal(request->qp, 30);
+    assert_true(request->reference);
+    assert_int_equal(read_changed(make_qp, request), 0);
+    assert_int_equal(request->qp, 26);
+    assert_int_equal(read_changed(make_wild_qp, request), 0);
+    assert_int_equal(request->qp, 51);
+    free(request);
+}
+
+static void test_attributes(void **state)
+{
+    uint32_t types[16], values[16];
+    uint32_t count = encode_hevc.attributes(VAProfileHEVCMain, types, values, 16);
+    VAConfigAttribValEncHEVCBlockSizes sizes = {.value = 0};
+
+    (void)state;
+    assert_int_equal(count, 7);
+    for (uint32_t i = 0; i < count; i++) {
+        if (types[i] == VAConfigAttribEncMaxRefFrames)
+            assert_int_equal(values[i], 1);
+        if (types[i] == VAConfigAttribEncHEVCBlockSizes)
+            sizes.value = values[i];
+    }
+    /* What ffmpeg makes of it has to be legal. */
+    assert_true(sizes.bits.log2_max_luma_transform_block_size_minus2 + 2 <=
+                sizes.bits.log2_min_coding_tree_block_size_minus3 + 3);
+    assert_int_equal(encode_hevc.attributes(VAProfileHEVCMain10, types, values, 2), 2);
+    assert_int_equal(encode_hevc.attributes(VAProfileHEVCMain10, types, values, 0), 0);
+}
+
+/* Apps that follow what an encoder was seen to do make parameter sets that it can keep to. */
+static void test_probe(void **state)
+{
+    struct test test = {.app = {.log2_ctb = 6, .inter = 1, .amp = true, .sign = true, .tmvp = true},
+                        .more = "temporal-mvp=1:rd=3"};
+    VAConfigAttribValEncHEVCBlockSizes sizes;
+    VAConfigAttribValEncHEVCFeatures features;
+    struct run *r;
+
+    (void)state;
+    if (!encoder)
+        skip();
+    r = calloc(1, sizeof(*r));
+    assert_non_null(r);
+    test.app = complete(test.app);
+    r->test = &test;
+    r->read_state = calloc(1, encode_hevc.read_state_size);
+    r->frame = av_frame_alloc();
+    r->packet = av_packet_alloc();
+    assert_true(r->read_state && r->frame && r->packet);
+    read_picture(r);
+    encode_picture(r);
+    assert_int_equal(avcodec_receive_packet(r->context, r->packet), 0);
+    assert_int_equal(hevc_attributes_probe(r->packet->data, (size_t)r->packet->size,
+                                           &features.value, &sizes.value),
+                     0);
+    assert_int_equal(sizes.bits.log2_max_coding_tree_block_size_minus3, 3);
+    assert_int_equal(sizes.bits.log2_min_coding_tree_block_size_minus3, 3);
+    assert_int_equal(sizes.bits.log2_min_luma_coding_block_size_minus3, 0);
+    assert_int_equal(sizes.bits.log2_max_luma_transform_block_size_minus2, 3);
+    assert_int_equal(sizes.bits.log2_min_luma_transform_block_size_minus2, 0);
+    assert_int_equal(sizes.bits.max_max_transform_hierarchy_depth_inter, 1);
+    assert_int_equal(sizes.bits.min_max_transform_hierarchy_depth_inter, 1);
+    assert_int_equal(sizes.bits.max_max_transform_hierarchy_depth_intra, 0);
+    assert_int_equal(features.bits.amp, VA_FEATURE_REQUIRED);
+    assert_int_equal(features.bits.sign_data_hiding, VA_FEATURE_REQUIRED);
+    assert_int_equal(features.bits.temporal_mvp, VA_FEATURE_REQUIRED);
+    assert_int_equal(features.bits.sao, VA_FEATURE_NOT_SUPPORTED);
+    assert_int_equal(features.bits.transform_skip, VA_FEATURE_NOT_SUPPORTED);
+    assert_int_equal(hevc_attributes_probe(r->packet->data, 20, &features.value, &sizes.value),
+                     VD_ERR_DECODE);
+    avcodec_free_context(&r->context);
+    av_packet_free(&r->packet);
+    av_frame_free(&r->frame);
+    free(r->read_state);
+    free(r);
+}
+
+static void check_unit(const char *stream, size_t size, bool escaped, const char *want,
+                       size_t want_size)
+{
+    struct hevc_unit_reader reader = {
+        .data = check_exact(stream, size),
+        .size = size,
+        .escaped = escaped,
+    };
+    struct encode_output output = {.bytes = malloc(64), .room = 64};
+    struct hevc_unit unit;
+
+    assert_non_null(output.bytes);
+    while (hevc_unit_next(&reader, &unit))
+        hevc_unit_put(&output, &unit);
+    assert_int_equal(output.size, want_size);
+    assert_memory_equal(output.bytes, want, want_size);
+    free(output.bytes);
+    free((void *)(uintptr_t)reader.data);
+}
+
+#define UNIT(stream, escaped, want) \
+    check_unit(stream, sizeof(stream) - 1, escaped, want, sizeof(want) - 1)
+
+static void test_units(void **state)
+{
+    (void)state;
+    UNIT("", true, "");
+    UNIT("\0\0\1", true, "");
+    UNIT("\0\0\1\x40", true, "");
+    UNIT("\0\0\1\x40\1", true, "\0\0\0\1\x40\1");
+    UNIT("\0\0\0\0\1\x40\1\0\0\0\1\x42\1\2\0\0\1\x44\1", true,
+         "\0\0\0\1\x40\1\0\0\0\1\x42\1\2\0\0\0\1\x44\1");
+    /* Zeros at the end are the stream's, not the unit's. */
+    UNIT("\0\0\1\x40\1\0\0\0", true, "\0\0\0\1\x40\1");
+    /* No start code. */
+    UNIT("\x40\1\2\3", true, "\0\0\0\1\x40\1\2\3");
+    UNIT("\x40\1\0\0\3\1", true, "\0\0\0\1\x40\1\0\0\3\1");
+    /* A single one that has what looks like a start code. */
+    UNIT("\0\0\0\1\x4e\1\0\0\1\5\0\0\0\0\0\4\x80", false,
+         "\0\0\0\1\x4e\1\0\0\3\1\5\0\0\3\0\0\3\0\4\x80");
+    UNIT("\0\0\1\x4e\1\0\0\3", false, "\0\0\0\1\x4e\1\0\0\3\3");
+}
+
 int main(void)
 {
     const struct CMUnitTest all[] = {
-        cmocka_unit_test(test_all),
+        cmocka_unit_test(test_all),   cmocka_unit_test(test_units),
+        cmocka_unit_test(test_read),  cmocka_unit_test(test_attributes),
+        cmocka_unit_test(test_probe),
     };
 
     av_log_set_level(AV_LOG_ERROR);

@@ -86,13 +86,9 @@ static void surface(uint32_t fourcc, uint32_t width, uint32_t height)
         .format = format, .layout = &f.layout, .bytes = f.bytes, .width = width, .height = height};
 }
 
-static bool start(const struct kind *kind, uint32_t mode, uint32_t fourcc)
+static void start_decoder(const struct kind *kind, uint32_t mode, uint32_t fourcc)
 {
     memset(&f, 0, sizeof(f));
-    if (!encoder_list_find(kind->codec, 8, NULL))
-        return false;
-    f.codec = (struct encode_codec){.codec = kind->codec, .write = pass};
-    assert_int_equal(encoder_create(&f.codec, 1, &f.encoder), 0);
     f.decoder_codec = avcodec_find_decoder(kind->id);
     assert_non_null(f.decoder_codec);
     f.decoder = avcodec_alloc_context3(f.decoder_codec);
@@ -113,6 +109,15 @@ static bool start(const struct kind *kind, uint32_t mode, uint32_t fourcc)
         (struct encode_rate){.mode = mode, .frame_rate_num = FRAME_HZ, .frame_rate_den = 1};
     f.request.qp = kind->qp;
     surface(fourcc, WIDTH, HEIGHT);
+}
+
+static bool start(const struct kind *kind, uint32_t mode, uint32_t fourcc)
+{
+    if (!encoder_list_find(kind->codec, 8, NULL))
+        return false;
+    start_decoder(kind, mode, fourcc);
+    f.codec = (struct encode_codec){.codec = kind->codec, .write = pass};
+    assert_int_equal(encoder_create(&f.codec, 1, &f.encoder), 0);
     return true;
 }
 
@@ -244,7 +249,7 @@ static int encode(enum encode_type type)
     int err;
 
     f.number++;
-    if (f.pixels.format->sample_bytes == 1 && f.pixels.format->planes > 1)
+    if (f.pixels.format->rt_format == VA_RT_FORMAT_YUV420)
         draw_8();
     f.request.type = type;
     err = encoder_run(f.encoder, &f.request, &f.pixels, &output);
@@ -331,6 +336,48 @@ static void test_cqp(void **state)
         }
         stop();
     }
+}
+
+/* As an app's headers may have them. */
+static void set_hevc_sizes(void)
+{
+    f.request.tools.hevc.log2_ctb = 5;
+    f.request.tools.hevc.log2_min_cb = 3;
+    f.request.tools.hevc.log2_min_tb = 2;
+    f.request.tools.hevc.log2_max_tb = 5;
+}
+
+/*
+ * HEVC: two QPs, which x265 has to be opened with, cost one intra picture, and then no more. With
+ * deltas under the app's headers each picture has its own, and none is intra for it.
+ */
+static void test_two_qps(void **state)
+{
+    double psnr[2][12];
+
+    (void)state;
+    for (int deltas = 0; deltas < 2; deltas++) {
+        int keys = 0;
+
+        if (!start(&kinds[1], VA_RC_CQP, VA_FOURCC_NV12))
+            return;
+        set_hevc_sizes();
+        f.request.tools.hevc.cu_qp_delta = deltas;
+        for (int i = 0; i < 12; i++) {
+            bool intra = i % 4 == 0;
+
+            f.request.qp = intra ? 18 : 30;
+            step(intra ? ENCODE_IDR : ENCODE_P);
+            keys += f.key && !intra;
+            if (!deltas)
+                assert_int_equal(f.told_qp, f.key ? 18 : 30);
+            psnr[deltas][i] = f.psnr;
+        }
+        assert_int_equal(keys, !deltas);
+        stop();
+    }
+    for (int i = 4; i < 12; i++)
+        assert_true(fabs(psnr[0][i] - psnr[1][i]) < 1);
 }
 
 /* Encodes for some seconds: bits a second. */
@@ -502,6 +549,34 @@ static void test_no_room(void **state)
     }
 }
 
+/* An encoder that `write` refuses at once: the next in the list, and if there is none, an error. */
+static int refuse(void *state, const struct encode_request *request,
+                  const struct encode_packet *packet, struct encode_output *output)
+{
+    pass(state, request, packet, output);
+    return f.number < 3 ? VD_ERR_DECODE : 0;
+}
+
+static void test_refused(void **state)
+{
+    (void)state;
+    FOR_KINDS(kind)
+    {
+        if (!start(kind, VA_RC_CQP, VA_FOURCC_NV12))
+            continue;
+        encoder_destroy(f.encoder);
+        f.codec.write = refuse;
+        assert_int_equal(encoder_create(&f.codec, 1, &f.encoder), 0);
+        assert_int_equal(encode(ENCODE_IDR), VD_ERR_DECODE);
+        assert_int_equal(encode(ENCODE_P), VD_ERR_DECODE);
+        step(ENCODE_P);
+        assert_true(f.key);
+        step(ENCODE_P);
+        assert_false(f.key);
+        stop();
+    }
+}
+
 /* Formats of surfaces, and surfaces that are larger and a little smaller than the picture. */
 static void test_input(void **state)
 {
@@ -527,7 +602,29 @@ static void test_input(void **state)
     }
 }
 
-/* Grey of RGB is grey, and red is on the side of red. */
+/* Odd sizes, of the codecs that have them, and threads with something to do. */
+static void test_odd_size(void **state)
+{
+    (void)state;
+    FOR_KINDS(kind)
+    {
+        if (kind->codec == VD_CODEC_H264 || kind->codec == VD_CODEC_HEVC ||
+            !start(kind, VA_RC_CQP, VA_FOURCC_NV12))
+            continue;
+        encoder_destroy(f.encoder);
+        assert_int_equal(encoder_create(&f.codec, 4, &f.encoder), 0);
+        surface(VA_FOURCC_NV12, 721, 405);
+        f.request.tools.width = 721;
+        f.request.tools.height = 405;
+        for (int i = 0; i < 3; i++) {
+            step(i ? ENCODE_P : ENCODE_IDR);
+            assert_true(f.psnr > kind->psnr);
+        }
+        stop();
+    }
+}
+
+/* Red is red, whatever the order of the samples. */
 static void test_rgb(void **state)
 {
     static const uint32_t fourccs[] = {VA_FOURCC_BGRX, VA_FOURCC_BGRA, VA_FOURCC_RGBX,
@@ -699,10 +796,88 @@ static void test_hevc_tools(void **state)
         step(ENCODE_IDR);
         step(ENCODE_P);
         assert_true(f.psnr > 30);
-        if (i % 2)
-            assert_int_equal(f.told_qp, kinds[1].qp);
         f.request.tools.hevc.log2_ctb = (uint8_t)(check_random(&seed) | 7);
         assert_int_equal(encode(ENCODE_IDR), VD_ERR_UNSUPPORTED);
+        stop();
+    }
+}
+
+/* Of a JPEG file: what its tables of quantisers say, in zig-zag order; NULL: none. */
+static const uint8_t *find_table(int which)
+{
+    for (size_t i = 0; i + 69 <= f.size; i++) {
+        if (f.room[i] == 0xff && f.room[i + 1] == 0xdb && f.room[i + 4] == which)
+            return f.room + i + 5;
+    }
+    return NULL;
+}
+
+static void start_jpeg(uint32_t fourcc)
+{
+    static const struct kind jpeg = {VD_CODEC_JPEG, VAProfileJPEGBaseline, AV_CODEC_ID_MJPEG, 0, 0};
+    struct jpeg_request *own = (void *)f.request.own;
+
+    start_decoder(&jpeg, VA_RC_CQP, fourcc);
+    f.codec = encode_jpeg;
+    f.codec.write = pass;
+    assert_int_equal(encoder_create(&f.codec, 1, &f.encoder), 0);
+    for (int i = 0; i < 64; i++) {
+        own->quantiser[0][i] = (uint8_t)(3 + i % 8);
+        own->quantiser[1][i] = 5;
+    }
+    own->selector[1] = own->selector[2] = 1;
+    own->components = 3;
+}
+
+/* A complete file with the quantisers that were asked for, of DC, too. */
+static void test_jpeg(void **state)
+{
+    static const struct {
+        uint32_t fourcc;
+        enum AVPixelFormat format;
+    } formats[] = {
+        {VA_FOURCC_NV12, AV_PIX_FMT_YUVJ420P}, {VA_FOURCC_I420, AV_PIX_FMT_YUVJ420P},
+        {VA_FOURCC_422H, AV_PIX_FMT_YUVJ422P}, {VA_FOURCC_YUY2, AV_PIX_FMT_YUVJ422P},
+        {VA_FOURCC_444P, AV_PIX_FMT_YUVJ444P}, {VA_FOURCC_Y800, AV_PIX_FMT_GRAY8},
+        {VA_FOURCC_BGRX, AV_PIX_FMT_YUVJ420P},
+    };
+
+    (void)state;
+    if (!encoder_name(VD_CODEC_JPEG)) {
+        print_message("no libjpeg-turbo in this build\n");
+        return;
+    }
+    for (size_t i = 0; i < COUNT(formats); i++) {
+        struct encode_output output = {.bytes = f.room, .room = 16};
+        struct jpeg_request *own = (void *)f.request.own;
+
+        start_jpeg(formats[i].fourcc);
+        f.request.tools.width = WIDTH - 7;
+        f.request.tools.height = HEIGHT - 5;
+        own->restart_interval = i & 1 ? 5 : 0;
+        if (i >= 2)
+            memset(f.bytes, 77, f.layout.size);
+        assert_int_equal(encode(ENCODE_IDR), 0);
+        assert_non_null(find_table(0));
+        assert_int_equal(find_table(0)[0], 3);
+        assert_int_equal(find_table(0)[1], 4);
+        assert_int_equal(find_table(0)[2], 3); /* row 1, column 0 */
+        decode();
+        assert_int_equal(f.frame->format, formats[i].format);
+        assert_int_equal(f.frame->width, WIDTH - 7);
+        assert_int_equal(f.frame->height, HEIGHT - 5);
+        if (i < 2) {
+            measure();
+            assert_true(f.psnr > 40);
+        } else {
+            assert_in_range(f.frame->data[0][0], 75, 79);
+        }
+        output.bytes = f.room;
+        assert_int_equal(encoder_run(f.encoder, &f.request, &f.pixels, &output), VD_ERR_LIMIT);
+        surface(formats[i].fourcc, WIDTH / 2, HEIGHT);
+        output.size = 0;
+        assert_int_equal(encoder_run(f.encoder, &f.request, &f.pixels, &output),
+                         VD_ERR_UNSUPPORTED);
         stop();
     }
 }
@@ -733,22 +908,16 @@ static void test_caps(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),
-        cmocka_unit_test(test_cqp),
-        cmocka_unit_test(test_cbr),
-        cmocka_unit_test(test_vbr),
-        cmocka_unit_test(test_quality),
-        cmocka_unit_test(test_regions),
-        cmocka_unit_test(test_regions_anywhere),
-        cmocka_unit_test(test_no_room),
-        cmocka_unit_test(test_input),
-        cmocka_unit_test(test_rgb),
-        cmocka_unit_test(test_ten_bits),
-        cmocka_unit_test(test_changes),
-        cmocka_unit_test(test_slices_and_refresh),
-        cmocka_unit_test(test_hostile),
-        cmocka_unit_test(test_hevc_tools),
-        cmocka_unit_test(test_caps),
+        cmocka_unit_test(test_round_trip), cmocka_unit_test(test_cqp),
+        cmocka_unit_test(test_two_qps),    cmocka_unit_test(test_cbr),
+        cmocka_unit_test(test_vbr),        cmocka_unit_test(test_quality),
+        cmocka_unit_test(test_regions),    cmocka_unit_test(test_regions_anywhere),
+        cmocka_unit_test(test_no_room),    cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_input),      cmocka_unit_test(test_odd_size),
+        cmocka_unit_test(test_rgb),        cmocka_unit_test(test_ten_bits),
+        cmocka_unit_test(test_changes),    cmocka_unit_test(test_slices_and_refresh),
+        cmocka_unit_test(test_hostile),    cmocka_unit_test(test_hevc_tools),
+        cmocka_unit_test(test_jpeg),       cmocka_unit_test(test_caps),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -360,6 +360,55 @@ static void test_export_spoiled(void **state)
     }
 }
 
+/* Memory that others still have is the client's, whatever became of the surface. */
+static void test_export_kept(void **state)
+{
+    uint64_t before;
+    int fds[3];
+
+    (void)state;
+    assert_int_equal(guest_context(&g, CONTEXT, 16, 16), 0);
+    fake_va.holders = 2;
+    for (uint32_t i = 0; i < 3; i++) {
+        assert_int_equal(guest_surfaces_of(&g, VA_FOURCC_NV12, 1280, 1024, SURFACE, 1), 0);
+        assert_int_equal(export(SURFACE, 0, 0), 0);
+        fds[i] = e.fd;
+        assert_int_equal(guest_surface_destroy(&g, SURFACE), 0);
+    }
+    assert_int_equal(guest_surfaces(&g, VA_FOURCC_NV12, SURFACE, 1), 0);
+    submit(SURFACE, 1);
+    assert_int_equal(fake_va.surfaces, 1);
+    before = STATS_GET(g.stats, frame_bytes);
+    assert_in_range(before, 3 * 1280 * 1024 * 3 / 2, 4 * 1280 * 1024 * 3 / 2);
+    /* Until the limit; then nothing more is to be had. */
+    for (uint32_t i = 0; i < 40; i++) {
+        assert_int_equal(guest_surfaces_of(&g, VA_FOURCC_NV12, 1280, 1024, SURFACE + 1, 1), 0);
+        if (export(SURFACE + 1, 0, 0))
+            break;
+        close(e.fd);
+        assert_int_equal(guest_surface_destroy(&g, SURFACE + 1), 0);
+    }
+    assert_int_equal(e.rep.status, -VD_ERR_LIMIT);
+    assert_int_equal(fake_va.surfaces, 1);
+    /* All of it is back as soon as nobody has it. */
+    for (int i = 0; i < 3; i++)
+        close(fds[i]);
+    fake_va.holders = 1;
+    assert_int_equal(export(SURFACE + 1, 0, 0), 0);
+    close(e.fd);
+    assert_in_range(STATS_GET(g.stats, frame_bytes), 1, before / 2);
+    /* What cannot be looked at when its surface goes stays on the account. */
+    before = STATS_GET(g.stats, frame_bytes);
+    fake_va.export_status = VA_STATUS_ERROR_OPERATION_FAILED;
+    assert_int_equal(guest_surface_destroy(&g, SURFACE + 1), 0);
+    assert_int_equal(look(SURFACE), fake_va.pictures);
+    assert_in_range(STATS_GET(g.stats, frame_bytes), before, before + (64 << 10));
+    fake_va.export_status = 0;
+    /* Where the kernel does not tell, nothing is exported. */
+    fake_va.holders = 0;
+    assert_int_equal(export(SURFACE, 0, 0), VD_ERR_UNSUPPORTED);
+}
+
 static void test_export_unknown(void **state)
 {
     (void)state;
@@ -382,6 +431,7 @@ int main(void)
         TEST(test_export_written),
         TEST(test_export_other_engine),
         TEST(test_export_spoiled),
+        TEST(test_export_kept),
         TEST(test_export_unknown),
     };
 

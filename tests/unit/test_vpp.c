@@ -185,7 +185,8 @@ static void test_all_formats(void **state)
             luma = plane_psnr(a, b, 0);
             chroma = plane_psnr(a, b, 1);
             /* What is no colour in RGB gets clipped; there PSNR says little. */
-            if (!clipped && (luma < 40 || (chroma < 24 && vpp_format_at(j)->fourcc != VA_FOURCC_Y800)))
+            if (!clipped &&
+                (luma < 40 || (chroma < 24 && vpp_format_at(j)->fourcc != VA_FOURCC_Y800)))
                 fail_msg("%.4s to %.4s: %.2f %.2f dB", (const char *)&vpp_format_at(i)->fourcc,
                          (const char *)&vpp_format_at(j)->fourcc, luma, chroma);
             av_frame_free(&b);
@@ -235,8 +236,8 @@ static void test_place(void **state)
 {
     static const struct {
         int x, y, w, h;
-    } places[] = {{32, 16, 64, 48}, {30, 18, 50, 40}, {33, 17, 51, 41}, {-20, -10, 100, 80},
-                  {100, 80, 200, 200}, {0, 0, 1, 1}, {159, 119, 1, 1}, {500, 0, 10, 10}};
+    } places[] = {{32, 16, 64, 48},    {30, 18, 50, 40}, {33, 17, 51, 41}, {-20, -10, 100, 80},
+                  {100, 80, 200, 200}, {0, 0, 1, 1},     {159, 119, 1, 1}, {500, 0, 10, 10}};
     struct picture *from = picture_new(VA_FOURCC_I420, 100, 80);
     struct vd_proc_pipeline params;
 
@@ -264,8 +265,8 @@ static void test_place(void **state)
                     int got = picture_row(luma, 0, (uint32_t)y)[x], want = inside ? 235 : 16;
 
                     if (abs(got - want) > 2)
-                        fail_msg("%.4s place %zu at %d,%d: %d, not %d", (const char *)&format->fourcc,
-                                 i, x, y, got, want);
+                        fail_msg("%.4s place %zu at %d,%d: %d, not %d",
+                                 (const char *)&format->fourcc, i, x, y, got, want);
                 }
             }
         }
@@ -298,9 +299,9 @@ static void test_background(void **state)
 static void test_sizes(void **state)
 {
     static const uint32_t sizes[][4] = {
-        {1, 1, 64, 64},   {64, 64, 1, 1},      {1, 1, 1, 1},      {3, 5, 333, 7},
-        {16384, 2, 16, 2}, {2, 16384, 2, 16},  {2, 2, 16384, 2},  {2, 2, 2, 16384},
-        {16384, 16, 1, 1}, {1, 1, 16384, 16},  {1919, 3, 641, 5}, {16, 16384, 1, 1},
+        {1, 1, 64, 64},    {64, 64, 1, 1},    {1, 1, 1, 1},      {3, 5, 333, 7},
+        {16384, 2, 16, 2}, {2, 16384, 2, 16}, {2, 2, 16384, 2},  {2, 2, 2, 16384},
+        {16384, 16, 1, 1}, {1, 1, 16384, 16}, {1919, 3, 641, 5}, {16, 16384, 1, 1},
     };
     static const uint32_t fourccs[] = {VA_FOURCC_NV12, VA_FOURCC_BGRA, VA_FOURCC_P010,
                                        VA_FOURCC_YUY2};
@@ -425,11 +426,11 @@ static void test_caps(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_copy),        cmocka_unit_test(test_scale_as_ffmpeg),
-        cmocka_unit_test(test_lossless),    cmocka_unit_test(test_all_formats),
-        cmocka_unit_test(test_crop),        cmocka_unit_test(test_place),
-        cmocka_unit_test(test_background),  cmocka_unit_test(test_sizes),
-        cmocka_unit_test(test_many),        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_copy),       cmocka_unit_test(test_scale_as_ffmpeg),
+        cmocka_unit_test(test_lossless),   cmocka_unit_test(test_all_formats),
+        cmocka_unit_test(test_crop),       cmocka_unit_test(test_place),
+        cmocka_unit_test(test_background), cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_many),       cmocka_unit_test(test_refused),
         cmocka_unit_test(test_caps),
     };
 

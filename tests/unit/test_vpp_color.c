@@ -190,6 +190,35 @@ static void test_recolor(void **state)
     picture_free(to);
 }
 
+/* Sizes that zimg refuses, where the table steps in. */
+static void test_recolor_odd(void **state)
+{
+    struct picture *from = picture_new(VA_FOURCC_I420, 35, 21);
+    struct picture *to = picture_new(VA_FOURCC_I420, 35, 21);
+    const int yuv[3] = {90, 110, 150};
+    struct vd_proc_pipeline params;
+    struct vpp_pipeline pipeline = pipeline_of(from, &params);
+    int rgb[3], want[3];
+
+    (void)state;
+    for (int i = 0; i < 3; i++)
+        fill_plane(from, i, yuv[i]);
+    params.surface_standard = VAProcColorStandardBT601;
+    params.output_standard = VAProcColorStandardBT709;
+    run(&pipeline, 1, to);
+    to_rgb(&matrices[0], false, yuv, rgb);
+    to_yuv(&matrices[1], false, rgb, want);
+    for (int i = 0; i < 3; i++) {
+        uint32_t last = format_row_bytes(to->pixels.format, i, 35) - 1;
+
+        assert_true(abs(picture_row(to, i, 0)[0] - want[i]) <= 1);
+        assert_true(abs(picture_row(to, i, format_rows(to->pixels.format, i, 21) - 1)[last] -
+                        want[i]) <= 1);
+    }
+    picture_free(from);
+    picture_free(to);
+}
+
 static void test_range(void **state)
 {
     struct picture *from = picture_new(VA_FOURCC_NV12, WIDTH, HEIGHT);
@@ -245,9 +274,8 @@ static double ssim(const AVFrame *a, const AVFrame *b)
  */
 static void test_tone_map(void **state)
 {
-    static const char chain[] =
-        "zscale=t=linear:npl=100,format=gbrpf32le,tonemap=hable:peak=%s,"
-        "zscale=p=709:t=709:m=709:r=limited,format=yuv420p";
+    static const char chain[] = "zscale=t=linear:npl=100,format=gbrpf32le,tonemap=hable:peak=%s,"
+                                "zscale=p=709:t=709:m=709:r=limited,format=yuv420p";
     static const struct {
         const char *name, *peak;
         uint32_t transfer, max_cll, max_luminance;
@@ -289,9 +317,9 @@ static void test_tone_map(void **state)
         params.output_standard = VAProcColorStandardBT709;
         run(&pipeline, 1, to);
         if (getenv("VPP_FIGURES"))
-            print_message("%s peak %s: SSIM %.4f, PSNR %.2f %.2f %.2f dB\n", cases[i].name, cases[i].peak,
-                   ssim(result, native), plane_psnr(result, native, 0),
-                   plane_psnr(result, native, 1), plane_psnr(result, native, 2));
+            print_message("%s peak %s: SSIM %.4f, PSNR %.2f %.2f %.2f dB\n", cases[i].name,
+                          cases[i].peak, ssim(result, native), plane_psnr(result, native, 0),
+                          plane_psnr(result, native, 1), plane_psnr(result, native, 2));
         if (ssim(result, native) < 0.99 || frame_psnr(result, native) < 38)
             fail_msg("%s %s: SSIM %.4f, PSNR %.2f dB", cases[i].name, text, ssim(result, native),
                      frame_psnr(result, native));
@@ -475,10 +503,11 @@ static void test_blend_global(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_matrices),          cmocka_unit_test(test_recolor),
-        cmocka_unit_test(test_range),             cmocka_unit_test(test_tone_map),
-        cmocka_unit_test(test_tone_map_defaults), cmocka_unit_test(test_blend_rgb),
-        cmocka_unit_test(test_blend_yuv),         cmocka_unit_test(test_blend_global),
+        cmocka_unit_test(test_matrices),     cmocka_unit_test(test_recolor),
+        cmocka_unit_test(test_recolor_odd),  cmocka_unit_test(test_range),
+        cmocka_unit_test(test_tone_map),     cmocka_unit_test(test_tone_map_defaults),
+        cmocka_unit_test(test_blend_rgb),    cmocka_unit_test(test_blend_yuv),
+        cmocka_unit_test(test_blend_global),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);

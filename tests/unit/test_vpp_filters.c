@@ -109,9 +109,9 @@ static void check_deinterlace(uint32_t fourcc, uint32_t planar, const char *conv
             pipeline.forward[0] = pictures[i - 1]->pixels;
             pipeline.backward[0] = pictures[i + 1]->pixels;
             run(&pipeline, to);
-            native = native_field(
-                algorithm == VAProcDeinterlacingMotionAdaptive ? "yadif" : "bwdif", convert,
-                pictures, PICTURES, i, top_first, second);
+            native =
+                native_field(algorithm == VAProcDeinterlacingMotionAdaptive ? "yadif" : "bwdif",
+                             convert, pictures, PICTURES, i, top_first, second);
             psnr = picture_psnr(to, native);
             if (psnr < 900)
                 fail_msg("%.4s algorithm %d, top first %d, picture %d, second %d: %.2f dB",
@@ -185,7 +185,8 @@ static void test_bob(void **state)
 
     (void)state;
     for (size_t f = 0; f < COUNT(fourccs); f++) {
-        struct picture *from = picture_new(fourccs[f], 64, 64), *to = picture_new(fourccs[f], 64, 64);
+        struct picture *from = picture_new(fourccs[f], 64, 64),
+                       *to = picture_new(fourccs[f], 64, 64);
         struct vpp_pipeline pipeline = pipeline_of(from, &params);
         uint32_t bytes = format_row_bytes(from->pixels.format, 0, 64);
 
@@ -332,8 +333,8 @@ static void test_balance(void **state)
 {
     static const struct {
         float brightness, contrast, hue, saturation;
-    } cases[] = {{0, 1, 0, 1}, {20, 1, 0, 1}, {0, 2.5f, 0, 1}, {-100, 0, 0, 1},
-                 {0, 1, 90, 1}, {0, 1, 0, 2}, {0, 1, -180, 10}, {5, 1.5f, 30, 0}};
+    } cases[] = {{0, 1, 0, 1},  {20, 1, 0, 1}, {0, 2.5f, 0, 1},  {-100, 0, 0, 1},
+                 {0, 1, 90, 1}, {0, 1, 0, 2},  {0, 1, -180, 10}, {5, 1.5f, 30, 0}};
     struct picture *from = picture_new(VA_FOURCC_NV12, 64, 64);
     struct picture *to = picture_new(VA_FOURCC_NV12, 64, 64);
     struct vd_proc_filter filters[4] = {
@@ -421,10 +422,10 @@ static void test_together(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_deinterlace),     cmocka_unit_test(test_deinterlace_alone),
-        cmocka_unit_test(test_bob),             cmocka_unit_test(test_turn),
-        cmocka_unit_test(test_turn_packed),     cmocka_unit_test(test_denoise_sharpen),
-        cmocka_unit_test(test_balance),         cmocka_unit_test(test_together),
+        cmocka_unit_test(test_deinterlace), cmocka_unit_test(test_deinterlace_alone),
+        cmocka_unit_test(test_bob),         cmocka_unit_test(test_turn),
+        cmocka_unit_test(test_turn_packed), cmocka_unit_test(test_denoise_sharpen),
+        cmocka_unit_test(test_balance),     cmocka_unit_test(test_together),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: MIT */
+#include <math.h>
+#include <va/va.h>
+
+#include "encoder_options.h"
+
+/* libvpx, libaom and MPEG-2: what is in the stream is the encoder's own choice. */
+
+/* libvpx's scale of 0 to 63, from the QP that VP8 has in its headers. */
+static int quantizer_vp8(int qp)
+{
+    static const uint8_t index[64] = {0,  1,  2,   3,   4,   5,   7,   8,   9,   10,  12,  13, 15,
+                                      17, 18, 19,  20,  21,  23,  24,  25,  26,  27,  28,  29, 30,
+                                      31, 33, 35,  37,  39,  41,  43,  45,  47,  49,  51,  53, 55,
+                                      57, 59, 61,  64,  67,  70,  73,  76,  79,  82,  85,  88, 91,
+                                      94, 97, 100, 103, 106, 109, 112, 115, 118, 121, 124, 127};
+    int i = 0;
+
+    /* The nearest one. */
+    while (i < 63 && 2 * qp > index[i] + index[i + 1])
+        i++;
+    return i;
+}
+
+/* The same for VP9 and AV1: steps of four, the last two are 249 and 255. */
+static int quantizer_index(int qp)
+{
+    if (qp >= 247)
+        return qp >= 252 ? 63 : 62;
+    return (int)encoder_clamp((qp + 2) / 4, 0, 61);
+}
+
+static int quantizer(enum AVCodecID id, int qp)
+{
+    return id == AV_CODEC_ID_VP8 ? quantizer_vp8(qp) : quantizer_index(qp);
+}
+
+static void quantizer_limits(struct encoder_setup *setup)
+{
+    const struct encoder_rates *rates = setup->rates;
+
+    setup->context->qmin = quantizer(setup->context->codec_id, rates->min_qp);
+    setup->context->qmax = rates->max_qp ? quantizer(setup->context->codec_id, rates->max_qp) : 63;
+}
+
+/* Threads that have something to do: idle ones of libvpx spin. */
+static int threads_for(const struct encoder_setup *setup)
+{
+    uint64_t pixels = (uint64_t)setup->request->tools.width * setup->request->tools.height;
+    int useful = pixels < 640 * 360 ? 1 : pixels < 1280 * 720 ? 2 : pixels < 1920 * 1080 ? 4 : 8;
+
+    return setup->threads < useful ? setup->threads : useful;
+}
+
+/* log2 of the columns of tiles that the threads can share; none is narrower than 256 pixels. */
+static int tile_columns(const struct encoder_setup *setup)
+{
+    int columns = 0;
+
+    while (columns < 4 && (2 << columns) <= threads_for(setup) &&
+           setup->request->tools.width >> (columns + 1) >= 256)
+        columns++;
+    return columns;
+}
+
+/* CBR, VBR, ICQ and QVBR of libvpx and libaom. */
+static void rate_vpx(struct encoder_setup *setup)
+{
+    AVCodecContext *context = setup->context;
+
+    quantizer_limits(setup);
+    if (encoder_options_mode(setup) == VA_RC_ICQ) {
+        /* VP8 knows no quality without a bit rate. */
+        if (context->codec_id == AV_CODEC_ID_VP8)
+            context->bit_rate = ENCODER_MAX_BITRATE;
+    } else {
+        encoder_options_rate(setup);
+        if (encoder_options_mode(setup) == VA_RC_CBR)
+            context->rc_min_rate = context->rc_max_rate;
+    }
+    if (encoder_options_mode(setup) == VA_RC_ICQ || encoder_options_mode(setup) == VA_RC_QVBR) {
+        int crf = (int)setup->rates->quality * 63 / 51;
+
+        encoder_options_put(setup, "crf", "%d",
+                            (int)encoder_clamp(crf, context->qmin, context->qmax));
+    }
+}
+
+/*
+ * libvpx with a bit rate that nothing fits into takes the largest quantizer, which is the one
+ * setting that libavcodec changes from picture to picture: so QPs are given, by the app or by
+ * encoder_rate.c, as a bit rate would stay for good.
+ */
+#define VPX_STARVED 1000
+
+void encoder_options_vpx(struct encoder_setup *setup)
+{
+    static const int8_t vp8[] = {-8, -4, -5, -6, -8, -10, -12, -14};
+    static const int8_t vp9[] = {8, 5, 5, 6, 7, 7, 8, 8};
+    AVCodecContext *context = setup->context;
+    bool is_vp9 = context->codec_id == AV_CODEC_ID_VP9;
+
+    encoder_options_put(setup, "deadline", "realtime");
+    /* Speeds of VP8 above zero depend on the clock. */
+    encoder_options_put(setup, "cpu-used", "%d",
+                        is_vp9 ? vp9[setup->rates->level] : vp8[setup->rates->level]);
+    encoder_options_put(setup, "lag-in-frames", "0");
+    encoder_options_put(setup, "auto-alt-ref", "0");
+    context->thread_count = threads_for(setup);
+    if (is_vp9) {
+        encoder_options_put(setup, "row-mt", "1");
+        encoder_options_put(setup, "tile-columns", "%d", tile_columns(setup));
+        encoder_options_put(setup, "aq-mode", "0");
+    }
+    /* Equal: no key frames of its own, where scenes change. */
+    context->keyint_min = context->gop_size;
+    if (encoder_options_mode(setup) == VA_RC_ICQ || encoder_options_mode(setup) == VA_RC_QVBR) {
+        rate_vpx(setup);
+        return;
+    }
+    context->bit_rate = context->rc_min_rate = context->rc_max_rate = VPX_STARVED;
+    context->qmin = 0;
+    context->qmax = quantizer(context->codec_id, setup->rates->qp);
+}
+
+/*
+ * Rate control speaks of H.264's QPs. VP9's quantizers have as many steps a doubling; VP8's are
+ * finer and fewer; MPEG-2's scale is linear: what QP 10 is in H.264 is 1 there.
+ */
+#define VPX_OF_QP     (63.0 / 51)
+#define VP8_QP_OF_0   10
+#define VP8_OF_QP     2.0
+#define MPEG2_QP_OF_1 10
+
+static int quantizer_chosen(enum AVCodecID id, double qp)
+{
+    double quantizer = id == AV_CODEC_ID_VP8 ? VP8_OF_QP * (qp - VP8_QP_OF_0) : VPX_OF_QP * qp;
+
+    return (int)(quantizer < 0 ? 0 : quantizer > 63 ? 63 : quantizer + 0.5);
+}
+
+void encoder_chosen_range(enum vd_codec codec, const struct encoder_rates *rates, double *ret_least,
+                          double *ret_most)
+{
+    double least = rates->min_qp, most = rates->max_qp;
+
+    switch (codec) {
+    case VD_CODEC_VP8:
+        least = VP8_QP_OF_0 + quantizer_vp8(rates->min_qp) / VP8_OF_QP;
+        most = VP8_QP_OF_0 + (rates->max_qp ? quantizer_vp8(rates->max_qp) : 63) / VP8_OF_QP;
+        break;
+    case VD_CODEC_VP9:
+        least = quantizer_index(rates->min_qp) / VPX_OF_QP;
+        most = (rates->max_qp ? quantizer_index(rates->max_qp) : 63) / VPX_OF_QP;
+        break;
+    case VD_CODEC_MPEG2:
+        least = MPEG2_QP_OF_1 + (least > 1 ? 6 * log2(least) : 0);
+        most = MPEG2_QP_OF_1 + 6 * log2(most >= 1 ? most : 31);
+        break;
+    default:
+        most = most >= 1 ? most : 51;
+        break;
+    }
+    *ret_least = least;
+    *ret_most = most;
+}
+
+void encoder_live_vpx(AVCodecContext *context, AVFrame *frame, const struct encode_request *request,
+                      const struct encoder_rates *rates)
+{
+    uint32_t mode = request->rate.mode;
+
+    (void)frame;
+    if (mode == VA_RC_CQP)
+        context->qmax = quantizer(context->codec_id, rates->qp);
+    else if (mode == VA_RC_CBR || mode == VA_RC_VBR)
+        context->qmax = quantizer_chosen(context->codec_id, rates->chosen);
+}
+
+void encoder_options_aom(struct encoder_setup *setup)
+{
+    static const uint8_t speeds[] = {8, 5, 6, 7, 7, 8, 8, 8};
+    AVCodecContext *context = setup->context;
+
+    encoder_options_put(setup, "usage", "realtime");
+    context->keyint_min = context->gop_size;
+    encoder_options_put(setup, "cpu-used", "%d", speeds[setup->rates->level]);
+    encoder_options_put(setup, "lag-in-frames", "0");
+    encoder_options_put(setup, "row-mt", "1");
+    encoder_options_put(setup, "tile-columns", "%d", tile_columns(setup));
+    context->thread_count = threads_for(setup);
+    if (encoder_options_mode(setup) != VA_RC_CQP) {
+        rate_vpx(setup);
+        return;
+    }
+    context->qmin = context->qmax = quantizer(context->codec_id, setup->rates->qp_p);
+    encoder_options_put(setup, "crf", "%d", context->qmin);
+}
+
+void encoder_options_mpeg2(struct encoder_setup *setup)
+{
+    const struct encode_tools *tools = &setup->request->tools;
+    AVCodecContext *context = setup->context;
+    int precision = tools->mpeg2.intra_dc_precision;
+
+    context->flags |= AV_CODEC_FLAG_LOW_DELAY;
+    /* Any frame rate, the nearest that has a code, and pictures without end before the next I. */
+    context->strict_std_compliance = FF_COMPLIANCE_EXPERIMENTAL;
+    context->profile =
+        tools->profile == VAProfileMPEG2Simple ? FF_PROFILE_MPEG2_SIMPLE : FF_PROFILE_MPEG2_MAIN;
+    context->intra_dc_precision = precision <= 3 ? precision : 0;
+    context->thread_count = setup->threads;
+    context->thread_type = FF_THREAD_SLICE;
+    encoder_options_put(setup, "sc_threshold", "1000000000");
+    /*
+     * Its own control of the bit rate is loose and keeps the first one; the buffer model works with
+     * quantisers that are given, too. No least rate: delays would be computed from it.
+     */
+    context->flags |= AV_CODEC_FLAG_QSCALE;
+    context->qmin = 1;
+    context->qmax = 31;
+    context->global_quality = FF_QP2LAMBDA;
+    if (encoder_options_mode(setup) != VA_RC_CQP)
+        encoder_options_rate(setup);
+}
+
+void encoder_live_mpeg2(AVCodecContext *context, AVFrame *frame,
+                        const struct encode_request *request, const struct encoder_rates *rates)
+{
+    double scale = rates->qp;
+
+    if (request->rate.mode != VA_RC_CQP) {
+        scale = exp2((rates->chosen - MPEG2_QP_OF_1) / 6);
+        /* The buffer keeps its size: what no longer fits into it would be stuffed at once. */
+        context->rc_max_rate = rates->peak;
+    }
+    frame->quality = (int)(FF_QP2LAMBDA * (scale < 1 ? 1 : scale > 31 ? 31 : scale));
+}
