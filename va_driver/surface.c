@@ -216,10 +216,13 @@ VAStatus driver_CreateSurfaces2(VADriverContextP ctx, unsigned rt_format, unsign
     if (status)
         goto out;
     format = format_find(fourcc ? fourcc : default_fourcc(driver, rt_format));
-    if (!format || !(format->rt_format & rt_format)) {
+    if (!format) {
         status = VA_STATUS_ERROR_UNSUPPORTED_RT_FORMAT;
         goto out;
     }
+    /* As other drivers have it: who names a pixel format may give any render-target format. */
+    if (!(format->rt_format & rt_format))
+        rt_format = format->rt_format;
     if (format_layout(format, width, height, &layout)) {
         status = VA_STATUS_ERROR_RESOLUTION_NOT_SUPPORTED;
         goto out;

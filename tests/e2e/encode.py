@@ -97,7 +97,6 @@ OPTIONS = {
     "h264 four at a time": ["-async_depth", "4"],
     "hevc main": ["-profile:v", "main"],
     "hevc aud": ["-aud", "1"],
-    "hevc slices": ["-slices", "2"],
     "hevc tier": ["-tier", "high", "-level", "120"],
     "hevc no sei": ["-sei", "0"],
     "hevc bframes": ["-bf", "2"],

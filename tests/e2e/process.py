@@ -8,6 +8,7 @@ Each filter is compared with software that does the same; the service's counters
 bridge did it, and in transcodes that no picture left the host. What this machine lacks is skipped.
 """
 import argparse
+import json
 import os
 import shutil
 import sys
@@ -233,6 +234,28 @@ def test_transcode(bench):
         # The encoder's own loss, 35 dB and more at these quantizers, dominates.
         near(bench, out, clip, 25, 33, want_filter=software)
     return each(cases, check)
+
+
+def test_counters(bench):
+    """`viaduct top` says the same as `viaduct exec --stats`."""
+    clip = clip_of(bench, "transcode", "640x360")
+    script, said_file = bench.path("top.sh"), bench.path("top.json")
+    command = " ".join([*QUIET, *DEVICE, *DECODE, "-i", clip, "-vf", "scale_vaapi=w=320:h=180",
+                        "-c:v", "h264_vaapi", "-qp", "20", "-y", bench.path("top.mp4")])
+    with open(script, "w", encoding="utf-8") as lines:
+        lines.write(f"{command} && {bench.args.viaduct} top --json > {said_file} && "
+                    f"{bench.args.viaduct} top --once\n")
+    text, count = bench.bridge(["sh", script])
+    with open(said_file, encoding="utf-8") as lines:
+        total = json.load(lines)["total"]
+    keys = ("decoded", "encoded", "processed", "mapped", "failed", "bytes_in", "bytes_out")
+    for key in keys:
+        if total[key] != int(count[key]):
+            raise AssertionError(f"{key}: {total[key]} and {count[key]}")
+    expect(count, decoded=25, processed=25, encoded=25, bytes_in=1000, bytes_out=1000)
+    if "ENCODED" not in text or "PROCESSED" not in text:
+        raise AssertionError(text[-300:])
+    return ", ".join(keys)
 
 
 def test_two_transcodes(bench):
