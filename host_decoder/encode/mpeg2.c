@@ -56,6 +56,9 @@ static int mpeg2_read(void *state, const struct encode_picture *picture,
 
     if (!param)
         return VD_ERR_PARAMETER;
+    /* There is no list 1: as a P picture it would be shown out of order. */
+    if (param->picture_type == VAEncPictureTypeBidirectional)
+        return VD_ERR_UNSUPPORTED;
     if (sequence)
         read_sequence(self, sequence);
     if (picture->slice_count) {

@@ -223,6 +223,9 @@ static void test_mpeg2(void **state)
     slice.quantiser_scale_code = -7;
     assert_int_equal(read_picture(), 0);
     assert_int_equal(f.request.qp, 31);
+    /* There are no B pictures: shown in the order of coding they would be wrong. */
+    param.picture_type = VAEncPictureTypeBidirectional;
+    assert_int_equal(read_picture(), VD_ERR_UNSUPPORTED);
     stop();
 }
 
