@@ -132,10 +132,14 @@ static VAStatus check_attribute(const struct vd_cap *cap, const VAConfigAttrib *
         config->rate_control = attribute->value;
         return VA_STATUS_SUCCESS;
     case VAConfigAttribEncPackedHeaders:
-        if (attribute->value && (can == VA_ATTRIB_NOT_SUPPORTED || attribute->value & ~can))
+        if (can == VA_ATTRIB_NOT_SUPPORTED || attribute->value & ~can)
             return VA_STATUS_ERROR_INVALID_VALUE;
         config->packed_headers = attribute->value;
         return VA_STATUS_SUCCESS;
+    case VAConfigAttribEncInterlaced:
+        return can == VA_ATTRIB_NOT_SUPPORTED || attribute->value & ~can
+                   ? VA_STATUS_ERROR_INVALID_VALUE
+                   : VA_STATUS_SUCCESS;
     case VAConfigAttribDecSliceMode:
         return attribute->value == can ? VA_STATUS_SUCCESS : VA_STATUS_ERROR_INVALID_VALUE;
     case VAConfigAttribMaxPictureWidth:

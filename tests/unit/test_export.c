@@ -224,6 +224,42 @@ static uint8_t look(VASurfaceID surface)
     return byte;
 }
 
+/* A pixel format that is named decides; programs give the most usual render-target format to all.
+ */
+static void test_named_format(void **state)
+{
+    VASurfaceAttrib format = {
+        .type = VASurfaceAttribPixelFormat,
+        .flags = VA_SURFACE_ATTRIB_SETTABLE,
+        .value = {.type = VAGenericValueTypeInteger, .value = {.i = VA_FOURCC_P010}},
+    };
+    VASurfaceID id;
+    VAImage image;
+
+    (void)state;
+    assert_int_equal(v.vaCreateSurfaces2(&va, VA_RT_FORMAT_YUV420, WIDTH, 32, &id, 1, &format, 1),
+                     0);
+    assert_int_equal(v.vaDeriveImage(&va, id, &image), 0);
+    assert_int_equal(image.format.fourcc, VA_FOURCC_P010);
+    assert_int_equal(v.vaDestroyImage(&va, image.image_id), 0);
+    assert_int_equal(v.vaDestroySurfaces(&va, &id, 1), 0);
+}
+
+/* What an encoder alone has cannot be asked of a decoder. */
+static void test_foreign_attributes(void **state)
+{
+    VAConfigAttrib attributes[] = {{VAConfigAttribEncPackedHeaders, 0},
+                                   {VAConfigAttribEncInterlaced, 0},
+                                   {VAConfigAttribRateControl, VA_RC_CQP}};
+    VAConfigID config;
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(attributes); i++)
+        assert_int_equal(
+            v.vaCreateConfig(&va, VAProfileH264High, VAEntrypointVLD, &attributes[i], 1, &config),
+            VA_STATUS_ERROR_INVALID_VALUE);
+}
+
 /* The config's formats reach the host's driver. */
 static void test_rt_formats(void **state)
 {
@@ -530,8 +566,11 @@ static void test_lies(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_rt_formats), TEST(test_composed), TEST(test_derived),  TEST(test_separate),
-        TEST(test_objects),    TEST(test_fallback), TEST(test_uploaded), TEST(test_lies),
+        TEST(test_named_format), TEST(test_foreign_attributes),
+        TEST(test_rt_formats),   TEST(test_composed),
+        TEST(test_derived),      TEST(test_separate),
+        TEST(test_objects),      TEST(test_fallback),
+        TEST(test_uploaded),     TEST(test_lies),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
