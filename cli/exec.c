@@ -257,15 +257,19 @@ static int write_stats(const struct exec *exec)
     }
     now = stats_read_total(&stats);
     fprintf(exec->stats,
-            "service %s\nbackend %s\nengine %s\nclients %llu\ndecoded %llu\nconcealed %llu\nfailed "
-            "%llu\n"
-            "bytes_in %llu\nworkers_died %llu\n",
+            "service %s\nbackend %s\nengine %s\nclients %llu\ndecoded %llu\nconcealed %llu\n"
+            "failed %llu\nencoded %llu\nprocessed %llu\nmapped %llu\n"
+            "bytes_in %llu\nbytes_out %llu\nworkers_died %llu\n",
             exec->service.pid ? "private" : exec->uri, stats.reply.backend, now.engine,
             (unsigned long long)(stats.reply.clients_served - exec->served_before),
             (unsigned long long)(now.decoded - exec->before.decoded),
             (unsigned long long)(now.concealed - exec->before.concealed),
             (unsigned long long)(now.failed - exec->before.failed),
+            (unsigned long long)(now.encoded - exec->before.encoded),
+            (unsigned long long)(now.processed - exec->before.processed),
+            (unsigned long long)(now.mapped - exec->before.mapped),
             (unsigned long long)(now.bytes_in - exec->before.bytes_in),
+            (unsigned long long)(now.bytes_out - exec->before.bytes_out),
             (unsigned long long)(stats.reply.workers_died - exec->died_before));
     stats_read_finish(&stats);
     if (fflush(exec->stats) || ferror(exec->stats)) {

@@ -106,7 +106,11 @@ struct stats_counters stats_read_total(const struct stats_read *stats)
         total.decoded += counters->decoded;
         total.concealed += counters->concealed;
         total.failed += counters->failed;
+        total.encoded += counters->encoded;
+        total.processed += counters->processed;
+        total.mapped += counters->mapped;
         total.bytes_in += counters->bytes_in;
+        total.bytes_out += counters->bytes_out;
         total.frame_bytes += counters->frame_bytes;
         if (counters->engine[0])
             memcpy(total.engine, counters->engine, sizeof(total.engine));

@@ -21,13 +21,15 @@ static const char usage_text[] =
     "  --json   once, as JSON\n"
     "  --help\n"
     "\n"
-    "DECODED counts good pictures, CONCEALED damaged ones, FAILED lost ones; TOTAL includes\n"
-    "clients that are gone.\n";
+    "DECODED, ENCODED and PROCESSED count good pictures, CONCEALED damaged ones, FAILED lost "
+    "ones;\n"
+    "TOTAL includes clients that are gone.\n";
 
 /* Pictures of any outcome: what the rate is made of. */
 static uint64_t pictures(const struct stats_counters *counters)
 {
-    return counters->decoded + counters->concealed + counters->failed;
+    return counters->decoded + counters->encoded + counters->processed + counters->concealed +
+           counters->failed;
 }
 
 /* The same client a second ago, NULL if it is new. */
@@ -46,9 +48,11 @@ static void print_counters(const struct stats_counters *counters, double rate)
 
     if (rate >= 0)
         snprintf(text, sizeof(text), "%.1f", rate);
-    printf("%5u %5u %7.1f %9llu %9llu %7llu %8s\n", counters->contexts, counters->surfaces,
-           (double)counters->frame_bytes / (1 << 20), (unsigned long long)counters->decoded,
-           (unsigned long long)counters->concealed, (unsigned long long)counters->failed, text);
+    printf("%5u %5u %7.1f %9llu %9llu %9llu %9llu %7llu %8s\n", counters->contexts,
+           counters->surfaces, (double)counters->frame_bytes / (1 << 20),
+           (unsigned long long)counters->decoded, (unsigned long long)counters->encoded,
+           (unsigned long long)counters->processed, (unsigned long long)counters->concealed,
+           (unsigned long long)counters->failed, text);
 }
 
 /* A counter can go back: a worker lies, or a pid was used again. */
@@ -70,8 +74,9 @@ static void print_table(const char *uri, const struct stats_read *now,
            uri, now->reply.backend, now->reply.rows, (unsigned long long)now->reply.clients_served,
            (unsigned long long)now->reply.clients_refused,
            (unsigned long long)now->reply.workers_died);
-    printf("%7s %7s %5s %-16s %-20s %5s %5s %7s %9s %9s %7s %8s\n", "WORKER", "CLIENT", "UID",
-           "NAME", "ENGINE", "CTXS", "SURFS", "MiB", "DECODED", "CONCEALED", "FAILED", "PICT/S");
+    printf("%7s %7s %5s %-16s %-20s %5s %5s %7s %9s %9s %9s %9s %7s %8s\n", "WORKER", "CLIENT",
+           "UID", "NAME", "ENGINE", "CTXS", "SURFS", "MiB", "DECODED", "ENCODED", "PROCESSED",
+           "CONCEALED", "FAILED", "PICT/S");
     for (uint32_t i = 0; i < now->reply.rows; i++) {
         const struct stats_row *row = &now->rows[i];
         const struct stats_row *old = row_before(before, row->pid);
@@ -97,9 +102,12 @@ static void print_json_text(const char *key, const char *text)
 static void print_json_counters(const struct stats_counters *counters)
 {
     printf("\"contexts\": %u, \"surfaces\": %u, \"frame_bytes\": %llu, \"bytes_in\": %llu, "
-           "\"decoded\": %llu, \"concealed\": %llu, \"failed\": %llu",
+           "\"bytes_out\": %llu, \"decoded\": %llu, \"encoded\": %llu, \"processed\": %llu, "
+           "\"mapped\": %llu, \"concealed\": %llu, \"failed\": %llu",
            counters->contexts, counters->surfaces, (unsigned long long)counters->frame_bytes,
-           (unsigned long long)counters->bytes_in, (unsigned long long)counters->decoded,
+           (unsigned long long)counters->bytes_in, (unsigned long long)counters->bytes_out,
+           (unsigned long long)counters->decoded, (unsigned long long)counters->encoded,
+           (unsigned long long)counters->processed, (unsigned long long)counters->mapped,
            (unsigned long long)counters->concealed, (unsigned long long)counters->failed);
 }
 

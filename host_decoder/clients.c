@@ -65,7 +65,11 @@ void clients_remove(struct clients *clients, uint32_t slot, bool died)
     sum->decoded += last.decoded;
     sum->concealed += last.concealed;
     sum->failed += last.failed;
+    sum->encoded += last.encoded;
+    sum->processed += last.processed;
+    sum->mapped += last.mapped;
     sum->bytes_in += last.bytes_in;
+    sum->bytes_out += last.bytes_out;
     if (last.engine[0])
         memcpy(sum->engine, last.engine, sizeof(sum->engine));
     if (died)

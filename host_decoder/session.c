@@ -588,6 +588,8 @@ static int session_loop(struct session *s, void *room)
         else if (fd >= 0)
             close(fd);
     } while (!err);
+    /* Pictures that it looked at after the last one was made. */
+    stats_set(&s->stats->mapped, __atomic_load_n(&s->arena.status->mapped, __ATOMIC_RELAXED));
     s->state = VD_STATE_CLOSED;
     message_finish(&reader);
     return err;

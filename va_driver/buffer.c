@@ -247,6 +247,9 @@ VAStatus driver_MapBuffer(VADriverContextP ctx, VABufferID id, void **ret_bytes)
         goto out;
     }
     *ret_bytes = buffer_bytes(driver, buffer);
+    /* Some programs derive an image only to see whether that works. */
+    if (buffer->memory == BUFFER_IMAGE && buffer->image->memory == IMAGE_DERIVED)
+        surface_view_seen(&buffer->image->view);
     if (!*ret_bytes)
         status = VA_STATUS_ERROR_ALLOCATION_FAILED;
     else

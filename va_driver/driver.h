@@ -173,6 +173,8 @@ VAStatus surface_wait(struct driver *driver, struct surface *surface, uint64_t t
  * Pins the surface's memory. Gives memory to a surface that has none. No waiting for pictures.
  */
 int surface_view(struct driver *driver, struct surface *surface, struct surface_view *ret_view);
+/* Counts a picture that the app looks at, or writes. */
+void surface_view_seen(const struct surface_view *view);
 /* Unpins; any view, also a copy of it kept elsewhere. */
 void surface_view_end(struct surface_view *view);
 

@@ -158,6 +158,7 @@ VAStatus driver_ExportSurfaceHandle(VADriverContextP ctx, VASurfaceID id, uint32
         status = driver_status(err);
         goto out;
     }
+    surface_view_seen(&view);
     if (surface->import) {
         fd = fcntl(surface->import->fd, F_DUPFD_CLOEXEC, 3);
         err = fd < 0 ? VD_ERR_LIMIT : 0;

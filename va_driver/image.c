@@ -378,6 +378,7 @@ VAStatus driver_GetImage(VADriverContextP ctx, VASurfaceID surface_id, int x, in
         status = driver_status(err);
         goto out_refs;
     }
+    surface_view_seen(&view);
     if (view.host && whole_surface(surface, image, x, y, width, height) &&
         snapshot_base(view.host)) {
         drop_memory(image);
@@ -451,6 +452,7 @@ VAStatus driver_PutImage(VADriverContextP ctx, VASurfaceID surface_id, VAImageID
         status = driver_status(err);
         goto out_refs;
     }
+    surface_view_seen(&view);
     if (image_separate(driver, view.host, view.backing) || !image_bytes(image)) {
         status = VA_STATUS_ERROR_ALLOCATION_FAILED;
         goto out_pin;

@@ -515,7 +515,6 @@ int surface_view(struct driver *driver, struct surface *surface, struct surface_
         surface->layout.size > end - offset)
         return VD_ERR_PROTOCOL;
     __atomic_add_fetch(&status->backings[backing].pins, 1, __ATOMIC_SEQ_CST);
-    __atomic_add_fetch(&status->mapped, 1, __ATOMIC_RELAXED);
     *ret_view = (struct surface_view){
         .bytes = host->arena.base + offset,
         .layout = &surface->layout,
@@ -524,6 +523,12 @@ int surface_view(struct driver *driver, struct surface *surface, struct surface_
         .offset = offset,
     };
     return 0;
+}
+
+void surface_view_seen(const struct surface_view *view)
+{
+    if (view->host)
+        __atomic_add_fetch(&view->host->arena.status->mapped, 1, __ATOMIC_RELAXED);
 }
 
 void surface_view_end(struct surface_view *view)

@@ -580,6 +580,25 @@ def test_device_lost(bench):
     return f"error after {took:.1f} s, new clients are served"
 
 
+def judge(tests, bench, names=()):
+    """Runs the tests of these names, or all; returns the exit code."""
+    totals = {"ok": 0, "FAIL": 0, "skip": 0}
+    for name, test in tests.items():
+        if names and name not in names:
+            continue
+        start = time.time()
+        try:
+            verdict, said = "ok", test(bench)
+        except Skip as why:
+            verdict, said = "skip", str(why)
+        except (AssertionError, OSError, subprocess.TimeoutExpired) as why:
+            verdict, said = "FAIL", str(why)
+        totals[verdict] += 1
+        print(f"{verdict:4} {name} ({time.time() - start:.1f} s) {said}", flush=True)
+    print(f"{totals['ok']} passed, {totals['FAIL']} failed, {totals['skip']} skipped")
+    return 1 if totals["FAIL"] or not totals["ok"] else 0
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--viaduct", required=True)
@@ -595,23 +614,8 @@ def main():
     if X264 not in run(["ffmpeg", "-v", "error", "-encoders"]).stdout.decode():
         print("SKIP: this ffmpeg cannot make H.264 clips (libx264)")
         return 77
-    totals = {"ok": 0, "FAIL": 0, "skip": 0}
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(args, folder)
-        for name, test in tests.items():
-            if args.names and name not in args.names:
-                continue
-            start = time.time()
-            try:
-                verdict, said = "ok", test(bench)
-            except Skip as why:
-                verdict, said = "skip", str(why)
-            except (AssertionError, OSError, subprocess.TimeoutExpired) as why:
-                verdict, said = "FAIL", str(why)
-            totals[verdict] += 1
-            print(f"{verdict:4} {name} ({time.time() - start:.1f} s) {said}", flush=True)
-    print(f"{totals['ok']} passed, {totals['FAIL']} failed, {totals['skip']} skipped")
-    return 1 if totals["FAIL"] or not totals["ok"] else 0
+        return judge(tests, Bench(args, folder), args.names)
 
 
 if __name__ == "__main__":

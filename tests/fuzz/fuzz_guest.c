@@ -9,6 +9,7 @@
 #include <transport/fence.h>
 #include <unistd.h>
 #include <va/va_backend.h>
+#include <va/va_backend_vpp.h>
 #include <viaduct/errors.h>
 #include <viaduct/protocol.h>
 #include <wire/dispatch.h>
@@ -28,9 +29,12 @@
 enum { REPLY_GOOD, REPLY_FIELDS, REPLY_RAW, REPLY_NONE, REPLY_KINDS };
 enum { OPTION_DEAD = 1, OPTION_NO_FD = 2, OPTION_HONEST_HELLO = 4 };
 
-#define SLOTS     8 /* objects of a kind the app has */
-#define APP_STEPS 96
-#define MOST_TAIL 70 /* more than any reply may have */
+#define SLOTS      8 /* objects of a kind the app has */
+#define APP_STEPS  96
+#define OPERATIONS 24
+#define MOST_TAIL  70 /* more than any reply may have */
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 VAStatus __vaDriverInit_1_0(VADriverContextP ctx);
 int __wrap_channel_connect(const char *uri, struct channel **ret_channel);
@@ -62,17 +66,22 @@ static void write_status(struct evil *e)
         uint32_t value;
 
         fuzz_take(&e->input, &value, sizeof(value));
-        switch (place % 4) {
+        switch (place % 5) {
         case 0:
-            ((uint32_t *)&page->surfaces[place / 4 % SLOTS])[field % 5] = value;
+            ((uint32_t *)&page->surfaces[place / 5 % SLOTS])[field % 5] = value;
             break;
         case 1:
-            page->backings[place / 4 % SLOTS].offset =
+            page->backings[place / 5 % SLOTS].offset =
                 field % 2 ? e->arena.frame_offset + value % 1024 * 4096ull
                           : (uint64_t)value << field % 40;
             break;
         case 2:
-            page->contexts[place / 4 % 4].done = value;
+            page->contexts[place / 5 % 4].done = value;
+            break;
+        case 4:
+            /* What coded buffers say of themselves, wherever they are. */
+            memcpy(e->arena.base + e->arena.upload_offset + place / 5 * 64u + field % 8 * 4u,
+                   &value, sizeof(value));
             break;
         default:
             page->consumed = value;
@@ -94,6 +103,14 @@ static void complete(struct evil *e, const struct vd_submit_req *req)
 
 static size_t hello_reply(struct evil *e, struct vd_hello_rep *rep, struct vd_cap *cap)
 {
+    static const struct {
+        int profile, entrypoint;
+    } rows[] = {
+        {VAProfileH264High, VAEntrypointVLD},
+        {VAProfileH264High, VAEntrypointEncSlice},
+        {VAProfileNone, VAEntrypointVideoProc},
+    };
+
     *rep = (struct vd_hello_rep){
         .major = VD_MAJOR,
         .features = VD_FEATURES,
@@ -106,18 +123,23 @@ static size_t hello_reply(struct evil *e, struct vd_hello_rep *rep, struct vd_ca
         .max_surfaces = 32,
         .backend = "evil",
     };
-    *cap = (struct vd_cap){
-        .profile = VAProfileH264High,
-        .entrypoint = VAEntrypointVLD,
-        .rt_formats = VA_RT_FORMAT_YUV420,
-        .min_width = 16,
-        .min_height = 16,
-        .max_width = 4096,
-        .max_height = 4096,
-        .format_count = 2,
-        .formats = {VA_FOURCC_I420, VA_FOURCC_NV12},
-    };
-    return 1;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        cap[i] = (struct vd_cap){
+            .profile = (uint32_t)rows[i].profile,
+            .entrypoint = (uint32_t)rows[i].entrypoint,
+            .rt_formats = VA_RT_FORMAT_YUV420,
+            .min_width = 16,
+            .min_height = 16,
+            .max_width = 4096,
+            .max_height = 4096,
+            .format_count = 2,
+            .formats = {VA_FOURCC_I420, VA_FOURCC_NV12},
+            .attribute_count = 3,
+            .attributes = {VAConfigAttribRateControl, VD_ATTRIBUTE_FILTERS, VD_ATTRIBUTE_REFS},
+            .values = {VA_RC_CQP, UINT32_MAX, 1u << 16 | 1},
+        };
+    }
+    return COUNT(rows);
 }
 
 /* The arena as memory of a device: NV12. */
@@ -255,6 +277,7 @@ int __wrap_fence_wait(uint32_t *word, uint32_t *waiters, uint32_t target, uint64
 /* The app. */
 static struct app {
     struct VADriverVTable vtable;
+    struct VADriverVTableVPP vpp;
     struct VADriverContext ctx;
     struct fuzz_input input;
     VAConfigID config[SLOTS];
@@ -280,6 +303,60 @@ static void touch(VABufferID id, size_t size)
     app.vtable.vaUnmapBuffer(&app.ctx, id);
 }
 
+/* Walks a coded buffer as programs do. */
+static void read_coded(VABufferID id)
+{
+    unsigned type, size, count;
+    void *mapped;
+
+    if (app.vtable.vaBufferInfo(&app.ctx, id, (VABufferType *)&type, &size, &count) ||
+        type != VAEncCodedBufferType || app.vtable.vaMapBuffer(&app.ctx, id, &mapped))
+        return;
+    for (const VACodedBufferSegment *s = mapped; s; s = s->next) {
+        const volatile uint8_t *bytes = s->buf;
+
+        for (unsigned i = 0; i < s->size; i += 64)
+            (void)bytes[i];
+        if (s->size)
+            (void)bytes[s->size - 1];
+    }
+    app.vtable.vaUnmapBuffer(&app.ctx, id);
+}
+
+/* Structs with pointers and ids are an honest app's: libva cannot check them either. */
+static void fill(VABufferID id, VABufferType type, unsigned slot, size_t size)
+{
+    VAEncPictureParameterBufferH264 picture = {.coded_buf = app.buffer[(slot + 1) % SLOTS]};
+    VAProcPipelineParameterBuffer pipeline = {
+        .surface = app.surface[slot % SLOTS],
+        .filters = &app.buffer[(slot + 1) % SLOTS],
+        .num_filters = slot % 2,
+        .forward_references = &app.surface[(slot + 1) % SLOTS],
+        .num_forward_references = slot / 2 % 2,
+    };
+    uint32_t value = slot;
+    const void *from =
+        type == VAEncPictureParameterBufferType     ? (void *)&picture
+        : type == VAProcPipelineParameterBufferType ? (void *)&pipeline
+        : type == VAProcFilterParameterBufferType || type == VAEncMiscParameterBufferType
+            ? (void *)&value
+            : NULL;
+    size_t bytes = type == VAEncPictureParameterBufferType     ? sizeof(picture)
+                   : type == VAProcPipelineParameterBufferType ? sizeof(pipeline)
+                                                               : sizeof(value);
+    void *mapped;
+
+    if (type == VAEncCodedBufferType) {
+        read_coded(id);
+    } else if (!from) {
+        touch(id, size);
+    } else if (!app.vtable.vaMapBuffer(&app.ctx, id, &mapped)) {
+        memset(mapped, 0, size);
+        memcpy(mapped, from, bytes < size ? bytes : size);
+        app.vtable.vaUnmapBuffer(&app.ctx, id);
+    }
+}
+
 static void create_buffer(uint8_t which, unsigned slot)
 {
     static const struct {
@@ -292,6 +369,10 @@ static void create_buffer(uint8_t which, unsigned slot)
         {VASliceDataBufferType, 100},
         {VASliceDataBufferType, 9 << 20},
         {VAEncCodedBufferType, 100},
+        {VAEncPictureParameterBufferType, sizeof(VAEncPictureParameterBufferH264)},
+        {VAEncMiscParameterBufferType, 64},
+        {VAProcPipelineParameterBufferType, sizeof(VAProcPipelineParameterBuffer)},
+        {VAProcFilterParameterBufferType, sizeof(VAProcFilterParameterBufferBase)},
     };
     unsigned type, size, count;
     VABufferType *got = (VABufferType *)&type;
@@ -302,7 +383,7 @@ static void create_buffer(uint8_t which, unsigned slot)
         return;
     if (!app.vtable.vaBufferInfo(&app.ctx, app.buffer[slot], got, &size, &count) &&
         kinds[which].size < 4096)
-        touch(app.buffer[slot], (size_t)size * count);
+        fill(app.buffer[slot], kinds[which].type, slot, (size_t)size * count);
 }
 
 static void create_surfaces(uint8_t which, unsigned slot)
@@ -364,6 +445,37 @@ static void export_surface(unsigned slot, uint32_t flags)
         close(d.objects[i].fd);
 }
 
+static void create_config(uint8_t which, unsigned slot)
+{
+    static const struct {
+        VAProfile profile;
+        VAEntrypoint entrypoint;
+    } rows[] = {
+        {VAProfileH264High, VAEntrypointVLD},
+        {VAProfileH264High, VAEntrypointEncSlice},
+        {VAProfileNone, VAEntrypointVideoProc},
+    };
+
+    which = which / 8 % COUNT(rows);
+    app.vtable.vaCreateConfig(&app.ctx, rows[which].profile, rows[which].entrypoint, NULL, 0,
+                              &app.config[slot]);
+}
+
+static void query_filters(unsigned slot)
+{
+    VAProcFilterType filters[VAProcFilterCount];
+    VAProcFilterCapColorBalance balance[VAProcColorBalanceCount];
+    VAProcPipelineCaps caps;
+    unsigned n = slot;
+
+    app.vpp.vaQueryVideoProcFilters(&app.ctx, app.context[slot % 2], filters, &n);
+    n = slot;
+    app.vpp.vaQueryVideoProcFilterCaps(&app.ctx, app.context[slot % 2], VAProcFilterColorBalance,
+                                       balance, &n);
+    app.vpp.vaQueryVideoProcPipelineCaps(&app.ctx, app.context[slot % 2], &app.buffer[slot], 1,
+                                         &caps);
+}
+
 static void step(void)
 {
     uint8_t op = fuzz_byte(&app.input), more = fuzz_byte(&app.input);
@@ -372,14 +484,13 @@ static void step(void)
     VASurfaceStatus status;
     void *errors;
 
-    switch (op % 21) {
+    switch (op % OPERATIONS) {
     case 0:
-        app.vtable.vaCreateConfig(&app.ctx, VAProfileH264High, VAEntrypointVLD, NULL, 0,
-                                  &app.config[slot]);
+        create_config(more, slot);
         break;
     case 1:
-        app.vtable.vaCreateContext(&app.ctx, app.config[0], 16 << more % 6, 64, 0, NULL, 0,
-                                   &app.context[slot % 2]);
+        app.vtable.vaCreateContext(&app.ctx, app.config[more / 8 % 3], 16 << more % 6, 64, 0, NULL,
+                                   0, &app.context[slot % 2]);
         break;
     case 2:
         create_surfaces(fuzz_byte(&app.input), slot);
@@ -423,8 +534,17 @@ static void step(void)
     case 14:
         export_surface(slot, more);
         break;
+    case 15:
+        read_coded(app.buffer[slot]);
+        break;
+    case 16:
+        app.vtable.vaSyncBuffer(&app.ctx, app.buffer[slot], more & 128 ? 0 : UINT64_MAX);
+        break;
+    case 17:
+        query_filters(slot);
+        break;
     default:
-        images(op % 21 - 15, slot);
+        images(op % OPERATIONS - 18, slot);
     }
 }
 
@@ -449,6 +569,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (int i = 0; i < SLOTS; i++)
         evil.arena.status->backings[i].offset = evil.arena.frame_offset + (uint64_t)i * (256 << 10);
     app.ctx.vtable = &app.vtable;
+    app.ctx.vtable_vpp = &app.vpp;
     if (!__vaDriverInit_1_0(&app.ctx)) {
         for (int i = 0; i < APP_STEPS && app.input.size; i++)
             step();
@@ -472,17 +593,35 @@ size_t fuzz_seed(int index, uint8_t *buffer, size_t room)
         3,  0, 0,  3,  1,  1,  3,  2, 2,  3, 3, 3, /* buffers */
         4,  0, 5,  32, 6,  0,  7,  0, 8,  0, 9, 0, /* a picture */
         14, 0, 14, 4,                              /* export */
-        15, 0, 0,  0,  0,  19, 0,  0, 0,  0,       /* derive, touch */
-        16, 1, 0,  1,  0,  64, 17, 1, 0,  0, 0, 19, 1, 0,  0, 0, 18, 1, 0, 0, 0, /* image */
-        4,  0, 5,  32, 6,  0,  7,  0, 20, 0, 0, 0,  0, 17, 1, 0, 0,  0,          /* again */
-        12, 0, 11, 0,  10, 0,  7,  1, 15, 1, 1, 0,  0,
+        18, 0, 0,  0,  0,  22, 0,  0, 0,  0,       /* derive, touch */
+        19, 1, 0,  1,  0,  64, 20, 1, 0,  0, 0, 22, 1, 0,  0, 0, 21, 1, 0, 0, 0, /* image */
+        4,  0, 5,  32, 6,  0,  7,  0, 23, 0, 0, 0,  0, 20, 1, 0, 0,  0,          /* again */
+        12, 0, 11, 0,  10, 0,  7,  1, 18, 1, 1, 0,  0,
+    };
+    /* Encodes into buffer 1, which picture 0 names, and processes surface 0 into 1. */
+    static const uint8_t work[] = {
+        0,  0,  0, 9,  0, 18, 1,  8,  2,  0,  8, /* configs, an encoder, surfaces */
+        3,  1,  5, 3,  0, 6,  3,  2,  7,         /* coded, picture, misc */
+        4,  0,  5, 24, 6, 0,  15, 1,  16, 1,     /* a picture, and what came of it */
+        1,  17, 3, 5,  9, 3,  4,  8,             /* processing: a filter, a pipeline */
+        4,  1,  5, 12, 6, 1,  7,  1,  17, 1,  17, 4,  18, 0,  0, 0,  0,
+        22, 0,  0, 0,  0, 12, 1,  15, 1,  10, 0,  16, 1,  11, 0, 10, 1,
     };
     struct fuzz_writer w = {buffer, 0, room};
 
     uint32_t value = index % 2 ? 0x80000000u : (uint32_t)index;
     int odd_call = index >= 4 ? (index - 4) / 2 : -1;
 
-    if (index >= 28)
+    if (index == 28 || index == 29) {
+        /* Without say of the host, and with the status page in its hands. */
+        fuzz_put_byte(&w, 0);
+        fuzz_put_byte(&w, index == 29 ? 96 : 0);
+        for (int i = 0; index == 29 && i < 60; i++)
+            fuzz_put_byte(&w, 0);
+        fuzz_put(&w, work, sizeof(work));
+        return w.used;
+    }
+    if (index >= 30)
         return 0;
     fuzz_put_byte(&w, index & 2 && odd_call < 0 ? OPTION_HONEST_HELLO | OPTION_DEAD : 0);
     fuzz_put_byte(&w, index & 1 || odd_call >= 0 ? 128 : 0);

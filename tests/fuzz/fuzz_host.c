@@ -12,6 +12,7 @@
 #include <wire/dispatch.h>
 
 #include "../unit/picture.h"
+#include "config.h"
 #include "engine.h"
 #include "session.h"
 
@@ -28,6 +29,7 @@
 enum {
     OPTION_AVCODEC = 1,
     OPTION_THREADS = 2,
+    OPTION_WORK = 4, /* engines that encode and process */
     KIND_FIX = 0x10,
     KIND_WITH_FD = 0x20,
     KIND_UPLOAD = 0x40,
@@ -35,7 +37,8 @@ enum {
     KIND_PAUSE = 0xc0,
 };
 
-#define MAX_RECORD 8192
+#define MAX_RECORD   8192
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 struct script {
     struct channel base;
@@ -187,14 +190,152 @@ static const struct channel_ops script_ops = {
     .destroy = script_destroy,
 };
 
+/*
+ * Encodes nothing, so that sizes cost nothing, but looks at all there is: the reading of requests
+ * before it is the real one.
+ */
+static uint32_t looker_caps(struct vd_cap *ret_caps, uint32_t room)
+{
+    static const struct {
+        int profile, entrypoint;
+    } rows[] = {
+        {VAProfileH264High, VAEntrypointEncSlice},
+        {VAProfileHEVCMain, VAEntrypointEncSlice},
+        {VAProfileVP8Version0_3, VAEntrypointEncSlice},
+        {VAProfileVP9Profile0, VAEntrypointEncSlice},
+        {VAProfileAV1Profile0, VAEntrypointEncSlice},
+        {VAProfileMPEG2Main, VAEntrypointEncSlice},
+        {VAProfileJPEGBaseline, VAEntrypointEncPicture},
+        {VAProfileNone, VAEntrypointVideoProc},
+    };
+    uint32_t n = 0;
+
+    for (; n < COUNT(rows) && n < room; n++) {
+        ret_caps[n] = (struct vd_cap){
+            .profile = (uint32_t)rows[n].profile,
+            .entrypoint = (uint32_t)rows[n].entrypoint,
+            .rt_formats = VA_RT_FORMAT_YUV420,
+            .min_width = 1,
+            .min_height = 1,
+            .max_width = VD_MAX_WIDTH,
+            .max_height = VD_MAX_HEIGHT,
+            .format_count = 2,
+            .formats = {VA_FOURCC_NV12, VA_FOURCC_I420},
+            .attribute_count = 2,
+            .attributes = {VAConfigAttribRateControl, VAConfigAttribEncPackedHeaders},
+            .values = {VA_RC_CQP | VA_RC_CBR | VA_RC_VBR | VA_RC_ICQ | VA_RC_QVBR, 0x1f},
+        };
+    }
+    return n;
+}
+
+static int looker_create(const struct backend_context_info *info, void **ret_context,
+                         struct backend_context_traits *ret_traits)
+{
+    struct backend_context_info *copy = malloc(sizeof(*copy));
+
+    if (!copy)
+        return VD_ERR_MEMORY;
+    *copy = *info;
+    *ret_context = copy;
+    *ret_traits = (struct backend_context_traits){VD_CONTEXT_KICK, 4};
+    return 0;
+}
+
+static volatile unsigned looked_at;
+
+static void look(const void *bytes, size_t size)
+{
+    for (size_t i = 0; i < size; i += 64)
+        looked_at += ((const uint8_t *)bytes)[i];
+    if (size)
+        looked_at += ((const uint8_t *)bytes)[size - 1];
+}
+
+static int look_at(const struct backend_work *work)
+{
+    const struct encode_request *request = work->request;
+    int err = 0;
+
+    for (uint32_t i = 0; i < work->read_count && !err; i++) {
+        struct pixels pixels;
+
+        err = surface_read_pixels(&work->reads[i], &pixels);
+        if (!err)
+            look(pixels.bytes, pixels.layout->size);
+    }
+    for (uint32_t i = 0; i < work->pipeline_count; i++) {
+        const struct vd_proc_pipeline *p = work->pipelines[i];
+
+        look(p, sizeof(*p) + p->filter_count * sizeof(struct vd_proc_filter));
+    }
+    for (uint32_t i = 0; request && i < request->header_count; i++)
+        look(request->headers[i].bytes, (request->headers[i].bits + 7) / 8);
+    /* All of the guest's buffer may be written. */
+    if (!err && work->coded)
+        memset(work->coded, 0x5a, work->coded_room);
+    return err;
+}
+
+static void looker_submit(void *context, struct backend_job *job)
+{
+    const struct backend_context_info *info = context;
+
+    job->status = job->refused ? job->refused : look_at(job->work);
+    if (!job->status && info->codec == VD_CODEC_PROC)
+        job->status = pool_get(job->surface, &job->backing);
+    info->done(info->done_arg, job);
+}
+
+static void looker_flush(void *context, uint64_t number)
+{
+    (void)context, (void)number;
+}
+
+static void looker_destroy(void *context)
+{
+    free(context);
+}
+
+static const struct backend backend_looker = {
+    .name = "looker",
+    .caps = looker_caps,
+    .encode_codec = encode_codec_find,
+    .context_create = looker_create,
+    .submit = looker_submit,
+    .flush = looker_flush,
+    .context_destroy = looker_destroy,
+};
+
+static const struct backend_set *engines(uint8_t option, const struct backend_options *options)
+{
+    static struct backend_set software,
+        null = {.at = {{.backend = &backend_null}}, .count = 1, .name = "null"},
+        work = {.at = {{.backend = &backend_null}, {.backend = &backend_looker}},
+                .count = 2,
+                .name = "null+looker"};
+
+    if (!software.count && engine_select("avcodec:software", options, &software))
+        software = null;
+#if HAVE_FILTER
+    /* Real processing before the one that only looks. */
+    if (option & OPTION_WORK && option & OPTION_AVCODEC) {
+        static struct backend_set filter = {
+            .at = {{.backend = &backend_null}, {.backend = &backend_filter}},
+            .count = 2,
+            .name = "null+filter"};
+
+        return &filter;
+    }
+#endif
+    return option & OPTION_WORK ? &work : option & OPTION_AVCODEC ? &software : &null;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const struct session_limits limits = {.contexts = 3, .surfaces = 24, .bytes = 4 << 20};
     static struct script s;
     struct backend_options options = {.threads = 1};
-    static struct backend_set null = {
-        .at = {{.backend = &backend_null}}, .count = 1, .name = "null"};
-    static struct backend_set software;
     struct stats_counters stats = {0};
     int before = fuzz_descriptors();
     uint8_t option;
@@ -206,10 +347,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     option = fuzz_byte(&s.input);
     if (option & OPTION_THREADS)
         options.threads = 3;
-    if (!software.count && engine_select("avcodec:software", &options, &software))
-        software = null;
-    session_serve(&s.base, option & OPTION_AVCODEC ? &software : &null, &options, &limits, &stats,
-                  NULL, NULL);
+    session_serve(&s.base, engines(option, &options), &options, &limits, &stats, NULL, NULL);
     if (s.fd >= 0)
         close(s.fd);
     arena_finish(&s.arena);
@@ -287,6 +425,115 @@ static void put_end(struct fuzz_writer *w)
     put_message(w, VD_OP_context_destroy, KIND_FIX, &context, NULL, 0);
 }
 
+/* Each codec's parameters are zeros: what they may be is for mutations to find. */
+static const struct work_kind {
+    int profile, entrypoint;
+    uint32_t sequence, picture, slice;
+} work_kinds[] = {
+    {VAProfileH264High, VAEntrypointEncSlice, sizeof(VAEncSequenceParameterBufferH264),
+     sizeof(VAEncPictureParameterBufferH264), sizeof(VAEncSliceParameterBufferH264)},
+    {VAProfileHEVCMain, VAEntrypointEncSlice, sizeof(VAEncSequenceParameterBufferHEVC),
+     sizeof(VAEncPictureParameterBufferHEVC), sizeof(VAEncSliceParameterBufferHEVC)},
+    {VAProfileVP8Version0_3, VAEntrypointEncSlice, sizeof(VAEncSequenceParameterBufferVP8),
+     sizeof(VAEncPictureParameterBufferVP8), 0},
+    {VAProfileVP9Profile0, VAEntrypointEncSlice, sizeof(VAEncSequenceParameterBufferVP9),
+     sizeof(VAEncPictureParameterBufferVP9), 0},
+    {VAProfileMPEG2Main, VAEntrypointEncSlice, sizeof(VAEncSequenceParameterBufferMPEG2),
+     sizeof(VAEncPictureParameterBufferMPEG2), sizeof(VAEncSliceParameterBufferMPEG2)},
+    {VAProfileJPEGBaseline, VAEntrypointEncPicture, 0, sizeof(VAEncPictureParameterBufferJPEG),
+     sizeof(VAEncSliceParameterBufferJPEG)},
+    {VAProfileNone, VAEntrypointVideoProc, 0, 0, 0},
+};
+#define WORK_SEEDS (2 * (int)COUNT(work_kinds))
+#define WORK       0x20000002u
+
+static uint32_t put_encode(struct fuzz_writer *w, const struct work_kind *kind,
+                           struct vd_buffer_ref *refs)
+{
+    static const uint8_t zeros[4096];
+    static const uint32_t rate[] = {VAEncMiscParameterTypeRateControl, 500000, 100, 1000, 26, 0};
+    static const uint8_t header[] = {0, 0, 0, 1, 0x67, 100, 0, 31, 0xac};
+    VAEncPackedHeaderParameterBuffer param = {.type = VAEncPackedHeaderSequence,
+                                              .bit_length = 8 * sizeof(header)};
+    uint32_t at = 0, n = 0;
+
+    refs[n++] = put_buffer(w, &at, VAEncCodedBufferType, zeros, VD_CODED_HEAD + 256);
+    if (kind->sequence)
+        refs[n++] = put_buffer(w, &at, VAEncSequenceParameterBufferType, zeros, kind->sequence);
+    refs[n++] = put_buffer(w, &at, VAEncPictureParameterBufferType, zeros, kind->picture);
+    refs[n++] = put_buffer(w, &at, VAEncMiscParameterBufferType, rate, sizeof(rate));
+    refs[n++] = put_buffer(w, &at, VAEncPackedHeaderParameterBufferType, &param, sizeof(param));
+    refs[n++] = put_buffer(w, &at, VAEncPackedHeaderDataBufferType, header, sizeof(header));
+    if (kind->slice)
+        refs[n++] = put_buffer(w, &at, VAEncSliceParameterBufferType, zeros, kind->slice);
+    return n;
+}
+
+static uint32_t put_process(struct fuzz_writer *w, struct vd_buffer_ref *refs)
+{
+    struct {
+        struct vd_proc_pipeline p;
+        struct vd_proc_filter filters[2];
+    } one = {
+        .p = {.surface = SURFACE,
+              .flags = VD_PROC_SOURCE | VD_PROC_DEST,
+              .source = {2, 2, 8, 8},
+              .dest = {0, 0, 16, 16},
+              .forward_count = 1,
+              .forward = {SURFACE + 1},
+              .filter_count = 2},
+        .filters = {{.type = VAProcFilterDeinterlacing, .algorithm = VAProcDeinterlacingBob},
+                    {.type = VAProcFilterColorBalance, .algorithm = VAProcColorBalanceHue}},
+    };
+    uint32_t at = 0;
+
+    refs[0] = put_buffer(w, &at, VAProcPipelineParameterBufferType, &one, sizeof(one));
+    one.p.filter_count = 0;
+    one.p.surface = SURFACE + 1;
+    refs[1] = put_buffer(w, &at, VAProcPipelineParameterBufferType, &one.p, sizeof(one.p));
+    return 2;
+}
+
+/* Decodes one picture, and encodes or processes it, with and without waiting. */
+static size_t work_seed(int index, struct fuzz_writer *w)
+{
+    const struct work_kind *kind = &work_kinds[index / 2];
+    bool proc = kind->entrypoint == VAEntrypointVideoProc;
+    struct vd_context_create_req context = {WORK,
+                                            (uint32_t)kind->profile,
+                                            (uint32_t)kind->entrypoint,
+                                            VA_RT_FORMAT_YUV420,
+                                            16,
+                                            16,
+                                            proc ? 0 : VA_RC_CQP,
+                                            proc ? 0 : 1};
+    struct vd_context_destroy_req gone = {WORK, 0};
+    struct vd_kick_req kick = {WORK, 2};
+    struct vd_buffer_ref refs[8];
+    struct picture p;
+
+    fuzz_put_byte(w, (uint8_t)(OPTION_WORK | (proc && index % 2 ? OPTION_AVCODEC : 0)));
+    put_start(w, VA_FOURCC_NV12);
+    put_message(w, VD_OP_context_create, KIND_FIX, &context, NULL, 0);
+    picture_idr(&p, SURFACE);
+    put_picture(w, &p, SURFACE, 1, 0);
+    for (uint32_t i = 0; i < 2; i++) {
+        struct vd_submit_req req = {.context = WORK,
+                                    .surface = proc ? SURFACE + 2 : SURFACE,
+                                    .sequence = proc ? i + 1 : i + 2};
+        uint32_t count = proc ? put_process(w, refs) : put_encode(w, kind, refs);
+
+        put_message(w, VD_OP_submit, KIND_FIX, &req, refs, (uint8_t)count);
+    }
+    if (index % 2) {
+        put_message(w, VD_OP_kick, KIND_FIX, &kick, NULL, 0);
+        fuzz_put_byte(w, KIND_PAUSE);
+    }
+    put_message(w, VD_OP_context_destroy, KIND_FIX, &gone, NULL, 0);
+    put_end(w);
+    return w->used;
+}
+
 size_t fuzz_seed(int index, uint8_t *buffer, size_t room)
 {
     struct fuzz_writer w = {buffer, 0, room};
@@ -296,6 +543,8 @@ size_t fuzz_seed(int index, uint8_t *buffer, size_t room)
     struct vd_surface_export_req export = {SURFACE, VD_EXPORT_READ, 0, 0};
     struct picture p;
 
+    if (index >= 8 && index < 8 + WORK_SEEDS)
+        return work_seed(index - 8, &w);
     if (index >= 8)
         return 0;
     /* Back end, threads and format by the bits of the index. */
