@@ -282,15 +282,29 @@ static bool works(const struct encoder_row *row, uint32_t bit_depth)
     return true;
 }
 
+const char *encoder_list_family(const struct encoder_row *row)
+{
+    const char *end = strrchr(row->name, '_');
+
+    return end ? end + 1 : NULL;
+}
+
+static bool in_family(const struct encoder_row *row, const char *family)
+{
+    const char *own = encoder_list_family(row);
+
+    return !own || (family && !strcmp(own, family));
+}
+
 const struct encoder_row *encoder_list_find(enum vd_codec codec, uint32_t bit_depth,
-                                            const struct encoder_row *after)
+                                            const char *family, const struct encoder_row *after)
 {
     const struct encoder_row *row = NULL;
 
     pthread_mutex_lock(&found_lock);
     av_log_set_callback(avcodec_log);
     for (size_t i = after ? (size_t)(after - encoder_rows) + 1 : 0; i < ROWS && !row; i++) {
-        if (encoder_rows[i].codec != codec)
+        if (encoder_rows[i].codec != codec || !in_family(&encoder_rows[i], family))
             continue;
         if (!found[i].tried) {
             found[i].tried = true;
