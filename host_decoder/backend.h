@@ -183,6 +183,7 @@ extern const struct backend backend_avcodec;
 extern const struct backend backend_avcodec_device;
 extern const struct backend backend_dav1d;
 extern const struct backend backend_encode;
+extern const struct backend backend_encode_device;
 extern const struct backend backend_filter;
 extern const struct backend backend_null;
 extern const struct backend backend_vaapi;

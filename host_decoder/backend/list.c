@@ -15,7 +15,7 @@ static const struct backend *const backend_list[] = {
     &backend_dav1d,
 #endif
 #if HAVE_ENCODERS
-    &backend_encode,
+    &backend_encode_device,  &backend_encode,
 #endif
 #if HAVE_FILTER
     &backend_filter,

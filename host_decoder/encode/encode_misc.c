@@ -84,8 +84,11 @@ static void read_regions(const struct encode_misc *misc, struct encode_request *
         const uint32_t *v = &roi.roi[i * (size_t)5];
         int32_t delta = (int32_t)v[4];
 
-        /* A priority is the more important the larger; a QP delta makes it better if negative. */
-        if (!(roi.roi_flags & 1))
+        /*
+         * A priority is the more important the larger; a QP delta makes it better if negative, and
+         * with CQP it always is one (va.h).
+         */
+        if (!(roi.roi_flags & 1) && request->rate.mode != VA_RC_CQP)
             delta = delta > 51 ? -51 : delta < -51 ? 51 : -delta;
         request->regions[i] = (struct encode_region){
             .x = (int16_t)v[0],
@@ -118,7 +121,7 @@ void encode_misc_read(struct encode_misc_state *state, const struct encode_pictu
 {
     struct encode_rate *rate = &state->rate;
 
-    rate->mode = picture->rate_control;
+    rate->mode = request->rate.mode = picture->rate_control;
     for (uint32_t i = 0; i < picture->misc_count; i++) {
         const struct encode_misc *misc = &picture->misc[i];
 

@@ -21,6 +21,7 @@
 
 struct encoder {
     const struct encode_codec *codec;
+    const char *family; /* NULL: software */
     void *write_state, *write_backup;
     struct encoder_jpeg *jpeg; /* instead of all that follows */
     struct encoder_input input;
@@ -52,7 +53,8 @@ static int thread_count(int threads)
     return n < 1 ? 1 : n > ENCODER_MAX_THREADS ? ENCODER_MAX_THREADS : (int)n;
 }
 
-int encoder_create(const struct encode_codec *codec, int threads, struct encoder **ret_encoder)
+int encoder_create(const struct encode_codec *codec, const char *family, int threads,
+                   struct encoder **ret_encoder)
 {
     struct encoder *self = calloc(1, sizeof(*self));
     size_t size = codec->write_state_size ? codec->write_state_size : 1;
@@ -60,6 +62,7 @@ int encoder_create(const struct encode_codec *codec, int threads, struct encoder
     if (!self)
         return VD_ERR_MEMORY;
     self->codec = codec;
+    self->family = family;
     self->threads = thread_count(threads);
     self->qp_i = self->qp_p = -1;
     self->write_state = calloc(1, size);
@@ -169,8 +172,9 @@ static int open_encoder(struct encoder *self, const struct encode_request *reque
 
     avcodec_free_context(&self->context);
     if (!self->row)
-        self->row = encoder_list_find(self->codec->codec, depth, NULL);
-    for (; self->row; self->row = encoder_list_find(self->codec->codec, depth, self->row)) {
+        self->row = encoder_list_find(self->codec->codec, depth, self->family, NULL);
+    for (; self->row;
+         self->row = encoder_list_find(self->codec->codec, depth, self->family, self->row)) {
         enum AVPixelFormat format =
             choose_format(self->row, depth, encoder_input_format(pixels->format->fourcc));
 
@@ -380,7 +384,8 @@ static int run(struct encoder *self, const struct encode_request *request,
         /* Its pictures do not fit under the app's headers: another encoder's may. */
         log_debug("%s does not do what the app's headers say", self->row->name);
         output->size = start;
-        self->row = encoder_list_find(self->codec->codec, request->tools.bit_depth, self->row);
+        self->row = encoder_list_find(self->codec->codec, request->tools.bit_depth, self->family,
+                                      self->row);
         if (!self->row || open_encoder(self, request, &rates, pixels))
             break;
         key = true;

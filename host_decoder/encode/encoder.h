@@ -15,8 +15,12 @@
  */
 struct encoder;
 
-/* `threads`: of the encoder, 0: as many as the machine has. One thread at a time uses it. */
-int encoder_create(const struct encode_codec *codec, int threads, struct encoder **ret_encoder);
+/*
+ * `family`: of hardware encoders, "nvenc" for h264_nvenc and hevc_nvenc; NULL: those in software.
+ * `threads`: of the encoder, 0: as many as the machine has. One thread at a time uses it.
+ */
+int encoder_create(const struct encode_codec *codec, const char *family, int threads,
+                   struct encoder **ret_encoder);
 /* NULL is fine. */
 void encoder_destroy(struct encoder *encoder);
 /*
@@ -31,8 +35,8 @@ int encoder_run(struct encoder *encoder, const struct encode_request *request,
  * Profiles, entry points, formats and attributes of what can be encoded here, as HELLO tells them:
  * only what works (an encoder is opened to see). Returns how many rows were written.
  */
-uint32_t encoder_caps(struct vd_cap *ret_caps, uint32_t room);
+uint32_t encoder_caps(const char *family, struct vd_cap *ret_caps, uint32_t room);
 /* Name of the encoder that serves a codec, for people; NULL: none. */
-const char *encoder_name(enum vd_codec codec);
+const char *encoder_name(enum vd_codec codec, const char *family);
 
 #endif

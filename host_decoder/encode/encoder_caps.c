@@ -107,7 +107,7 @@ static void put_codec(struct vd_cap *cap, const struct encode_codec *codec,
     }
 }
 
-static bool fill(const struct profile *profile, struct vd_cap *ret_cap)
+static bool fill(const struct profile *profile, const char *family, struct vd_cap *ret_cap)
 {
     const struct encode_codec *codec = encode_codec_find(profile->codec);
     const struct encoder_row *row = NULL;
@@ -123,10 +123,12 @@ static bool fill(const struct profile *profile, struct vd_cap *ret_cap)
     if (!codec)
         return false;
     if (profile->codec == VD_CODEC_JPEG) {
+        if (family)
+            return false;
         put_jpeg(&cap);
     } else {
-        row = encoder_list_find(profile->codec, profile->bit_depth, NULL);
-        if (!row)
+        row = encoder_list_find(profile->codec, profile->bit_depth, family, NULL);
+        if (!row || (family && !encoder_list_family(row)))
             return false;
         cap.min_width = cap.min_height = row->min_size;
         cap.max_width = cap.max_height = row->max_size;
@@ -137,7 +139,7 @@ static bool fill(const struct profile *profile, struct vd_cap *ret_cap)
         const struct format_info *format = format_find(profile->formats[i]);
 
         /* AV1 has one profile for both depths. */
-        if (format->sample_bytes > 1 && !encoder_list_find(profile->codec, 10, NULL))
+        if (format->sample_bytes > 1 && !encoder_list_find(profile->codec, 10, family, NULL))
             continue;
         cap.formats[cap.format_count++] = profile->formats[i];
         cap.rt_formats |= format->rt_format;
@@ -147,16 +149,16 @@ static bool fill(const struct profile *profile, struct vd_cap *ret_cap)
     return true;
 }
 
-uint32_t encoder_caps(struct vd_cap *ret_caps, uint32_t room)
+uint32_t encoder_caps(const char *family, struct vd_cap *ret_caps, uint32_t room)
 {
     uint32_t n = 0;
 
     for (size_t i = 0; i < sizeof(profiles) / sizeof(profiles[0]) && n < room; i++)
-        n += fill(&profiles[i], &ret_caps[n]);
+        n += fill(&profiles[i], family, &ret_caps[n]);
     return n;
 }
 
-const char *encoder_name(enum vd_codec codec)
+const char *encoder_name(enum vd_codec codec, const char *family)
 {
     const struct encoder_row *row;
 
@@ -164,6 +166,6 @@ const char *encoder_name(enum vd_codec codec)
         return NULL;
     if (codec == VD_CODEC_JPEG)
         return "libjpeg-turbo";
-    row = encoder_list_find(codec, 8, NULL);
+    row = encoder_list_find(codec, 8, family, NULL);
     return row ? row->name : NULL;
 }

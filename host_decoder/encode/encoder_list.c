@@ -23,6 +23,9 @@
  * The preference list: for each codec the first that opens here serves. Hardware first; of the
  * software ones those that give a picture back at once (libsvtav1 and librav1e do not).
  *
+ * Quality instead of a bit rate (ICQ, QVBR) is H.264's and HEVC's: VA-API has 1 to 51 for it, and
+ * FFmpeg passes quantisers of VP9's scale once it is offered.
+ *
  * Formats are listed best first; those of 10 bits apart. *_vaapi is not here: it is a driver's
  * own interface, without the detour through libavcodec.
  */
@@ -114,7 +117,7 @@ static const struct encoder_row encoder_rows[] = {
     {"libvpx",
      VD_CODEC_VP8,
      ENCODER_LIVE_RATE | ENCODER_LIVE_QP | ENCODER_ROI | ENCODER_RATE,
-     ALL,
+     PLAIN,
      16,
      8192,
      {I420, NO},
@@ -135,7 +138,7 @@ static const struct encoder_row encoder_rows[] = {
     {"libvpx-vp9",
      VD_CODEC_VP9,
      ENCODER_LIVE_RATE | ENCODER_LIVE_QP | ENCODER_RATE,
-     ALL,
+     PLAIN,
      16,
      8192,
      {I420, NO},
@@ -176,7 +179,7 @@ static const struct encoder_row encoder_rows[] = {
     {"libaom-av1",
      VD_CODEC_AV1,
      0,
-     ALL,
+     PLAIN,
      16,
      8192,
      {I420, NO},
@@ -279,15 +282,29 @@ static bool works(const struct encoder_row *row, uint32_t bit_depth)
     return true;
 }
 
+const char *encoder_list_family(const struct encoder_row *row)
+{
+    const char *end = strrchr(row->name, '_');
+
+    return end ? end + 1 : NULL;
+}
+
+static bool in_family(const struct encoder_row *row, const char *family)
+{
+    const char *own = encoder_list_family(row);
+
+    return !own || (family && !strcmp(own, family));
+}
+
 const struct encoder_row *encoder_list_find(enum vd_codec codec, uint32_t bit_depth,
-                                            const struct encoder_row *after)
+                                            const char *family, const struct encoder_row *after)
 {
     const struct encoder_row *row = NULL;
 
     pthread_mutex_lock(&found_lock);
     av_log_set_callback(avcodec_log);
     for (size_t i = after ? (size_t)(after - encoder_rows) + 1 : 0; i < ROWS && !row; i++) {
-        if (encoder_rows[i].codec != codec)
+        if (encoder_rows[i].codec != codec || !in_family(&encoder_rows[i], family))
             continue;
         if (!found[i].tried) {
             found[i].tried = true;

@@ -61,12 +61,15 @@ struct encoder_row {
                  const struct encoder_rates *rates);
 };
 
+/* "nvenc" of h264_nvenc; NULL: software. */
+const char *encoder_list_family(const struct encoder_row *row);
 /*
- * The best encoder of a codec and bit depth that opens here; NULL: none. Found once and remembered,
- * any thread. `after`: the next best one, NULL: the best.
+ * The best encoder of a codec and bit depth that opens here, of that family or in software (NULL:
+ * only those); NULL: none. Found once and remembered, any thread. `after`: the next best one, NULL:
+ * the best. Hardware is opened in a process that does not fork later.
  */
 const struct encoder_row *encoder_list_find(enum vd_codec codec, uint32_t bit_depth,
-                                            const struct encoder_row *after);
+                                            const char *family, const struct encoder_row *after);
 /* A new encoder. 0, -VD_ERR_UNSUPPORTED or -VD_ERR_MEMORY. */
 int encoder_list_open(const struct encoder_row *row, const struct encode_request *request,
                       const struct encoder_rates *rates, int threads, enum AVPixelFormat format,

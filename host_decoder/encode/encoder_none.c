@@ -5,9 +5,11 @@
 
 /* Built without libavcodec or libswscale: nothing encodes. */
 
-int encoder_create(const struct encode_codec *codec, int threads, struct encoder **ret_encoder)
+int encoder_create(const struct encode_codec *codec, const char *family, int threads,
+                   struct encoder **ret_encoder)
 {
     (void)codec;
+    (void)family;
     (void)threads;
     (void)ret_encoder;
     return VD_ERR_UNSUPPORTED;
@@ -28,15 +30,17 @@ int encoder_run(struct encoder *encoder, const struct encode_request *request,
     return VD_ERR_UNSUPPORTED;
 }
 
-uint32_t encoder_caps(struct vd_cap *ret_caps, uint32_t room)
+uint32_t encoder_caps(const char *family, struct vd_cap *ret_caps, uint32_t room)
 {
+    (void)family;
     (void)ret_caps;
     (void)room;
     return 0;
 }
 
-const char *encoder_name(enum vd_codec codec)
+const char *encoder_name(enum vd_codec codec, const char *family)
 {
+    (void)family;
     (void)codec;
     return NULL;
 }

@@ -63,29 +63,6 @@ static int tile_columns(const struct encoder_setup *setup)
     return columns;
 }
 
-/* CBR, VBR, ICQ and QVBR of libvpx and libaom. */
-static void rate_vpx(struct encoder_setup *setup)
-{
-    AVCodecContext *context = setup->context;
-
-    quantizer_limits(setup);
-    if (encoder_options_mode(setup) == VA_RC_ICQ) {
-        /* VP8 knows no quality without a bit rate. */
-        if (context->codec_id == AV_CODEC_ID_VP8)
-            context->bit_rate = ENCODER_MAX_BITRATE;
-    } else {
-        encoder_options_rate(setup);
-        if (encoder_options_mode(setup) == VA_RC_CBR)
-            context->rc_min_rate = context->rc_max_rate;
-    }
-    if (encoder_options_mode(setup) == VA_RC_ICQ || encoder_options_mode(setup) == VA_RC_QVBR) {
-        int crf = (int)setup->rates->quality * 63 / 51;
-
-        encoder_options_put(setup, "crf", "%d",
-                            (int)encoder_clamp(crf, context->qmin, context->qmax));
-    }
-}
-
 /*
  * libvpx with a bit rate that nothing fits into takes the largest quantizer, which is the one
  * setting that libavcodec changes from picture to picture: so QPs are given, by the app or by
@@ -114,10 +91,6 @@ void encoder_options_vpx(struct encoder_setup *setup)
     }
     /* Equal: no key frames of its own, where scenes change. */
     context->keyint_min = context->gop_size;
-    if (encoder_options_mode(setup) == VA_RC_ICQ || encoder_options_mode(setup) == VA_RC_QVBR) {
-        rate_vpx(setup);
-        return;
-    }
     context->bit_rate = context->rc_min_rate = context->rc_max_rate = VPX_STARVED;
     context->qmin = 0;
     context->qmax = quantizer(context->codec_id, setup->rates->qp);
@@ -190,7 +163,10 @@ void encoder_options_aom(struct encoder_setup *setup)
     encoder_options_put(setup, "tile-columns", "%d", tile_columns(setup));
     context->thread_count = threads_for(setup);
     if (encoder_options_mode(setup) != VA_RC_CQP) {
-        rate_vpx(setup);
+        quantizer_limits(setup);
+        encoder_options_rate(setup);
+        if (encoder_options_mode(setup) == VA_RC_CBR)
+            context->rc_min_rate = context->rc_max_rate;
         return;
     }
     context->qmin = context->qmax = quantizer(context->codec_id, setup->rates->qp_p);

@@ -113,11 +113,11 @@ static void start_decoder(const struct kind *kind, uint32_t mode, uint32_t fourc
 
 static bool start(const struct kind *kind, uint32_t mode, uint32_t fourcc)
 {
-    if (!encoder_list_find(kind->codec, 8, NULL))
+    if (!encoder_list_find(kind->codec, 8, NULL, NULL))
         return false;
     start_decoder(kind, mode, fourcc);
     f.codec = (struct encode_codec){.codec = kind->codec, .write = pass};
-    assert_int_equal(encoder_create(&f.codec, 1, &f.encoder), 0);
+    assert_int_equal(encoder_create(&f.codec, NULL, 1, &f.encoder), 0);
     return true;
 }
 
@@ -318,7 +318,7 @@ static void test_cqp(void **state)
 
         if (!start(kind, VA_RC_CQP, VA_FOURCC_NV12))
             continue;
-        live = encoder_list_find(kind->codec, 8, NULL)->flags & ENCODER_LIVE_QP;
+        live = encoder_list_find(kind->codec, 8, NULL, NULL)->flags & ENCODER_LIVE_QP;
         if (kind->codec == VD_CODEC_VP9)
             step_size = 2.01; /* libvpx has steps of four */
         for (size_t i = 0; i < COUNT(pictures); i++) {
@@ -412,7 +412,7 @@ static void check_rate(const struct kind *kind, uint32_t mode)
 
     if (!start(kind, mode, VA_FOURCC_NV12))
         return;
-    live = encoder_list_find(kind->codec, 8, NULL)->flags & ENCODER_LIVE_RATE;
+    live = encoder_list_find(kind->codec, 8, NULL, NULL)->flags & ENCODER_LIVE_RATE;
     /* A variable rate is a looser one where the encoder's own control follows it. */
     assert_rate(kind, run_rate(150000, 10, &key), 150000, live || mode == VA_RC_CBR ? 0.10 : 0.25);
     assert_false(key);
@@ -458,7 +458,7 @@ static void test_quality(void **state)
             for (int i = 0; i < 2; i++) {
                 if (!start(kind, modes[m], VA_FOURCC_NV12))
                     break;
-                if (!(encoder_list_find(kind->codec, 8, NULL)->rates & modes[m])) {
+                if (!(encoder_list_find(kind->codec, 8, NULL, NULL)->rates & modes[m])) {
                     stop();
                     break;
                 }
@@ -566,7 +566,7 @@ static void test_refused(void **state)
             continue;
         encoder_destroy(f.encoder);
         f.codec.write = refuse;
-        assert_int_equal(encoder_create(&f.codec, 1, &f.encoder), 0);
+        assert_int_equal(encoder_create(&f.codec, NULL, 1, &f.encoder), 0);
         assert_int_equal(encode(ENCODE_IDR), VD_ERR_DECODE);
         assert_int_equal(encode(ENCODE_P), VD_ERR_DECODE);
         step(ENCODE_P);
@@ -612,7 +612,7 @@ static void test_odd_size(void **state)
             !start(kind, VA_RC_CQP, VA_FOURCC_NV12))
             continue;
         encoder_destroy(f.encoder);
-        assert_int_equal(encoder_create(&f.codec, 4, &f.encoder), 0);
+        assert_int_equal(encoder_create(&f.codec, NULL, 4, &f.encoder), 0);
         surface(VA_FOURCC_NV12, 721, 405);
         f.request.tools.width = 721;
         f.request.tools.height = 405;
@@ -660,7 +660,7 @@ static void test_ten_bits(void **state)
 
     (void)state;
     for (size_t i = 0; i < COUNT(ten); i++) {
-        if (!encoder_list_find(ten[i].codec, 10, NULL) ||
+        if (!encoder_list_find(ten[i].codec, 10, NULL, NULL) ||
             !start(&ten[i], VA_RC_CQP, VA_FOURCC_P010)) {
             skipped(name_of(&ten[i]));
             continue;
@@ -820,7 +820,7 @@ static void start_jpeg(uint32_t fourcc)
     start_decoder(&jpeg, VA_RC_CQP, fourcc);
     f.codec = encode_jpeg;
     f.codec.write = pass;
-    assert_int_equal(encoder_create(&f.codec, 1, &f.encoder), 0);
+    assert_int_equal(encoder_create(&f.codec, NULL, 1, &f.encoder), 0);
     for (int i = 0; i < 64; i++) {
         own->quantiser[0][i] = (uint8_t)(3 + i % 8);
         own->quantiser[1][i] = 5;
@@ -843,7 +843,7 @@ static void test_jpeg(void **state)
     };
 
     (void)state;
-    if (!encoder_name(VD_CODEC_JPEG)) {
+    if (!encoder_name(VD_CODEC_JPEG, NULL)) {
         print_message("no libjpeg-turbo in this build\n");
         return;
     }
@@ -886,15 +886,15 @@ static void test_jpeg(void **state)
 static void test_caps(void **state)
 {
     struct vd_cap caps[VD_MAX_CAPS];
-    uint32_t count = encoder_caps(caps, VD_MAX_CAPS);
+    uint32_t count = encoder_caps(NULL, caps, VD_MAX_CAPS);
 
     (void)state;
-    assert_int_equal(encoder_caps(caps, 0), 0);
+    assert_int_equal(encoder_caps(NULL, caps, 0), 0);
     for (uint32_t i = 0; i < count; i++) {
         const struct vd_cap *cap = &caps[i];
         bool rates = false, packed = false;
 
-        assert_non_null(encoder_name(codecs_of_profile((int)cap->profile)));
+        assert_non_null(encoder_name(codecs_of_profile((int)cap->profile), NULL));
         assert_true(cap->format_count > 0 && cap->rt_formats && cap->engine[0]);
         assert_true(cap->min_width && cap->max_width > cap->min_width);
         for (uint32_t j = 0; j < cap->attribute_count; j++) {
