@@ -496,24 +496,31 @@ static int session_submit(void *self, const struct vd_submit_req *req,
  * A picture that is waited for may itself wait for one of another context, which is held back
  * there until somebody wants it. Each picture needs older ones only, so this ends.
  */
-static void kick(struct session *s, struct context *context, uint32_t picture)
+static void kick(struct session *s, const struct context *context, uint32_t picture)
 {
-    struct context_need todo[VD_MAX_CONTEXTS], needs[VD_MAX_CONTEXTS];
-    uint32_t kicked[VD_MAX_CONTEXTS] = {0}, count = 0;
+    struct context_need needs[VD_MAX_CONTEXTS] = {{context_id(context), picture}};
+    uint32_t wanted[VD_MAX_CONTEXTS], count = 1;
+    uint64_t seen = 0, open = 0; /* contexts, by slot */
 
-    todo[count++] = (struct context_need){context_id(context), picture};
-    while (count > 0) {
-        struct context_need next = todo[--count];
-        struct context *c = find_context(s, next.context);
-        uint32_t *done = &kicked[VD_SLOT(next.context) % VD_MAX_CONTEXTS], n;
+    _Static_assert(VD_MAX_CONTEXTS <= 64, "slots are bits");
+    for (;;) {
+        unsigned slot;
 
-        if (!c || (*done && (int32_t)(next.picture - *done) <= 0))
-            continue;
-        *done = next.picture;
-        n = context_needs(c, next.picture, needs, VD_MAX_CONTEXTS);
-        for (uint32_t i = 0; i < n && count < VD_MAX_CONTEXTS; i++)
-            todo[count++] = needs[i];
-        context_kick(c, next.picture);
+        for (uint32_t i = 0; i < count; i++) {
+            slot = VD_SLOT(needs[i].context);
+            if (!find_context(s, needs[i].context) ||
+                (seen >> slot & 1 && (int32_t)(needs[i].picture - wanted[slot]) <= 0))
+                continue;
+            wanted[slot] = needs[i].picture;
+            seen |= UINT64_C(1) << slot;
+            open |= UINT64_C(1) << slot;
+        }
+        if (!open)
+            return;
+        slot = (unsigned)__builtin_ctzll(open);
+        open &= open - 1;
+        count = context_needs(s->contexts[slot], wanted[slot], needs, VD_MAX_CONTEXTS);
+        context_kick(s->contexts[slot], wanted[slot]);
     }
 }
 
