@@ -47,8 +47,10 @@ FILTERS = {
                      "scale=320:240:flags=bicubic", KERNEL),
     "to P010 and back": (CLIP, "scale_vaapi=format=p010,scale_vaapi=format=nv12", "null", SAME),
     "to full range": (CLIP, "scale_vaapi=out_range=full", "scale=out_range=full", ROUNDED - 3),
-    "bt709": (CLIP, "setparams=colorspace=smpte170m:range=tv,scale_vaapi=out_color_matrix=bt709",
-              "scale=in_color_matrix=smpte170m:out_color_matrix=bt709", COLORS - 4),
+    # Between matrices swscale drops chroma unless told not to.
+    "bt709": (SOFT, "setparams=colorspace=smpte170m:range=tv,scale_vaapi=out_color_matrix=bt709",
+              "scale=in_color_matrix=smpte170m:out_color_matrix=bt709:"
+              "flags=accurate_rnd+full_chroma_int+full_chroma_inp+bicubic", COLORS),
     "clockwise": (CLIP, "transpose_vaapi=dir=clock", "transpose=dir=clock", SAME),
     "counterclockwise": (CLIP, "transpose_vaapi=dir=cclock", "transpose=dir=cclock", SAME),
     "clockwise flip": (CLIP, "transpose_vaapi=dir=clock_flip", "transpose=dir=clock_flip", SAME),
