@@ -447,6 +447,68 @@ def test_gstreamer(bench):
     return each(GST, check)
 
 
+# gst-launch cannot change a property while it plays; GStreamer's own library can. Arguments: the
+# pipeline, the property of the element `e`, its new value, and the time in seconds when it is set.
+CHANGE_WHILE_PLAYING = """
+import ctypes, sys, time
+gst = ctypes.CDLL("libgstreamer-1.0.so.0")
+gobject = ctypes.CDLL("libgobject-2.0.so.0")
+for f in ("gst_parse_launch", "gst_bin_get_by_name", "gst_element_get_bus",
+          "gst_bus_timed_pop_filtered"):
+    getattr(gst, f).restype = ctypes.c_void_p
+gst.gst_init(None, None)
+pipeline = ctypes.c_void_p(gst.gst_parse_launch(sys.argv[1].encode(), None))
+element = ctypes.c_void_p(gst.gst_bin_get_by_name(pipeline, b"e"))
+bus = ctypes.c_void_p(gst.gst_element_get_bus(pipeline))
+gst.gst_element_set_state(pipeline, 4)
+position, changed = ctypes.c_int64(0), False
+for _ in range(6000):
+    # End of stream or an error.
+    if gst.gst_bus_timed_pop_filtered(bus, ctypes.c_uint64(10000000), 1 | 2):
+        break
+    gst.gst_element_query_position(element, 3, ctypes.byref(position))
+    if not changed and position.value > float(sys.argv[4]) * 1e9:
+        gobject.g_object_set(element, sys.argv[2].encode(), ctypes.c_uint(int(sys.argv[3])),
+                             ctypes.c_void_p(None))
+        changed = True
+gst.gst_element_set_state(pipeline, 1)
+sys.exit(0 if changed else 3)
+"""
+
+
+def test_live_rate(bench):
+    """A bit rate that changes while the stream runs, as programs for calls and games do it."""
+    need("gst-inspect-1.0")
+    file, frames = source(bench, "noisy", NOISY)
+    raw = bench.path("noisy.yuv")
+    run([*QUIET, "-i", file, "-f", "rawvideo", "-y", raw])
+    cases = {"vah264enc": "h264", "vah265enc": "h265", "vaapih264enc": "h264"}
+
+    def check(element, codec):
+        need_element(bench, element)
+        out = bench.path(f"live.{codec}")
+        # As fast as 5 ms a frame: there must be time to change it in the middle.
+        pipeline = (f"filesrc location={raw} ! rawvideoparse format=i420 width=176 height=144 "
+                    "framerate=25/1 ! identity sleep-time=5000 ! videoconvert ! "
+                    f"video/x-raw,format=NV12 ! {element} name=e rate-control=cbr bitrate=600 ! "
+                    f"{codec}parse ! video/x-{codec},stream-format=byte-stream,alignment=au ! "
+                    f"filesink location={out}")
+        _, count = bench.bridge([sys.executable, "-c", CHANGE_WHILE_PLAYING, pipeline, "bitrate",
+                                 "150", "4"], env=elements(bench))
+        expect(count, encoded=frames)
+        sizes = [size for size, _ in packets(out)]
+        if len(sizes) != frames:
+            raise AssertionError(f"{len(sizes)} packets of {frames}")
+        # The middle, where it changes and settles, belongs to nobody.
+        before, after = (8 * 25 * sum(part) / len(part) / 1000 for part in (sizes[:80],
+                                                                          sizes[-80:]))
+        if not 450 < before < 750 or not 100 < after < 225:
+            raise AssertionError(f"{before:.0f} kbit/s for 600, then {after:.0f} for 150")
+        # At such a rate little is left of the noise: all that counts is that it decodes.
+        near(bench, out, file, frames, 0, before=["-framerate", "25"])
+    return each(cases, check)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--viaduct", required=True)
