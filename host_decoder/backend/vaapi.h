@@ -124,6 +124,9 @@ void vaapi_params_destroy(struct vaapi_device *device, struct vaapi_buffers *buf
 /* vaapi_caps.c: what the device serves. */
 uint32_t vaapi_caps(void *device, struct vd_cap *ret_caps, uint32_t room);
 
+/* vaapi_proc_caps.c: adds what the video processor can do. False: it cannot be asked. */
+bool vaapi_proc_caps(const struct vaapi_device *device, struct vd_cap *cap);
+
 /* What a context does, decoding or not; first in each context's struct. */
 struct vaapi_context_ops {
     void (*submit)(void *context, struct backend_job *job);

@@ -172,6 +172,8 @@ static bool carried(enum vd_codec codec, VAEntrypoint entrypoint)
     case VAEntrypointEncSliceLP:
     case VAEntrypointEncPicture:
         return encodes(codec);
+    case VAEntrypointVideoProc:
+        return codec == VD_CODEC_PROC;
     default:
         return false;
     }
@@ -192,19 +194,29 @@ static bool query(const struct vaapi_device *device, VAProfile profile, VAEntryp
         .max_height = VD_MAX_HEIGHT,
     };
 
+    const bool proc = entrypoint == VAEntrypointVideoProc;
+
     if (!carried(codecs_of_profile(profile), entrypoint) ||
         vaGetConfigAttributes(device->display, profile, entrypoint, attributes, 3) ||
-        !usable(attributes[0].value))
+        (!usable(attributes[0].value) && !proc))
         return false;
-    cap.rt_formats = attributes[0].value;
+    /* Drivers may say less of what a video processor takes than they list. */
+    cap.rt_formats = proc ? UINT32_MAX : attributes[0].value;
     if (usable(attributes[1].value) && attributes[1].value < cap.max_width)
         cap.max_width = attributes[1].value;
     if (usable(attributes[2].value) && attributes[2].value < cap.max_height)
         cap.max_height = attributes[2].value;
     if (query_surfaces(device, &cap) || !cap.format_count)
         return false;
-    if (entrypoint != VAEntrypointVLD && !query_encode(device, &cap))
+    if (proc) {
+        cap.rt_formats = 0;
+        for (uint32_t i = 0; i < cap.format_count; i++)
+            cap.rt_formats |= format_find(cap.formats[i])->rt_format;
+        if (!vaapi_proc_caps(device, &cap))
+            return false;
+    } else if (entrypoint != VAEntrypointVLD && !query_encode(device, &cap)) {
         return false;
+    }
     *ret_cap = cap;
     return true;
 }
@@ -233,8 +245,12 @@ uint32_t vaapi_caps(void *opaque, struct vd_cap *ret_caps, uint32_t room)
     int count = 0;
 
     if (list && points && !vaQueryConfigProfiles(device->display, list, &count)) {
-        for (int i = 0; i < count; i++)
-            n += query_entrypoints(device, list[i], points, &ret_caps[n], room - n);
+        for (int i = 0; i < count; i++) {
+            if (list[i] != VAProfileNone)
+                n += query_entrypoints(device, list[i], points, &ret_caps[n], room - n);
+        }
+        /* Not all drivers list it among the profiles. */
+        n += query_entrypoints(device, VAProfileNone, points, &ret_caps[n], room - n);
     }
     free(points);
     free(list);

@@ -24,10 +24,9 @@ static struct vaapi_task *task_at(struct vaapi_work *self, uint64_t number)
     return &self->tasks[number % VD_MAX_IN_FLIGHT];
 }
 
-int vaapi_work_buffer(struct vaapi_work *self, VABufferType type, uint32_t size, uint32_t count,
-                      const void *bytes)
+static int add_buffer(struct vaapi_work *self, struct vaapi_buffers *b, VABufferType type,
+                      uint32_t size, uint32_t count, const void *bytes)
 {
-    struct vaapi_buffers *b = &self->buffers;
     int err;
 
     if (b->count == b->room) {
@@ -44,6 +43,18 @@ int vaapi_work_buffer(struct vaapi_work *self, VABufferType type, uint32_t size,
     if (!err)
         b->count++;
     return err;
+}
+
+int vaapi_work_buffer(struct vaapi_work *self, VABufferType type, uint32_t size, uint32_t count,
+                      const void *bytes)
+{
+    return add_buffer(self, &self->buffers, type, size, count, bytes);
+}
+
+int vaapi_work_aside(struct vaapi_work *self, VABufferType type, uint32_t size, uint32_t count,
+                     const void *bytes)
+{
+    return add_buffer(self, &self->aside, type, size, count, bytes);
 }
 
 /* Drops a reference that a task has. */
@@ -209,6 +220,7 @@ static int render(struct vaapi_work *self, struct vaapi_task *task)
             err = vaapi_error(status);
     }
     vaapi_params_destroy(self->device, &self->buffers);
+    vaapi_params_destroy(self->device, &self->aside);
     return err;
 }
 
@@ -364,6 +376,7 @@ static void work_destroy(void *context)
     pthread_cond_destroy(&self->wake);
     pthread_mutex_destroy(&self->lock);
     free(self->buffers.ids);
+    free(self->aside.ids);
     free(self);
 }
 
@@ -398,7 +411,7 @@ int vaapi_work_create(const struct backend_context_info *info, void **ret_contex
     if (!self)
         return VD_ERR_MEMORY;
     self->ops = &work_ops;
-    self->kind = &vaapi_encode_kind;
+    self->kind = info->entrypoint == VAEntrypointVideoProc ? &vaapi_proc_kind : &vaapi_encode_kind;
     self->info = *info;
     self->device = device;
     self->config = VA_INVALID_ID;

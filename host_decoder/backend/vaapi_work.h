@@ -35,7 +35,8 @@ struct vaapi_work {
     struct vaapi_device *device;
     VAConfigID config;
     VAContextID id;
-    struct vaapi_buffers buffers; /* of the picture that is rendered */
+    /* Of the picture that is rendered; `aside`: those that others of them name. */
+    struct vaapi_buffers buffers, aside;
     pthread_t thread;
     bool started;
     struct vaapi_surface *spare[4]; /* the thread's: copies that were used before */
@@ -64,7 +65,10 @@ struct vaapi_work_kind {
 /* Adds one buffer of the picture that is rendered; libva copies the bytes. */
 int vaapi_work_buffer(struct vaapi_work *self, VABufferType type, uint32_t size, uint32_t count,
                       const void *bytes);
+/* One that is named by others: it is the last of `aside`. */
+int vaapi_work_aside(struct vaapi_work *self, VABufferType type, uint32_t size, uint32_t count,
+                     const void *bytes);
 
-extern const struct vaapi_work_kind vaapi_encode_kind;
+extern const struct vaapi_work_kind vaapi_encode_kind, vaapi_proc_kind;
 
 #endif
