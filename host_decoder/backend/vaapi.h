@@ -12,9 +12,9 @@
  * bitstream is rebuilt.
  *
  * vaapi.c: the device. vaapi_caps.c: what it serves. vaapi_context.c: contexts and pictures.
- * vaapi_params.c: parameter buffers. vaapi_work.c: encoding and processing, vaapi_encode.c: what is
- * special to the first. vaapi_surface.c: surfaces and their pixels. vaapi_export.c: their memory
- * for others.
+ * vaapi_params.c: parameter buffers. vaapi_work.c, vaapi_copy.c: encoding and processing,
+ * vaapi_encode.c: what is special to the first. vaapi_surface.c: surfaces and their pixels.
+ * vaapi_export.c: their memory for others.
  */
 
 /* VAImages kept for reading surfaces: one for each thread that does so at a time. */
@@ -123,6 +123,9 @@ void vaapi_params_destroy(struct vaapi_device *device, struct vaapi_buffers *buf
 
 /* vaapi_caps.c: what the device serves. */
 uint32_t vaapi_caps(void *device, struct vd_cap *ret_caps, uint32_t room);
+/* Formats of surfaces that this takes, VD_MAX_CAP_FORMATS at most. */
+uint32_t vaapi_caps_formats(const struct vaapi_device *device, VAProfile profile,
+                            VAEntrypoint entrypoint, uint32_t *ret_formats);
 
 /* vaapi_proc_caps.c: adds what the video processor can do. False: it cannot be asked. */
 bool vaapi_proc_caps(const struct vaapi_device *device, struct vd_cap *cap);

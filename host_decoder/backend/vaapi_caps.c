@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <stdlib.h>
+#include <string.h>
 #include <viaduct/errors.h>
 
 #include "vaapi.h"
@@ -70,6 +71,21 @@ static int query_surfaces(const struct vaapi_device *device, struct vd_cap *cap)
     free(list);
     vaDestroyConfig(device->display, config);
     return err;
+}
+
+uint32_t vaapi_caps_formats(const struct vaapi_device *device, VAProfile profile,
+                            VAEntrypoint entrypoint, uint32_t *ret_formats)
+{
+    struct vd_cap cap = {
+        .profile = (uint32_t)profile,
+        .entrypoint = (uint32_t)entrypoint,
+        .rt_formats = UINT32_MAX,
+    };
+
+    if (query_surfaces(device, &cap))
+        return 0;
+    memcpy(ret_formats, cap.formats, cap.format_count * sizeof(cap.formats[0]));
+    return cap.format_count;
 }
 
 static bool usable(uint32_t value)

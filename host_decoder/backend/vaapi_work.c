@@ -17,7 +17,6 @@
  */
 
 #define WORK_DEPTH 4
-#define WORK_SPARE (sizeof(((struct vaapi_work *)0)->spare) / sizeof(struct vaapi_surface *))
 
 static struct vaapi_task *task_at(struct vaapi_work *self, uint64_t number)
 {
@@ -57,8 +56,7 @@ int vaapi_work_aside(struct vaapi_work *self, VABufferType type, uint32_t size, 
     return add_buffer(self, &self->aside, type, size, count, bytes);
 }
 
-/* Drops a reference that a task has. */
-static void drop(struct vaapi_surface **ref)
+void vaapi_work_drop(struct vaapi_surface **ref)
 {
     struct device_frame *frame = *ref ? &(*ref)->frame : NULL;
 
@@ -88,14 +86,14 @@ static void task_release(struct vaapi_work *self, struct vaapi_task *task)
     for (uint32_t i = 0; i < task->input_count; i++) {
         struct vaapi_input *input = &task->inputs[i];
 
-        for (size_t j = 0; j < WORK_SPARE && input->copy; j++) {
+        for (size_t j = 0; j < VAAPI_SPARE && input->copy; j++) {
             if (!self->spare[j]) {
                 self->spare[j] = input->copy;
                 input->copy = NULL;
             }
         }
-        drop(&input->copy);
-        drop(&input->own);
+        vaapi_work_drop(&input->copy);
+        vaapi_work_drop(&input->own);
     }
     task->input_count = 0;
 }
@@ -156,26 +154,6 @@ static int find_inputs(const struct vaapi_work *self, struct vaapi_task *task, b
     return 0;
 }
 
-/* A surface for a copy, one that was used before if there is one. */
-static int take_copy(struct vaapi_work *self, const struct surface *surface,
-                     const struct pixels *pixels, struct vaapi_surface **ret_copy)
-{
-    size_t i = 0;
-
-    while (i < WORK_SPARE &&
-           (!self->spare[i] || self->spare[i]->format != pixels->format ||
-            self->spare[i]->width != pixels->width || self->spare[i]->height != pixels->height))
-        i++;
-    if (i < WORK_SPARE) {
-        *ret_copy = self->spare[i];
-        self->spare[i] = NULL;
-        return 0;
-    }
-    for (i = 0; i < WORK_SPARE; i++)
-        drop(&self->spare[i]);
-    return vaapi_surface_make(self->device, surface->pool, pixels, ret_copy);
-}
-
 /* The thread: waits for a picture, and brings it to the device. */
 static int await_input(struct vaapi_work *self, struct vaapi_input *input,
                        struct surface_read *read)
@@ -191,9 +169,7 @@ static int await_input(struct vaapi_work *self, struct vaapi_input *input,
     if (!here) {
         err = surface_read_pixels(read, &pixels);
         if (!err)
-            err = take_copy(self, read->surface, &pixels, &input->copy);
-        if (!err)
-            err = vaapi_surface_write(input->copy, &pixels);
+            err = vaapi_copy(self, &pixels, &input->copy);
         if (err)
             return err;
         here = input->copy;
@@ -369,8 +345,8 @@ static void work_destroy(void *context)
         vaDestroyContext(self->device->display, self->id);
     if (self->config != VA_INVALID_ID)
         vaDestroyConfig(self->device->display, self->config);
-    for (size_t i = 0; i < WORK_SPARE; i++)
-        drop(&self->spare[i]);
+    for (size_t i = 0; i < VAAPI_SPARE; i++)
+        vaapi_work_drop(&self->spare[i]);
     for (size_t i = 0; i < VD_MAX_IN_FLIGHT; i++)
         free(self->tasks[i].inputs);
     pthread_cond_destroy(&self->wake);
@@ -418,6 +394,8 @@ int vaapi_work_create(const struct backend_context_info *info, void **ret_contex
     self->id = VA_INVALID_ID;
     pthread_mutex_init(&self->lock, NULL);
     pthread_cond_init(&self->wake, NULL);
+    self->format_count = vaapi_caps_formats(device, (VAProfile)info->profile,
+                                            (VAEntrypoint)info->entrypoint, self->formats);
     status = create_config(self);
     if (!status)
         status = vaCreateContext(device->display, self->config, (int)info->width, (int)info->height,

@@ -9,6 +9,9 @@
  * processing. vaapi_work.c finds the pictures and keeps the order, the kinds of work do the rest.
  */
 
+/* Surfaces of its own that a context keeps. */
+#define VAAPI_SPARE 4
+
 /* A picture that is read. */
 struct vaapi_input {
     VASurfaceID id; /* where it is, when `render` is called */
@@ -37,9 +40,11 @@ struct vaapi_work {
     VAContextID id;
     /* Of the picture that is rendered; `aside`: those that others of them name. */
     struct vaapi_buffers buffers, aside;
+    uint32_t formats[VD_MAX_CAP_FORMATS]; /* that it takes; none: the driver does not say */
+    uint32_t format_count;
     pthread_t thread;
     bool started;
-    struct vaapi_surface *spare[4]; /* the thread's: copies that were used before */
+    struct vaapi_surface *spare[VAAPI_SPARE]; /* the thread's: copies that were used before */
     struct vaapi_task tasks[VD_MAX_IN_FLIGHT];
     pthread_mutex_t lock;
     pthread_cond_t wake;
@@ -68,6 +73,12 @@ int vaapi_work_buffer(struct vaapi_work *self, VABufferType type, uint32_t size,
 /* One that is named by others: it is the last of `aside`. */
 int vaapi_work_aside(struct vaapi_work *self, VABufferType type, uint32_t size, uint32_t count,
                      const void *bytes);
+
+/* Drops a reference and clears the pointer; NULL is fine. */
+void vaapi_work_drop(struct vaapi_surface **surface);
+/* vaapi_copy.c: a surface of the context's own with this picture. The thread's. */
+int vaapi_copy(struct vaapi_work *self, const struct pixels *pixels,
+               struct vaapi_surface **ret_copy);
 
 extern const struct vaapi_work_kind vaapi_encode_kind, vaapi_proc_kind;
 

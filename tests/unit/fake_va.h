@@ -58,7 +58,7 @@ static struct fake_va {
     struct fake_buffer rendered[32], filters[8];
     uint32_t rendered_count, filter_count;
     VARectangle source, dest; /* of that pipeline */
-    uint8_t input;            /* first sample of what was encoded or processed */
+    uint8_t input, chroma;    /* first samples of what was encoded or processed */
     VACodedBufferSegment segments[2];
     /* How often; the fences that tests wait for are in memory that sanitizers see twice. */
     atomic_int surfaces, pictures, exports, gets, puts;
@@ -170,8 +170,21 @@ VAStatus vaCreateConfig(VADisplay display, VAProfile profile, VAEntrypoint entry
     if (count)
         fake_va.attribute = attributes[0];
     assert_in_range(count, 0, 4);
-    memcpy(fake_va.asked, attributes, (size_t)count * sizeof(attributes[0]));
+    for (int i = 0; i < count; i++)
+        fake_va.asked[i] = attributes[i];
     *id = FAKE_CONFIG + entrypoint;
+    return VA_STATUS_SUCCESS;
+}
+
+VAStatus vaQuerySurfaceAttributes(VADisplay display, VAConfigID id, VASurfaceAttrib *list,
+                                  unsigned *count)
+{
+    (void)display, (void)id;
+    *count = 1;
+    if (list)
+        list[0] = (VASurfaceAttrib){
+            .type = VASurfaceAttribPixelFormat,
+            .value = {.type = VAGenericValueTypeInteger, .value = {.i = VA_FOURCC_NV12}}};
     return VA_STATUS_SUCCESS;
 }
 
@@ -325,11 +338,14 @@ VAStatus vaEndPicture(VADisplay display, VAContextID context)
     (void)display;
     if (fake_va.end_status)
         return fake_va.end_status;
-    if (context == FAKE_CONTEXT + VAEntrypointEncSlice)
+    if (context == FAKE_CONTEXT + VAEntrypointEncSlice) {
         fake_va.input = s->bytes[0];
-    else if (context == FAKE_CONTEXT + VAEntrypointVideoProc)
+        fake_va.chroma = s->bytes[s->pitch * s->height + 1];
+        assert_int_equal(s->fourcc, VA_FOURCC_NV12);
+    }
+    if (context == FAKE_CONTEXT + VAEntrypointVideoProc)
         memset(s->bytes, fake_va.input + 100, s->size);
-    else
+    else if (context == FAKE_CONTEXT + VAEntrypointVLD)
         memset(s->bytes, ++fake_va.pictures, s->size);
     return VA_STATUS_SUCCESS;
 }

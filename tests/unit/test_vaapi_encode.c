@@ -173,6 +173,27 @@ static void test_inputs(void **state)
     assert_int_equal(fake_va.input, 79);
 }
 
+/* What software decodes into is no format of the device's. */
+static void test_planes(void **state)
+{
+    const uint32_t planar = SURFACE + 8;
+    const struct format_info *format = format_find(VA_FOURCC_YV12);
+    struct format_layout layout;
+    uint8_t *bytes;
+
+    (void)state;
+    assert_int_equal(guest_surfaces(&g, VA_FOURCC_YV12, planar, 1), 0);
+    paint(planar, 50);
+    assert_int_equal(format_layout(format, 16, 16, &layout), 0);
+    bytes = (uint8_t *)(uintptr_t)guest_pixels(&g, planar);
+    bytes[layout.offset[1]] = 60; /* V */
+    bytes[layout.offset[2]] = 61;
+    encode(planar, 1);
+    assert_fine(1);
+    assert_int_equal(fake_va.input, 50);
+    assert_int_equal(fake_va.chroma, 60);
+}
+
 static void test_room(void **state)
 {
     uint32_t size;
@@ -318,7 +339,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_buffers), TEST(test_inputs),  TEST(test_room),  TEST(test_errors),
-        TEST(test_regions), TEST(test_hostile), TEST(test_leave),
+        TEST(test_regions), TEST(test_hostile), TEST(test_leave), TEST(test_planes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

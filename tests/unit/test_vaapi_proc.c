@@ -29,7 +29,8 @@ static void process(const struct vd_proc_pipeline *pipeline, const struct vd_pro
     struct vd_buffer_ref ref;
 
     memcpy(bytes, pipeline, sizeof(*pipeline));
-    memcpy(bytes + sizeof(*pipeline), filters, size - sizeof(*pipeline));
+    if (filters)
+        memcpy(bytes + sizeof(*pipeline), filters, size - sizeof(*pipeline));
     ref = guest_buffer(&g, VAProcPipelineParameterBufferType, bytes, size);
     submit(TARGET, sequence, &ref, 1);
 }
