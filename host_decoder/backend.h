@@ -22,6 +22,13 @@
 /* Text that names a device to its back end: "vaapi:/dev/dri/renderD129". */
 #define BACKEND_DEVICE_BYTES 48
 
+/* A VA buffer of a picture to be encoded as the app sent it, copied: private to the job. */
+struct backend_buffer {
+    uint32_t type; /* VABufferType */
+    uint32_t size; /* of codecs' structs: that of va_encode.def */
+    uint8_t *bytes;
+};
+
 /*
  * What a picture is made from where it is not decoded: encoding and video processing. Lies in the
  * job's block.
@@ -29,8 +36,10 @@
 struct backend_work {
     struct surface_read *reads; /* the pictures it reads, ready when submit is called */
     uint32_t read_count;
-    /* Encoding: */
+    /* Encoding: what the back end's encode_codec read, or for one without, each buffer in order. */
     const struct encode_request *request;
+    struct backend_buffer *buffers;
+    uint32_t buffer_count;
     uint8_t *coded; /* the guest's coded buffer, in shared memory: VD_CODED_HEAD bytes, then the
                        stream */
     uint32_t coded_room;
@@ -117,7 +126,10 @@ struct backend {
     uint32_t (*caps)(struct vd_cap *ret_caps, uint32_t room);
     /* The builder a codec's pictures go through; NULL: submit gets no packet. Optional. */
     const struct bitstream_builder *(*builder)(enum vd_codec codec);
-    /* How an encoder's requests are read; NULL: it does not encode. Optional. */
+    /*
+     * How an encoder's requests are read. Optional: a back end without it gets an app's buffers as
+     * they are (backend_work.buffers) for the entry points of encoders in its caps.
+     */
     const struct encode_codec *(*encode_codec)(enum vd_codec codec);
     /*
      * Back ends that work on a device have these four instead of probe and caps. A device does not

@@ -33,7 +33,7 @@ static const struct encode_struct encode_structs[] = {
 /* What the first pass found. */
 struct encode_sizes {
     uint64_t params, headers;
-    uint32_t slices, misc, header_count;
+    uint32_t slices, misc, header_count, buffers;
     const struct vd_buffer_ref *coded;
 };
 
@@ -64,16 +64,19 @@ static int measure_one(const struct vd_buffer_ref *ref, enum vd_codec codec,
         sizes->coded = ref;
         return 0;
     case VAEncPackedHeaderParameterBufferType:
+        sizes->buffers++;
         return ref->size < sizeof(VAEncPackedHeaderParameterBuffer) || ref->count != 1
                    ? VD_ERR_PARAMETER
                    : 0;
     case VAEncPackedHeaderDataBufferType:
+        sizes->buffers++;
         sizes->header_count++;
         sizes->headers += aligned(bytes);
         return 0;
     case VAEncMiscParameterBufferType:
         if (bytes < sizeof(uint32_t) || bytes > VD_MAX_HEADER_BYTES)
             return VD_ERR_PARAMETER;
+        sizes->buffers++;
         sizes->misc++;
         sizes->params += aligned(bytes);
         return 0;
@@ -83,6 +86,7 @@ static int measure_one(const struct vd_buffer_ref *ref, enum vd_codec codec,
     if (!s || ref->size < s->size || !ref->count || (!s->slice && ref->count != 1))
         return VD_ERR_PARAMETER;
     sizes->params += aligned(s->size) * ref->count;
+    sizes->buffers += ref->count;
     if (s->slice)
         sizes->slices += ref->count;
     return sizes->slices > VD_MAX_SLICES ? VD_ERR_LIMIT : 0;
@@ -239,6 +243,92 @@ int collect_encode(struct collect_encode *collect, const struct arena *arena,
     *ret_block = block;
     *ret_work = work;
     *ret_request = request;
+    return 0;
+}
+
+/* Where copies go. */
+struct encode_room {
+    struct backend_work *work;
+    uint8_t *at;
+};
+
+static const uint8_t *keep(struct encode_room *room, uint32_t type, const uint8_t *from,
+                           uint32_t size)
+{
+    uint8_t *to = room->at;
+
+    memcpy(to, from, size);
+    room->at += aligned(size);
+    room->work->buffers[room->work->buffer_count++] = (struct backend_buffer){type, size, to};
+    return to;
+}
+
+static int keep_all(struct encode_room *room, const struct arena *arena,
+                    const struct vd_buffer_ref *refs, uint32_t count, enum vd_codec codec)
+{
+    const VAEncPackedHeaderParameterBuffer *header = NULL;
+
+    for (uint32_t i = 0; i < count; i++) {
+        const struct encode_struct *s = find_struct(codec, refs[i].type);
+        const uint8_t *from = arena->base + refs[i].offset;
+        uint32_t bytes = refs[i].size * refs[i].count;
+
+        if (refs[i].type == VAEncPackedHeaderParameterBufferType) {
+            header = (const void *)keep(room, refs[i].type, from, sizeof(*header));
+        } else if (refs[i].type == VAEncPackedHeaderDataBufferType) {
+            if (!header || header->bit_length > (uint64_t)bytes * 8)
+                return VD_ERR_PARAMETER;
+            keep(room, refs[i].type, from, bytes);
+            header = NULL;
+        } else if (refs[i].type == VAEncMiscParameterBufferType) {
+            keep(room, refs[i].type, from, bytes);
+        } else if (s) {
+            for (uint32_t j = 0; j < refs[i].count; j++)
+                keep(room, refs[i].type, from + (size_t)j * refs[i].size, s->size);
+        }
+    }
+    return 0;
+}
+
+int collect_buffers(const struct arena *arena, const struct vd_buffer_ref *refs, uint32_t count,
+                    enum vd_codec codec, struct block_pool *blocks, struct block **ret_block,
+                    struct backend_work **ret_work)
+{
+    const size_t header = aligned(sizeof(VAEncPackedHeaderParameterBuffer));
+    struct encode_sizes sizes;
+    struct encode_room room;
+    struct surface_read *read;
+    struct block *block;
+    int err = measure(arena, refs, count, codec, &sizes);
+
+    if (!err && sizes.buffers > VD_MAX_BUFFERS)
+        err = VD_ERR_LIMIT;
+    if (!err)
+        err = block_get(blocks,
+                        sizeof(*room.work) + sizeof(*read) +
+                            sizes.buffers * (sizeof(struct backend_buffer) + header) +
+                            sizes.params + sizes.headers,
+                        &block);
+    if (err)
+        return err;
+    room.work = (struct backend_work *)block->bytes;
+    read = (struct surface_read *)(room.work + 1);
+    *read = (struct surface_read){0};
+    *room.work = (struct backend_work){
+        .reads = read,
+        .read_count = 1,
+        .buffers = (struct backend_buffer *)(read + 1),
+        .coded = arena->base + sizes.coded->offset,
+        .coded_room = sizes.coded->size * sizes.coded->count,
+    };
+    room.at = (uint8_t *)(room.work->buffers + sizes.buffers);
+    err = keep_all(&room, arena, refs, count, codec);
+    if (err) {
+        block_unref(&block);
+        return err;
+    }
+    *ret_block = block;
+    *ret_work = room.work;
     return 0;
 }
 

@@ -33,6 +33,13 @@ int collect_encode(struct collect_encode *collect, const struct arena *arena,
                    const struct vd_buffer_ref *refs, uint32_t count, enum vd_codec codec,
                    struct block_pool *blocks, struct block **ret_block,
                    struct backend_work **ret_work, struct encode_request **ret_request);
+/*
+ * For back ends that take the buffers as they are: a block with the work of the job, and a copy of
+ * each buffer but the coded one, in order; elements of slices one by one. Errors as above.
+ */
+int collect_buffers(const struct arena *arena, const struct vd_buffer_ref *refs, uint32_t count,
+                    enum vd_codec codec, struct block_pool *blocks, struct block **ret_block,
+                    struct backend_work **ret_work);
 void collect_encode_finish(struct collect_encode *collect);
 
 #endif

@@ -68,7 +68,7 @@ static void job_done(void *arg, struct backend_job *job)
     else if (job->display)
         surface_complete(job->display, job->display_sequence, job->display_backing, job->status,
                          job->errors);
-    if (!job->status && context->decoder->encode)
+    if (!job->status && context_encodes(context))
         stats_add(&context->setup.stats->encoded, 1);
     else if (!job->status && job->work)
         stats_add(&context->setup.stats->processed, 1);
@@ -327,6 +327,14 @@ const struct encode_codec *context_encode(const struct context *context, void **
 bool context_decodes(const struct context *context)
 {
     return context->setup.info.entrypoint == VAEntrypointVLD;
+}
+
+bool context_encodes(const struct context *context)
+{
+    uint32_t entrypoint = context->setup.info.entrypoint;
+
+    return entrypoint == VAEntrypointEncSlice || entrypoint == VAEntrypointEncSliceLP ||
+           entrypoint == VAEntrypointEncPicture;
 }
 
 const struct backend_context_info *context_info(const struct context *context)

@@ -81,8 +81,10 @@ uint32_t context_needs(struct context *context, uint32_t picture, struct context
 /* Pictures submitted so far: the number of the last one. Dispatcher's thread. */
 uint32_t context_submitted(const struct context *context);
 /* Whether it decodes into its surfaces; else it encodes (from them) or processes (into them). */
-const struct encode_codec *context_encode(const struct context *context, void **ret_state);
 bool context_decodes(const struct context *context);
+bool context_encodes(const struct context *context);
+/* What reads its requests (encode.h), NULL: its back end takes the app's buffers as they are. */
+const struct encode_codec *context_encode(const struct context *context, void **ret_state);
 const struct backend_context_info *context_info(const struct context *context);
 
 #endif

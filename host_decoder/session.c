@@ -446,7 +446,6 @@ static int session_submit(void *self, const struct vd_submit_req *req,
     struct backend_work *work = NULL;
     struct context_target target;
     struct block *block = NULL;
-    void *state;
     int err, refused;
 
     (void)reply;
@@ -463,7 +462,7 @@ static int session_submit(void *self, const struct vd_submit_req *req,
         log_debug("picture refused: %s", errors_text(refused));
     if (context_decodes(context))
         choose_decoder(s, context, surface);
-    if (!context_encode(context, &state)) {
+    if (!context_encodes(context)) {
         /* Who reads the surface from now on means this picture. */
         surface->written = req->sequence;
         surface->writer = req->context;

@@ -42,6 +42,17 @@ int surface_read_wait(struct surface_read *read)
     return read->status;
 }
 
+bool surface_read_ready(const struct surface_read *read)
+{
+    struct pool *pool = read->surface->pool;
+    bool ready;
+
+    pthread_mutex_lock(&pool->lock);
+    ready = read->ready;
+    pthread_mutex_unlock(&pool->lock);
+    return ready;
+}
+
 void surface_read_cancel(struct surface_read *read, int status)
 {
     struct surface *surface = read->surface;

@@ -27,6 +27,8 @@ struct surface_read {
 void surface_read_begin(struct surface *surface, struct surface_read *read);
 /* Waits for the picture. 0, or an error: the picture's own, or that of who cancelled. */
 int surface_read_wait(struct surface_read *read);
+/* Whether the wait would return at once. */
+bool surface_read_ready(const struct surface_read *read);
 /* Wakes who waits, any thread. */
 void surface_read_cancel(struct surface_read *read, int status);
 /*

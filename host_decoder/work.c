@@ -3,24 +3,20 @@
 
 #include <viaduct/errors.h>
 
+/* What the encoder's codec reads from the app's buffers. */
 static int collect_request(const struct work_setup *setup, struct context *context,
-                           struct surface *surface, const struct vd_buffer_ref *refs,
+                           const struct encode_codec *codec, void *state,
+                           const struct surface *surface, const struct vd_buffer_ref *refs,
                            uint32_t count, struct block **ret_block, struct backend_work **ret_work)
 {
     const struct backend_context_info *info = context_info(context);
     struct encode_picture *picture = &setup->collect->picture;
-    const struct encode_codec *codec;
     struct encode_request *request;
     struct backend_work *work;
     struct block *block;
-    void *state;
-    int err;
+    int err = collect_encode(setup->collect, setup->arena, refs, count, info->codec, setup->blocks,
+                             &block, &work, &request);
 
-    codec = context_encode(context, &state);
-    if (!codec)
-        return VD_ERR_UNSUPPORTED;
-    err = collect_encode(setup->collect, setup->arena, refs, count, info->codec, setup->blocks,
-                         &block, &work, &request);
     if (err)
         return err;
     picture->profile = (int)info->profile;
@@ -35,10 +31,25 @@ static int collect_request(const struct work_setup *setup, struct context *conte
         block_unref(&block);
         return err;
     }
-    work->reads[0].surface = surface;
     *ret_block = block;
     *ret_work = work;
     return 0;
+}
+
+static int collect_input(const struct work_setup *setup, struct context *context,
+                         struct surface *surface, const struct vd_buffer_ref *refs, uint32_t count,
+                         struct block **ret_block, struct backend_work **ret_work)
+{
+    void *state;
+    const struct encode_codec *codec = context_encode(context, &state);
+    int err = codec ? collect_request(setup, context, codec, state, surface, refs, count, ret_block,
+                                      ret_work)
+                    : collect_buffers(setup->arena, refs, count, context_codec(context),
+                                      setup->blocks, ret_block, ret_work);
+
+    if (!err)
+        (*ret_work)->reads[0].surface = surface;
+    return err;
 }
 
 int work_collect(const struct work_setup *setup, struct context *context, struct surface *surface,
@@ -52,7 +63,7 @@ int work_collect(const struct work_setup *setup, struct context *context, struct
         err = collect_proc(setup->arena, refs, count, setup->blocks, setup->find, setup->find_arg,
                            ret_block, &work);
     else
-        err = collect_request(setup, context, surface, refs, count, ret_block, &work);
+        err = collect_input(setup, context, surface, refs, count, ret_block, &work);
     if (err)
         return err;
     for (uint32_t i = 0; i < work->read_count; i++)

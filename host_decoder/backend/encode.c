@@ -8,6 +8,7 @@
 
 #include "../backend.h"
 #include "../encode/encoder.h"
+#include "coded.h"
 
 /*
  * Encodes with the best encoder that libavcodec has for a codec (encode/encoder_list.c). A picture
@@ -115,20 +116,6 @@ static void encode_context_destroy(void *context)
     free(self);
 }
 
-/* The head last: the guest looks at it when the context's `done` says so. */
-static void write_head(const struct backend_work *work, const struct encode_output *output, int err)
-{
-    struct vd_coded head = {
-        .size = err ? 0 : (uint32_t)output->size,
-        .status = output->status,
-        .error = (uint32_t)-err,
-    };
-
-    if (err == VD_ERR_ROOM)
-        head.status |= VA_CODED_BUF_STATUS_BAD_BITSTREAM | VA_CODED_BUF_STATUS_SLICE_OVERFLOW_MASK;
-    memcpy(work->coded, &head, sizeof(head));
-}
-
 static int encode_picture(struct encode_context *self, struct backend_job *job)
 {
     struct backend_work *work = job->work;
@@ -146,7 +133,7 @@ static int encode_picture(struct encode_context *self, struct backend_job *job)
         err = VD_ERR_ROOM;
     else if (err == VD_ERR_DECODE)
         err = VD_ERR_ENCODE;
-    write_head(work, &output, err);
+    coded_head(work, (uint32_t)output.size, output.status, err);
     job->coded_size = err ? 0 : (uint32_t)output.size;
     return err;
 }

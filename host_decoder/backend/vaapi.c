@@ -140,140 +140,31 @@ const VAImageFormat *vaapi_image_format(const struct vaapi_device *device, uint3
     return NULL;
 }
 
-static void add_format(const struct vaapi_device *device, struct vd_cap *cap, uint32_t fourcc)
+static int context_create(const struct backend_context_info *info, void **ret_context,
+                          struct backend_context_traits *ret_traits)
 {
-    const struct format_info *format = format_find(fourcc);
-
-    if (!format || !(format->rt_format & cap->rt_formats) || !vaapi_image_format(device, fourcc) ||
-        cap->format_count == VD_MAX_CAP_FORMATS)
-        return;
-    for (uint32_t i = 0; i < cap->format_count; i++) {
-        if (cap->formats[i] == format->fourcc)
-            return;
-    }
-    cap->formats[cap->format_count++] = format->fourcc;
+    return info->entrypoint == VAEntrypointVLD ? vaapi_context_create(info, ret_context, ret_traits)
+                                               : vaapi_work_create(info, ret_context, ret_traits);
 }
 
-static void take_attribute(const struct vaapi_device *device, const VASurfaceAttrib *attribute,
-                           struct vd_cap *cap)
+static const struct vaapi_context_ops *ops_of(void *context)
 {
-    uint32_t value = (uint32_t)attribute->value.value.i;
-
-    switch (attribute->type) {
-    case VASurfaceAttribPixelFormat:
-        add_format(device, cap, value);
-        break;
-    case VASurfaceAttribMinWidth:
-        cap->min_width = value;
-        break;
-    case VASurfaceAttribMinHeight:
-        cap->min_height = value;
-        break;
-    case VASurfaceAttribMaxWidth:
-        if (value < cap->max_width)
-            cap->max_width = value;
-        break;
-    case VASurfaceAttribMaxHeight:
-        if (value < cap->max_height)
-            cap->max_height = value;
-        break;
-    default:
-        break;
-    }
+    return *(const struct vaapi_context_ops **)context;
 }
 
-/* Formats and sizes of what the driver decodes into. */
-static int query_surfaces(const struct vaapi_device *device, struct vd_cap *cap)
+static void context_submit(void *context, struct backend_job *job)
 {
-    VASurfaceAttrib *list = NULL;
-    unsigned count = 0;
-    VAConfigID config;
-    int err = vaapi_error(vaCreateConfig(device->display, (VAProfile)cap->profile,
-                                         (VAEntrypoint)cap->entrypoint, NULL, 0, &config));
-
-    if (err)
-        return err;
-    err = vaapi_error(vaQuerySurfaceAttributes(device->display, config, NULL, &count));
-    if (!err) {
-        list = calloc(count + 1, sizeof(*list));
-        err = list ? vaapi_error(vaQuerySurfaceAttributes(device->display, config, list, &count))
-                   : VD_ERR_MEMORY;
-    }
-    for (unsigned i = 0; i < count && !err; i++)
-        take_attribute(device, &list[i], cap);
-    free(list);
-    vaDestroyConfig(device->display, config);
-    return err;
+    ops_of(context)->submit(context, job);
 }
 
-static bool usable(uint32_t value)
+static void context_flush(void *context, uint64_t number)
 {
-    return value && value != VA_ATTRIB_NOT_SUPPORTED;
+    ops_of(context)->flush(context, number);
 }
 
-static bool query_profile(const struct vaapi_device *device, VAProfile profile,
-                          struct vd_cap *ret_cap)
+static void context_destroy(void *context)
 {
-    VAConfigAttrib attributes[] = {{VAConfigAttribRTFormat, 0},
-                                   {VAConfigAttribMaxPictureWidth, 0},
-                                   {VAConfigAttribMaxPictureHeight, 0}};
-    struct vd_cap cap = {
-        .profile = (uint32_t)profile,
-        .entrypoint = VAEntrypointVLD,
-        .min_width = 1,
-        .min_height = 1,
-        .max_width = VD_MAX_WIDTH,
-        .max_height = VD_MAX_HEIGHT,
-    };
-
-    if (vaGetConfigAttributes(device->display, profile, VAEntrypointVLD, attributes, 3) ||
-        !usable(attributes[0].value))
-        return false;
-    cap.rt_formats = attributes[0].value;
-    if (usable(attributes[1].value) && attributes[1].value < cap.max_width)
-        cap.max_width = attributes[1].value;
-    if (usable(attributes[2].value) && attributes[2].value < cap.max_height)
-        cap.max_height = attributes[2].value;
-    if (query_surfaces(device, &cap) || !cap.format_count)
-        return false;
-    *ret_cap = cap;
-    return true;
-}
-
-static bool has_decoder(const struct vaapi_device *device, VAProfile profile, VAEntrypoint *list)
-{
-    bool found = false;
-    int count = 0;
-
-    if (vaQueryConfigEntrypoints(device->display, profile, list, &count))
-        return false;
-    for (int i = 0; i < count; i++)
-        found = found || list[i] == VAEntrypointVLD;
-    return found;
-}
-
-static uint32_t vaapi_caps(void *opaque, struct vd_cap *ret_caps, uint32_t room)
-{
-    const struct vaapi_device *device = opaque;
-    int profiles = vaMaxNumProfiles(device->display);
-    int entrypoints = vaMaxNumEntrypoints(device->display);
-    VAProfile *list = calloc((size_t)(profiles > 0 ? profiles : 0) + 1, sizeof(*list));
-    VAEntrypoint *points = calloc((size_t)(entrypoints > 0 ? entrypoints : 0) + 1, sizeof(*points));
-    uint32_t n = 0;
-    int count = 0;
-
-    if (list && points && !vaQueryConfigProfiles(device->display, list, &count)) {
-        for (int i = 0; i < count && n < room; i++) {
-            /* The protocol carries the buffers of these. */
-            if (codecs_of_profile(list[i]) != VD_CODEC_NONE &&
-                has_decoder(device, list[i], points) &&
-                query_profile(device, list[i], &ret_caps[n]))
-                n++;
-        }
-    }
-    free(points);
-    free(list);
-    return n;
+    ops_of(context)->destroy(context);
 }
 
 const struct backend backend_vaapi = {
@@ -284,8 +175,8 @@ const struct backend backend_vaapi = {
     .device_caps = vaapi_caps,
     .close = vaapi_close,
     .surface_native = vaapi_surface_native,
-    .context_create = vaapi_context_create,
-    .submit = vaapi_context_submit,
-    .flush = vaapi_context_flush,
-    .context_destroy = vaapi_context_destroy,
+    .context_create = context_create,
+    .submit = context_submit,
+    .flush = context_flush,
+    .context_destroy = context_destroy,
 };

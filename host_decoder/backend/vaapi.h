@@ -11,9 +11,10 @@
  * The vaapi back end: what the guest calls is called again on the host's libva, one to one. No
  * bitstream is rebuilt.
  *
- * vaapi.c: the device, what it serves. vaapi_context.c: contexts and pictures. vaapi_params.c:
- * parameter buffers. vaapi_surface.c: surfaces and their pixels. vaapi_export.c: their memory for
- * others.
+ * vaapi.c: the device. vaapi_caps.c: what it serves. vaapi_context.c: contexts and pictures.
+ * vaapi_params.c: parameter buffers. vaapi_work.c, vaapi_copy.c: encoding and processing,
+ * vaapi_encode.c: what is special to the first. vaapi_surface.c: surfaces and their pixels.
+ * vaapi_export.c: their memory for others.
  */
 
 /* VAImages kept for reading surfaces: one for each thread that does so at a time. */
@@ -58,9 +59,16 @@ struct vaapi_surface {
     struct device_frame frame;
     struct vaapi_device *device;
     VASurfaceID id;
+    const struct format_info *format;
+    uint32_t width, height;
     struct pool *pool; /* where `bytes` count */
     uint64_t bytes;
     atomic_bool exported;
+    /* Pictures that read or write it, and have not been handed to the driver yet. */
+    atomic_int waiting;
+    /* Session's thread: the last picture of the guest's surface that was handed to the driver. */
+    bool has_handed;
+    uint32_t handed;
 };
 
 /*
@@ -69,6 +77,20 @@ struct vaapi_surface {
  */
 int vaapi_surface_get(struct vaapi_device *device, struct surface *surface,
                       struct vaapi_surface **ret_surface);
+/*
+ * The same for who writes a picture to it on the session's thread: where older ones wait in a queue
+ * for what it has, or to write to it, the guest's surface gets another one.
+ */
+int vaapi_surface_target(struct vaapi_device *device, struct surface *surface,
+                         struct vaapi_surface **ret_surface);
+/* The host's surface that a frame is, NULL if it is none of this device. NULL is fine. */
+struct vaapi_surface *vaapi_surface_of(const struct vaapi_device *device,
+                                       struct device_frame *frame);
+/* One that belongs to no surface of the guest, of this format and size, with one reference. */
+int vaapi_surface_make(struct vaapi_device *device, struct pool *pool, const struct pixels *shape,
+                       struct vaapi_surface **ret_surface);
+/* Writes a picture; bytes NULL: black. */
+int vaapi_surface_write(const struct vaapi_surface *native, const struct pixels *p);
 /* vaapi_export.c: device_frame_ops.export. */
 int vaapi_surface_export(struct device_frame *frame, const struct surface *surface, uint32_t flags,
                          uint32_t object, struct device_export *ret_export);
@@ -90,18 +112,36 @@ struct vaapi_buffers {
     uint32_t count, room;
 };
 
+/* The host's surface for an id of the guest's, VA_INVALID_SURFACE if it names none. */
+VASurfaceID vaapi_params_id(struct vaapi_device *device, const struct backend_context_info *info,
+                            uint32_t id);
 int vaapi_params_create(struct vaapi_device *device, VAContextID context,
                         const struct backend_context_info *info, const struct va_picture *picture,
                         struct vaapi_buffers *buffers);
 /* Destroys the buffers and empties the list. */
 void vaapi_params_destroy(struct vaapi_device *device, struct vaapi_buffers *buffers);
 
-/* struct backend's */
-int vaapi_surface_native(void *device, struct surface *surface);
+/* vaapi_caps.c: what the device serves. */
+uint32_t vaapi_caps(void *device, struct vd_cap *ret_caps, uint32_t room);
+/* Formats of surfaces that this takes, VD_MAX_CAP_FORMATS at most. */
+uint32_t vaapi_caps_formats(const struct vaapi_device *device, VAProfile profile,
+                            VAEntrypoint entrypoint, uint32_t *ret_formats);
+
+/* vaapi_proc_caps.c: adds what the video processor can do. False: it cannot be asked. */
+bool vaapi_proc_caps(const struct vaapi_device *device, struct vd_cap *cap);
+
+/* What a context does, decoding or not; first in each context's struct. */
+struct vaapi_context_ops {
+    void (*submit)(void *context, struct backend_job *job);
+    void (*flush)(void *context, uint64_t number);
+    void (*destroy)(void *context);
+};
+
+/* vaapi_context.c: decoding. vaapi_work.c: what is made from other pictures. */
 int vaapi_context_create(const struct backend_context_info *info, void **ret_context,
                          struct backend_context_traits *ret_traits);
-void vaapi_context_submit(void *context, struct backend_job *job);
-void vaapi_context_flush(void *context, uint64_t number);
-void vaapi_context_destroy(void *context);
+int vaapi_work_create(const struct backend_context_info *info, void **ret_context,
+                      struct backend_context_traits *ret_traits);
+int vaapi_surface_native(void *device, struct surface *surface);
 
 #endif

@@ -6,16 +6,18 @@
 #include "vaapi.h"
 
 /*
- * Contexts. Pictures are handed to the driver on the session's thread, while their parameters and
- * the guest's surface ids are at hand; a thread of the context waits for them in order, one picture
- * behind: a driver that is asked for the first field of a frame, and is a bridge as we are, gives
- * up waiting for the second. The last picture is waited for when somebody else does.
+ * Contexts that decode. Pictures are handed to the driver on the session's thread, while their
+ * parameters and the guest's surface ids are at hand; a thread of the context waits for them in
+ * order, one picture behind: a driver that is asked for the first field of a frame, and is a bridge
+ * as we are, gives up waiting for the second. The last picture is waited for when somebody else
+ * does.
  */
 
 /* Enough that the device never waits for us. */
 #define CONTEXT_DEPTH 12
 
 struct vaapi_context {
+    const struct vaapi_context_ops *ops;
     struct backend_context_info info;
     struct vaapi_device *device;
     VAConfigID config;
@@ -76,7 +78,7 @@ static void *context_run(void *arg)
     return NULL;
 }
 
-void vaapi_context_destroy(void *context)
+static void context_destroy(void *context)
 {
     struct vaapi_context *self = context;
 
@@ -97,6 +99,74 @@ void vaapi_context_destroy(void *context)
     free(self);
 }
 
+/* Hands one picture to the driver. */
+static int render(struct vaapi_context *self, struct backend_job *job)
+{
+    VADisplay display = self->device->display;
+    struct vaapi_surface *target, *shown;
+    VAStatus status;
+    int err = vaapi_surface_target(self->device, job->surface, &target);
+
+    if (err)
+        return err;
+    job->device = device_frame_ref(&target->frame);
+    if (job->display) {
+        err = vaapi_surface_target(self->device, job->display, &shown);
+        if (err)
+            return err;
+        job->display_device = device_frame_ref(&shown->frame);
+    }
+    err = vaapi_params_create(self->device, self->id, &self->info, job->picture, &self->buffers);
+    if (err)
+        return err;
+    status = vaBeginPicture(display, self->id, target->id);
+    if (status)
+        return vaapi_error(status);
+    status = vaRenderPicture(display, self->id, self->buffers.ids, (int)self->buffers.count);
+    if (status) {
+        /* Drivers want each begin to have its end. */
+        vaEndPicture(display, self->id);
+        return vaapi_error(status);
+    }
+    err = vaapi_error(vaEndPicture(display, self->id));
+    if (err)
+        return err;
+    /* Who reads the surface means the one that is shown. */
+    target->has_handed = true;
+    target->handed = job->sequence;
+    if (job->display) {
+        shown->has_handed = true;
+        shown->handed = job->display_sequence;
+    }
+    return 0;
+}
+
+static void context_submit(void *context, struct backend_job *job)
+{
+    struct vaapi_context *self = context;
+
+    job->status = job->refused ? job->refused : render(self, job);
+    vaapi_params_destroy(self->device, &self->buffers);
+    pthread_mutex_lock(&self->lock);
+    self->jobs[++self->queued % VD_MAX_IN_FLIGHT] = job;
+    pthread_cond_signal(&self->wake);
+    pthread_mutex_unlock(&self->lock);
+}
+
+static void context_flush(void *context, uint64_t number)
+{
+    struct vaapi_context *self = context;
+
+    pthread_mutex_lock(&self->lock);
+    if (number > self->kicked)
+        self->kicked = number;
+    pthread_cond_signal(&self->wake);
+    pthread_mutex_unlock(&self->lock);
+}
+
+static const struct vaapi_context_ops context_ops = {context_submit, context_flush,
+                                                     context_destroy};
+
 int vaapi_context_create(const struct backend_context_info *info, void **ret_context,
                          struct backend_context_traits *ret_traits)
 {
@@ -113,6 +183,7 @@ int vaapi_context_create(const struct backend_context_info *info, void **ret_con
 
     if (!self)
         return VD_ERR_MEMORY;
+    self->ops = &context_ops;
     self->info = *info;
     self->device = device;
     self->config = VA_INVALID_ID;
@@ -130,66 +201,11 @@ int vaapi_context_create(const struct backend_context_info *info, void **ret_con
     if (status) {
         log_warn("vaapi: no context for profile %u, %ux%u: %s", info->profile, info->width,
                  info->height, vaErrorStr(status));
-        vaapi_context_destroy(self);
+        context_destroy(self);
         return vaapi_error(status);
     }
     self->started = true;
     *ret_traits = (struct backend_context_traits){.flags = VD_CONTEXT_KICK, .depth = CONTEXT_DEPTH};
     *ret_context = self;
     return 0;
-}
-
-/* Hands one picture to the driver. */
-static int render(struct vaapi_context *self, struct backend_job *job)
-{
-    VADisplay display = self->device->display;
-    struct vaapi_surface *target, *shown;
-    VAStatus status;
-    int err = vaapi_surface_get(self->device, job->surface, &target);
-
-    if (err)
-        return err;
-    job->device = device_frame_ref(&target->frame);
-    if (job->display) {
-        err = vaapi_surface_get(self->device, job->display, &shown);
-        if (err)
-            return err;
-        job->display_device = device_frame_ref(&shown->frame);
-    }
-    err = vaapi_params_create(self->device, self->id, &self->info, job->picture, &self->buffers);
-    if (err)
-        return err;
-    status = vaBeginPicture(display, self->id, target->id);
-    if (status)
-        return vaapi_error(status);
-    status = vaRenderPicture(display, self->id, self->buffers.ids, (int)self->buffers.count);
-    if (status) {
-        /* Drivers want each begin to have its end. */
-        vaEndPicture(display, self->id);
-        return vaapi_error(status);
-    }
-    return vaapi_error(vaEndPicture(display, self->id));
-}
-
-void vaapi_context_submit(void *context, struct backend_job *job)
-{
-    struct vaapi_context *self = context;
-
-    job->status = job->refused ? job->refused : render(self, job);
-    vaapi_params_destroy(self->device, &self->buffers);
-    pthread_mutex_lock(&self->lock);
-    self->jobs[++self->queued % VD_MAX_IN_FLIGHT] = job;
-    pthread_cond_signal(&self->wake);
-    pthread_mutex_unlock(&self->lock);
-}
-
-void vaapi_context_flush(void *context, uint64_t number)
-{
-    struct vaapi_context *self = context;
-
-    pthread_mutex_lock(&self->lock);
-    if (number > self->kicked)
-        self->kicked = number;
-    pthread_cond_signal(&self->wake);
-    pthread_mutex_unlock(&self->lock);
 }

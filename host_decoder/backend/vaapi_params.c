@@ -48,8 +48,8 @@ union params_copy {
     _Static_assert((size) <= PARAMS_LARGEST, #name " is too large");
 #include <viaduct/va_structs.def>
 
-static VASurfaceID translate(struct vaapi_device *device, const struct backend_context_info *info,
-                             uint32_t id)
+VASurfaceID vaapi_params_id(struct vaapi_device *device, const struct backend_context_info *info,
+                            uint32_t id)
 {
     struct surface *surface = id == VA_INVALID_ID ? NULL : info->find_surface(info->find_arg, id);
     struct vaapi_surface *native;
@@ -70,7 +70,7 @@ static void translate_ids(struct vaapi_device *device, const struct backend_cont
             uint32_t id;
 
             memcpy(&id, at, sizeof(id));
-            id = translate(device, info, id);
+            id = vaapi_params_id(device, info, id);
             memcpy(at, &id, sizeof(id));
         }
     }

@@ -27,6 +27,15 @@
 #define FAKE_CONFIG   3000
 #define FAKE_CONTEXT  4000
 #define FAKE_BUFFER   5000
+#define FAKE_BUFFERS  128
+#define FAKE_BYTES    4096 /* of a buffer that are kept */
+
+struct fake_buffer {
+    bool used;
+    VABufferType type;
+    unsigned size, count;
+    uint8_t bytes[FAKE_BYTES];
+};
 
 struct fake_surface {
     bool used;
@@ -43,12 +52,23 @@ static struct fake_va {
     int attributes;
     VASurfaceID target;
     uint32_t export_flags;
+    VAConfigAttrib asked[4]; /* for the last config */
+    int width;               /* of the last context */
+    /* The last picture: what was rendered, and the filters that its first pipeline names. */
+    struct fake_buffer rendered[32], filters[8];
+    uint32_t rendered_count, filter_count;
+    VARectangle source, dest; /* of that pipeline */
+    uint8_t input, chroma;    /* first samples of what was encoded or processed */
+    VACodedBufferSegment segments[2];
     /* How often; the fences that tests wait for are in memory that sanitizers see twice. */
     atomic_int surfaces, pictures, exports, gets, puts;
     struct fake_surface surface[FAKE_SURFACES];
+    struct fake_buffer buffer[FAKE_BUFFERS];
     uint8_t image[2 << 20];
     /* What the test wants to happen. */
-    VAStatus export_status;
+    VAStatus export_status, end_status, sync_status;
+    uint32_t overflow; /* VA_CODED_BUF_STATUS_* of coded buffers */
+    float most;        /* of what filters take; 0: as the guest */
     void (*spoil)(VADRMPRIMESurfaceDescriptor *descriptor);
     atomic_int holders; /* of all that was exported */
 } fake_va = {.lock = PTHREAD_MUTEX_INITIALIZER, .holders = 1};
@@ -56,6 +76,8 @@ static struct fake_va {
 static void fake_va_reset(void)
 {
     assert_int_equal(fake_va.surfaces, 0);
+    for (int i = 0; i < FAKE_BUFFERS; i++)
+        assert_false(fake_va.buffer[i].used);
     fake_va = (struct fake_va){.lock = PTHREAD_MUTEX_INITIALIZER, .holders = 1};
 }
 
@@ -143,33 +165,49 @@ VAStatus vaQueryImageFormats(VADisplay display, VAImageFormat *list, int *count)
 VAStatus vaCreateConfig(VADisplay display, VAProfile profile, VAEntrypoint entrypoint,
                         VAConfigAttrib *attributes, int count, VAConfigID *id)
 {
-    (void)display, (void)profile, (void)entrypoint;
+    (void)display, (void)profile;
     fake_va.attributes = count;
     if (count)
         fake_va.attribute = attributes[0];
-    *id = FAKE_CONFIG;
+    assert_in_range(count, 0, 4);
+    for (int i = 0; i < count; i++)
+        fake_va.asked[i] = attributes[i];
+    *id = FAKE_CONFIG + entrypoint;
+    return VA_STATUS_SUCCESS;
+}
+
+VAStatus vaQuerySurfaceAttributes(VADisplay display, VAConfigID id, VASurfaceAttrib *list,
+                                  unsigned *count)
+{
+    (void)display, (void)id;
+    *count = 1;
+    if (list)
+        list[0] = (VASurfaceAttrib){
+            .type = VASurfaceAttribPixelFormat,
+            .value = {.type = VAGenericValueTypeInteger, .value = {.i = VA_FOURCC_NV12}}};
     return VA_STATUS_SUCCESS;
 }
 
 VAStatus vaDestroyConfig(VADisplay display, VAConfigID id)
 {
     (void)display;
-    assert_int_equal(id, FAKE_CONFIG);
+    assert_in_range(id, FAKE_CONFIG, FAKE_CONFIG + 99);
     return VA_STATUS_SUCCESS;
 }
 
 VAStatus vaCreateContext(VADisplay display, VAConfigID config, int width, int height, int flag,
                          VASurfaceID *targets, int count, VAContextID *id)
 {
-    (void)display, (void)config, (void)width, (void)height, (void)flag, (void)targets, (void)count;
-    *id = FAKE_CONTEXT;
+    (void)display, (void)height, (void)flag, (void)targets, (void)count;
+    fake_va.width = width;
+    *id = FAKE_CONTEXT + (config - FAKE_CONFIG);
     return VA_STATUS_SUCCESS;
 }
 
 VAStatus vaDestroyContext(VADisplay display, VAContextID id)
 {
     (void)display;
-    assert_int_equal(id, FAKE_CONTEXT);
+    assert_in_range(id, FAKE_CONTEXT, FAKE_CONTEXT + 99);
     return VA_STATUS_SUCCESS;
 }
 
@@ -220,14 +258,37 @@ VAStatus vaDestroySurfaces(VADisplay display, VASurfaceID *ids, int count)
 VAStatus vaCreateBuffer(VADisplay display, VAContextID context, VABufferType type, unsigned size,
                         unsigned count, void *bytes, VABufferID *id)
 {
-    (void)display, (void)context, (void)type, (void)size, (void)count, (void)bytes;
-    *id = FAKE_BUFFER;
+    struct fake_buffer *b = fake_va.buffer;
+
+    (void)display, (void)context;
+    pthread_mutex_lock(&fake_va.lock);
+    while (b->used)
+        assert_true(++b < fake_va.buffer + FAKE_BUFFERS);
+    *b = (struct fake_buffer){.used = true, .type = type, .size = size, .count = count};
+    pthread_mutex_unlock(&fake_va.lock);
+    if (bytes)
+        memcpy(b->bytes, bytes, size * count < FAKE_BYTES ? size * count : FAKE_BYTES);
+    *id = FAKE_BUFFER + (VABufferID)(b - fake_va.buffer);
     return VA_STATUS_SUCCESS;
+}
+
+static struct fake_buffer *fake_va_buffer(VABufferID id)
+{
+    struct fake_buffer *b = &fake_va.buffer[(id - FAKE_BUFFER) % FAKE_BUFFERS];
+
+    assert_in_range(id, FAKE_BUFFER, FAKE_BUFFER + FAKE_BUFFERS - 1);
+    assert_true(b->used);
+    return b;
 }
 
 VAStatus vaDestroyBuffer(VADisplay display, VABufferID id)
 {
-    (void)display, (void)id;
+    struct fake_buffer *b = fake_va_buffer(id);
+
+    (void)display;
+    pthread_mutex_lock(&fake_va.lock);
+    b->used = false;
+    pthread_mutex_unlock(&fake_va.lock);
     return VA_STATUS_SUCCESS;
 }
 
@@ -238,9 +299,35 @@ VAStatus vaBeginPicture(VADisplay display, VAContextID context, VASurfaceID targ
     return VA_STATUS_SUCCESS;
 }
 
+/* What only lives as long as the picture is rendered. */
+static void fake_va_pipeline(const struct fake_buffer *b)
+{
+    VAProcPipelineParameterBuffer p;
+
+    memcpy(&p, b->bytes, sizeof(p));
+    fake_va.input = fake_va_find(p.surface)->bytes[0];
+    for (fake_va.filter_count = 0; fake_va.filter_count < p.num_filters; fake_va.filter_count++) {
+        assert_true(fake_va.filter_count < COUNT(fake_va.filters));
+        fake_va.filters[fake_va.filter_count] = *fake_va_buffer(p.filters[fake_va.filter_count]);
+    }
+    if (p.surface_region)
+        fake_va.source = *p.surface_region;
+    if (p.output_region)
+        fake_va.dest = *p.output_region;
+}
+
 VAStatus vaRenderPicture(VADisplay display, VAContextID context, VABufferID *ids, int count)
 {
-    (void)display, (void)context, (void)ids, (void)count;
+    (void)display, (void)context;
+    fake_va.rendered_count = 0;
+    for (int i = 0; i < count; i++) {
+        const struct fake_buffer *b = fake_va_buffer(ids[i]);
+
+        if (b->type == VAProcPipelineParameterBufferType && i == 0)
+            fake_va_pipeline(b);
+        if (fake_va.rendered_count < COUNT(fake_va.rendered))
+            fake_va.rendered[fake_va.rendered_count++] = *b;
+    }
     return VA_STATUS_SUCCESS;
 }
 
@@ -248,8 +335,38 @@ VAStatus vaEndPicture(VADisplay display, VAContextID context)
 {
     struct fake_surface *s = fake_va_find(fake_va.target);
 
+    (void)display;
+    if (fake_va.end_status)
+        return fake_va.end_status;
+    if (context == FAKE_CONTEXT + VAEntrypointEncSlice) {
+        fake_va.input = s->bytes[0];
+        fake_va.chroma = s->bytes[s->pitch * s->height + 1];
+        assert_int_equal(s->fourcc, VA_FOURCC_NV12);
+    }
+    if (context == FAKE_CONTEXT + VAEntrypointVideoProc)
+        memset(s->bytes, fake_va.input + 100, s->size);
+    else if (context == FAKE_CONTEXT + VAEntrypointVLD)
+        memset(s->bytes, ++fake_va.pictures, s->size);
+    return VA_STATUS_SUCCESS;
+}
+
+VAStatus vaSyncBuffer(VADisplay display, VABufferID id, uint64_t timeout)
+{
+    (void)display, (void)timeout;
+    assert_int_equal(fake_va_buffer(id)->type, VAEncCodedBufferType);
+    return fake_va.sync_status;
+}
+
+VAStatus vaQueryVideoProcFilterCaps(VADisplay display, VAContextID context, VAProcFilterType type,
+                                    void *caps, unsigned *count)
+{
+    VAProcFilterCap *cap = caps;
+
     (void)display, (void)context;
-    memset(s->bytes, ++fake_va.pictures, s->size);
+    if (type != VAProcFilterNoiseReduction || fake_va.most == 0)
+        return VA_STATUS_ERROR_UNSUPPORTED_FILTER;
+    cap->range = (VAProcFilterValueRange){.max_value = fake_va.most};
+    *count = 1;
     return VA_STATUS_SUCCESS;
 }
 
@@ -257,7 +374,8 @@ VAStatus vaSyncSurface(VADisplay display, VASurfaceID id)
 {
     (void)display;
     fake_va_find(id);
-    return VA_STATUS_SUCCESS;
+    return fake_va.sync_status == VA_STATUS_ERROR_UNIMPLEMENTED ? VA_STATUS_SUCCESS
+                                                                : fake_va.sync_status;
 }
 
 /* One image at a time. */
@@ -321,7 +439,15 @@ VAStatus vaPutImage(VADisplay display, VASurfaceID id, VAImageID image, int from
 VAStatus vaMapBuffer(VADisplay display, VABufferID id, void **bytes)
 {
     (void)display;
-    assert_int_equal(id, FAKE_IMAGE);
+    if (id != FAKE_IMAGE) {
+        assert_int_equal(fake_va_buffer(id)->type, VAEncCodedBufferType);
+        fake_va.segments[0] = (VACodedBufferSegment){
+            .size = 3, .buf = (void *)(uintptr_t) "abc", .next = &fake_va.segments[1]};
+        fake_va.segments[1] = (VACodedBufferSegment){
+            .size = 2, .buf = (void *)(uintptr_t) "de", .status = fake_va.overflow};
+        *bytes = fake_va.segments;
+        return VA_STATUS_SUCCESS;
+    }
     *bytes = fake_va.image;
     return VA_STATUS_SUCCESS;
 }
