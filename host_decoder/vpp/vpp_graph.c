@@ -9,6 +9,8 @@
 #include <string.h>
 #include <viaduct/errors.h>
 
+#include "vpp_format.h"
+
 #define GRAPH_TEXT 128
 
 /* Compared as bytes. */
@@ -49,6 +51,15 @@ void vpp_graph_finish(struct vpp *vpp)
     }
 }
 
+/*
+ * FFmpeg's yadif of more than 8 bits writes past the end of a row, where the next slice's first row
+ * begins: its threads race for three samples there.
+ */
+static bool slices_race(const struct graph_key *key)
+{
+    return !strncmp(key->text, "yadif", 5) && vpp_format_bits(key->format) > 8;
+}
+
 static int graph_open(struct vpp_graph *graph, int threads)
 {
     const struct graph_key *key = &graph->key;
@@ -60,7 +71,7 @@ static int graph_open(struct vpp_graph *graph, int threads)
     graph->out = av_frame_alloc();
     if (!begin || !end || !graph->graph || !graph->out)
         goto out;
-    graph->graph->nb_threads = threads;
+    graph->graph->nb_threads = slices_race(key) ? 1 : threads;
     graph->graph->thread_type = AVFILTER_THREAD_SLICE;
     /* No hidden conversions. */
     avfilter_graph_set_auto_convert(graph->graph, AVFILTER_AUTO_CONVERT_NONE);
