@@ -194,7 +194,8 @@ struct decoder *context_leave(struct context *context)
     pthread_mutex_unlock(&context->lock);
     if (!context->setup.backend->immediate)
         pthread_join(context->thread, NULL);
-    if (context->complete == context->queued && decoder_survives(context->decoder))
+    /* A decoder that does not may still complete pictures on a thread of its own. */
+    if (decoder_survives(context->decoder) && context->complete == context->queued)
         decoder = context->decoder;
     else
         decoder_destroy(context->decoder);

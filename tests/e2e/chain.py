@@ -31,12 +31,17 @@ ENCODERS = {
                       "-g", "5", "-sei", "0"],
     "hevc-cqp": ["-c:v", "hevc_vaapi", "-qp", "27", "-sei", "0"],
     "hevc-cbr": ["-c:v", "hevc_vaapi", "-rc_mode", "CBR", "-b:v", "500k", "-sei", "0"],
+    "hevc-vbr": ["-c:v", "hevc_vaapi", "-rc_mode", "VBR", "-b:v", "500k", "-maxrate", "800k",
+                 "-sei", "0"],
     "vp8-cqp": ["-c:v", "vp8_vaapi", "-global_quality", "40"],
     "vp8-vbr": ["-c:v", "vp8_vaapi", "-rc_mode", "VBR", "-b:v", "500k", "-maxrate", "800k"],
+    "vp8-cbr": ["-c:v", "vp8_vaapi", "-rc_mode", "CBR", "-b:v", "500k"],
     "vp9-cqp": ["-c:v", "vp9_vaapi", "-global_quality", "90"],
     "vp9-cbr": ["-c:v", "vp9_vaapi", "-rc_mode", "CBR", "-b:v", "500k"],
+    "vp9-vbr": ["-c:v", "vp9_vaapi", "-rc_mode", "VBR", "-b:v", "500k", "-maxrate", "800k"],
     "mpeg2-cqp": ["-c:v", "mpeg2_vaapi", "-global_quality", "10"],
     "mpeg2-cbr": ["-c:v", "mpeg2_vaapi", "-rc_mode", "CBR", "-b:v", "2M"],
+    "mpeg2-vbr": ["-c:v", "mpeg2_vaapi", "-rc_mode", "VBR", "-b:v", "2M", "-maxrate", "3M"],
     "mjpeg": ["-c:v", "mjpeg_vaapi", "-global_quality", "80"],
 }
 # Filters of ffmpeg, and the format that is downloaded.

@@ -24,6 +24,7 @@
 #define FAKE_SEALS    (F_SEAL_SHRINK | F_SEAL_GROW)
 #define FAKE_ID       1000 /* of the first surface */
 #define FAKE_IMAGE    2000
+#define FAKE_IMAGES   8
 #define FAKE_CONFIG   3000
 #define FAKE_CONTEXT  4000
 #define FAKE_BUFFER   5000
@@ -50,11 +51,12 @@ static struct fake_va {
     /* What was called last. */
     VAConfigAttrib attribute;
     int attributes;
-    VASurfaceID target;
+    VASurfaceID target;       /* of the last picture that was made from others */
+    VASurfaceID targets[100]; /* by context */
     uint32_t export_flags;
     VAConfigAttrib asked[4]; /* for the last config */
     int width;               /* of the last context */
-    /* The last picture: what was rendered, and the filters that its first pipeline names. */
+    /* The last one of those: what was rendered, and the filters that its first pipeline names. */
     struct fake_buffer rendered[32], filters[8];
     uint32_t rendered_count, filter_count;
     VARectangle source, dest; /* of that pipeline */
@@ -64,7 +66,8 @@ static struct fake_va {
     atomic_int surfaces, pictures, exports, gets, puts;
     struct fake_surface surface[FAKE_SURFACES];
     struct fake_buffer buffer[FAKE_BUFFERS];
-    uint8_t image[2 << 20];
+    bool image_used[FAKE_IMAGES];
+    uint8_t image[FAKE_IMAGES][2 << 20];
     /* What the test wants to happen. */
     VAStatus export_status, end_status, sync_status;
     uint32_t overflow; /* VA_CODED_BUF_STATUS_* of coded buffers */
@@ -294,8 +297,10 @@ VAStatus vaDestroyBuffer(VADisplay display, VABufferID id)
 
 VAStatus vaBeginPicture(VADisplay display, VAContextID context, VASurfaceID target)
 {
-    (void)display, (void)context;
-    fake_va.target = target;
+    (void)display;
+    fake_va.targets[context - FAKE_CONTEXT] = target;
+    if (context != FAKE_CONTEXT + VAEntrypointVLD)
+        fake_va.target = target;
     return VA_STATUS_SUCCESS;
 }
 
@@ -318,7 +323,9 @@ static void fake_va_pipeline(const struct fake_buffer *b)
 
 VAStatus vaRenderPicture(VADisplay display, VAContextID context, VABufferID *ids, int count)
 {
-    (void)display, (void)context;
+    (void)display;
+    if (context == FAKE_CONTEXT + VAEntrypointVLD)
+        return VA_STATUS_SUCCESS;
     fake_va.rendered_count = 0;
     for (int i = 0; i < count; i++) {
         const struct fake_buffer *b = fake_va_buffer(ids[i]);
@@ -333,7 +340,7 @@ VAStatus vaRenderPicture(VADisplay display, VAContextID context, VABufferID *ids
 
 VAStatus vaEndPicture(VADisplay display, VAContextID context)
 {
-    struct fake_surface *s = fake_va_find(fake_va.target);
+    struct fake_surface *s = fake_va_find(fake_va.targets[context - FAKE_CONTEXT]);
 
     (void)display;
     if (fake_va.end_status)
@@ -378,19 +385,23 @@ VAStatus vaSyncSurface(VADisplay display, VASurfaceID id)
                                                                 : fake_va.sync_status;
 }
 
-/* One image at a time. */
 VAStatus vaCreateImage(VADisplay display, VAImageFormat *format, int width, int height,
                        VAImage *image)
 {
-    uint32_t pitch;
+    uint32_t pitch, i = 0;
     size_t size;
 
     (void)display;
     fake_va_layout(format->fourcc, (uint32_t)width, (uint32_t)height, &pitch, &size);
-    assert_true(size <= sizeof(fake_va.image));
-    *image = (VAImage){.image_id = FAKE_IMAGE,
+    assert_true(size <= sizeof(fake_va.image[0]));
+    pthread_mutex_lock(&fake_va.lock);
+    while (fake_va.image_used[i])
+        assert_true(++i < FAKE_IMAGES);
+    fake_va.image_used[i] = true;
+    pthread_mutex_unlock(&fake_va.lock);
+    *image = (VAImage){.image_id = FAKE_IMAGE + i,
                        .format = *format,
-                       .buf = FAKE_IMAGE,
+                       .buf = FAKE_IMAGE + i,
                        .width = (uint16_t)width,
                        .height = (uint16_t)height,
                        .data_size = (uint32_t)size,
@@ -402,7 +413,11 @@ VAStatus vaCreateImage(VADisplay display, VAImageFormat *format, int width, int 
 
 VAStatus vaDestroyImage(VADisplay display, VAImageID id)
 {
-    (void)display, (void)id;
+    (void)display;
+    assert_in_range(id, FAKE_IMAGE, FAKE_IMAGE + FAKE_IMAGES - 1);
+    pthread_mutex_lock(&fake_va.lock);
+    fake_va.image_used[id - FAKE_IMAGE] = false;
+    pthread_mutex_unlock(&fake_va.lock);
     return VA_STATUS_SUCCESS;
 }
 
@@ -417,9 +432,9 @@ VAStatus vaGetImage(VADisplay display, VASurfaceID id, int x, int y, unsigned wi
 {
     const struct fake_surface *s = fake_va_find(id);
 
-    (void)display, (void)x, (void)y, (void)width, (void)height, (void)image;
+    (void)display, (void)x, (void)y, (void)width, (void)height;
     fake_va.gets++;
-    memcpy(fake_va.image, s->bytes, s->size);
+    memcpy(fake_va.image[image - FAKE_IMAGE], s->bytes, s->size);
     return VA_STATUS_SUCCESS;
 }
 
@@ -429,17 +444,17 @@ VAStatus vaPutImage(VADisplay display, VASurfaceID id, VAImageID image, int from
 {
     const struct fake_surface *s = fake_va_find(id);
 
-    (void)display, (void)image, (void)from_x, (void)from_y, (void)from_width, (void)from_height;
+    (void)display, (void)from_x, (void)from_y, (void)from_width, (void)from_height;
     (void)x, (void)y, (void)width, (void)height;
     fake_va.puts++;
-    memcpy(s->bytes, fake_va.image, s->size);
+    memcpy(s->bytes, fake_va.image[image - FAKE_IMAGE], s->size);
     return VA_STATUS_SUCCESS;
 }
 
 VAStatus vaMapBuffer(VADisplay display, VABufferID id, void **bytes)
 {
     (void)display;
-    if (id != FAKE_IMAGE) {
+    if (id >= FAKE_BUFFER) {
         assert_int_equal(fake_va_buffer(id)->type, VAEncCodedBufferType);
         fake_va.segments[0] = (VACodedBufferSegment){
             .size = 3, .buf = (void *)(uintptr_t) "abc", .next = &fake_va.segments[1]};
@@ -448,7 +463,7 @@ VAStatus vaMapBuffer(VADisplay display, VABufferID id, void **bytes)
         *bytes = fake_va.segments;
         return VA_STATUS_SUCCESS;
     }
-    *bytes = fake_va.image;
+    *bytes = fake_va.image[id - FAKE_IMAGE];
     return VA_STATUS_SUCCESS;
 }
 
