@@ -40,6 +40,11 @@ def keeps_segmentation_data(path):
     return False
 
 
+def changes_profile(path):
+    """AV1: the file's header and the stream have sequence headers of different profiles."""
+    return len({value for _, value in header_fields(path, ("seq_profile",))}) > 1
+
+
 def shows_layers(path):
     """AV1: frames of more than one spatial layer are shown."""
     layer, shown = 0, set()
@@ -114,6 +119,8 @@ def grows(path):
 
 
 MARKINGS = "GStreamer's H.264 parser has no room for more than 10 memory operations of a slice"
+ANOTHER_PROFILE = ("the frames have another AV1 profile, and format, than the file's header says: there "
+                   "is nothing to compare them with")
 STUMBLES = "gstreamer-vaapi takes NAL units of unspecified types for errors, and stumbles over them"
 
 # Client, codec, what the stream must have, and what the client then does wrong.
@@ -128,6 +135,8 @@ KNOWN = (
      "GStreamer's AV1 parser loses segmentation_update_map where segments keep their data"),
     ("gst-vaapi", "av1", keeps_segmentation_data,
      "GStreamer's AV1 parser loses segmentation_update_map where segments keep their data"),
+    ("gst-va", "av1", changes_profile, ANOTHER_PROFILE),
+    ("gst-vaapi", "av1", changes_profile, ANOTHER_PROFILE),
     ("gst-vaapi", "av1", shows_layers, "gstreamer-vaapi shows each spatial layer of AV1"),
     ("gst-va", "mjpeg", restarts, "GStreamer's JPEG decoder class stops at the marker DRI"),
     # It fills the tables in when it meets SOF, and takes those of annex K.

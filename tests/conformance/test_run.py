@@ -254,6 +254,9 @@ class Excuses(unittest.TestCase):
         self.assertTrue(self.fields(has, frame, shown, frame, upper, shown))
         self.assertFalse(self.fields(has, frame, shown, frame, upper, ("show_frame", 0)))
         self.assertFalse(self.fields(has, frame, upper, shown, frame, upper, shown))
+        main, high = ("seq_profile", 0), ("seq_profile", 1)
+        self.assertTrue(self.fields(excuses.changes_profile, main, high))
+        self.assertFalse(self.fields(excuses.changes_profile, high, high))
 
     def test_h264(self):
         begin, mark = ("slice_type", 5), ("memory_management_control_operation", 1)
