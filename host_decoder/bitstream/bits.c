@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "bits.h"
 
+#include <string.h>
+
 #include <viaduct/errors.h>
 
 void bits_read_init(struct bits_reader *reader, const void *data, size_t size, bool escaped)
@@ -169,5 +171,23 @@ int bits_escape(const uint8_t *rbsp, size_t size, uint8_t *data, size_t room, si
         data[used++] = 3;
     }
     *ret_size = used;
+    return 0;
+}
+
+int bits_write_nal(struct bits_writer *writer, uint8_t *data, size_t room, size_t *ret_size)
+{
+    static const uint8_t start_code[4] = {0, 0, 0, 1};
+    size_t size;
+    int err;
+
+    bits_write_trailing(writer);
+    if (writer->error || room < sizeof(start_code))
+        return VD_ERR_LIMIT;
+    memcpy(data, start_code, sizeof(start_code));
+    err = bits_escape(writer->data, writer->used, data + sizeof(start_code),
+                      room - sizeof(start_code), &size);
+    if (err)
+        return err;
+    *ret_size = sizeof(start_code) + size;
     return 0;
 }

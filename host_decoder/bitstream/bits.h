@@ -67,5 +67,10 @@ void bits_write_trailing(struct bits_writer *writer);
  * VD_ERR_LIMIT if `room` is too small; what was written by then is garbage.
  */
 int bits_escape(const uint8_t *rbsp, size_t size, uint8_t *data, size_t room, size_t *ret_size);
+/*
+ * Ends the RBSP in `writer`, whose first bytes are the NAL header, and writes start code and NAL
+ * unit to `data`. -VD_ERR_LIMIT.
+ */
+int bits_write_nal(struct bits_writer *writer, uint8_t *data, size_t room, size_t *ret_size);
 
 #endif

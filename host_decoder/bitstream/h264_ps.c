@@ -146,25 +146,6 @@ static uint32_t profile_idc(const VAPictureParameterBufferH264 *picture)
     return depth > 0 ? 110 : 100;
 }
 
-/* Start code and NAL unit around the RBSP in `writer`, whose first byte is the NAL header. */
-static int write_nal(struct bits_writer *writer, uint8_t *data, size_t room, size_t *ret_size)
-{
-    static const uint8_t start_code[4] = {0, 0, 0, 1};
-    size_t size;
-    int err;
-
-    bits_write_trailing(writer);
-    if (writer->error || room < sizeof(start_code))
-        return VD_ERR_LIMIT;
-    memcpy(data, start_code, sizeof(start_code));
-    err = bits_escape(writer->data, writer->used, data + sizeof(start_code),
-                      room - sizeof(start_code), &size);
-    if (err)
-        return err;
-    *ret_size = sizeof(start_code) + size;
-    return 0;
-}
-
 static void write_poc_type(struct bits_writer *writer, const VAPictureParameterBufferH264 *picture,
                            const struct h264_poc *poc)
 {
@@ -236,7 +217,7 @@ int h264_ps_write_sps(const VAPictureParameterBufferH264 *picture, uint32_t map_
     bits_write(&writer, 1, 0); /* frame_cropping_flag */
     bits_write(&writer, 1, 1); /* vui_parameters_present_flag */
     write_vui(&writer, picture);
-    return write_nal(&writer, data, room, ret_size);
+    return bits_write_nal(&writer, data, room, ret_size);
 }
 
 /* 7.3.2.1.1.1: differences modulo 256; no entry is zero, so the list never ends early. */
@@ -282,5 +263,5 @@ int h264_ps_write_pps(const struct h264_pps *pps, uint32_t id, uint32_t default_
     for (unsigned i = 0; pps->scaling && pps->transform_8x8_mode_flag && i < 2; i++)
         write_scaling_list(&writer, pps->list8x8[i], 64);
     bits_write_se(&writer, pps->second_chroma_qp_index_offset);
-    return write_nal(&writer, data, room, ret_size);
+    return bits_write_nal(&writer, data, room, ret_size);
 }

@@ -196,25 +196,6 @@ int hevc_ps_check(const struct hevc_params *params)
     return err;
 }
 
-/* Start code and NAL unit around the RBSP in `writer`, whose first bytes are the NAL header. */
-static int write_nal(struct bits_writer *writer, uint8_t *data, size_t room, size_t *ret_size)
-{
-    static const uint8_t start_code[4] = {0, 0, 0, 1};
-    size_t size;
-    int err;
-
-    bits_write_trailing(writer);
-    if (writer->error || room < sizeof(start_code))
-        return VD_ERR_LIMIT;
-    memcpy(data, start_code, sizeof(start_code));
-    err = bits_escape(writer->data, writer->used, data + sizeof(start_code),
-                      room - sizeof(start_code), &size);
-    if (err)
-        return err;
-    *ret_size = sizeof(start_code) + size;
-    return 0;
-}
-
 /* 7.3.1.2: layer 0, TemporalId 0. */
 static void write_nal_header(struct bits_writer *writer, uint32_t type)
 {
@@ -303,7 +284,7 @@ int hevc_ps_write_vps(const struct hevc_params *params, uint8_t *data, size_t ro
     bits_write(&writer, 6, 0); /* vps_max_layer_id */
     bits_write_ue(&writer, 0); /* vps_num_layer_sets_minus1 */
     bits_write(&writer, 2, 0); /* vps_timing_info_present_flag, vps_extension_flag */
-    return write_nal(&writer, data, room, ret_size);
+    return bits_write_nal(&writer, data, room, ret_size);
 }
 
 static void write_sps_range_extension(struct bits_writer *writer,
@@ -383,7 +364,7 @@ int hevc_ps_write_sps(const struct hevc_params *params, uint8_t *data, size_t ro
         bits_write(&writer, 8, 0x80); /* sps_range_extension_flag, nothing else */
         write_sps_range_extension(&writer, params->rext);
     }
-    return write_nal(&writer, data, room, ret_size);
+    return bits_write_nal(&writer, data, room, ret_size);
 }
 
 /* 7.3.4, one list of `side` * `side` entries in the up-right diagonal scan of 6.5.3. */
@@ -518,5 +499,5 @@ int hevc_ps_write_pps(const struct hevc_params *params, uint32_t id, uint8_t *da
         bits_write(&writer, 8, 0x80); /* pps_range_extension_flag, nothing else */
         write_pps_range_extension(&writer, picture, params->rext);
     }
-    return write_nal(&writer, data, room, ret_size);
+    return bits_write_nal(&writer, data, room, ret_size);
 }

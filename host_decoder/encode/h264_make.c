@@ -9,24 +9,6 @@
 #define EXTENDED_SAR     255
 #define PROFILE_BASELINE 5 /* VAProfileH264Baseline, which libva has deprecated */
 
-static int put_nal(struct bits_writer *writer, uint8_t *data, size_t room, size_t *ret_size)
-{
-    static const uint8_t start_code[4] = {0, 0, 0, 1};
-    size_t size;
-    int err;
-
-    bits_write_trailing(writer);
-    if (writer->error || room < sizeof(start_code))
-        return VD_ERR_LIMIT;
-    memcpy(data, start_code, sizeof(start_code));
-    err = bits_escape(writer->data, writer->used, data + sizeof(start_code),
-                      room - sizeof(start_code), &size);
-    if (err)
-        return err;
-    *ret_size = sizeof(start_code) + size;
-    return 0;
-}
-
 /* E.1.1: what VA has of it. There is no HRD in VA's structs: it would need SEI in every picture. */
 static void write_vui(struct bits_writer *w, const VAEncSequenceParameterBufferH264 *seq,
                       uint32_t ref_frames)
@@ -149,7 +131,7 @@ int h264_make_sps(const VAEncSequenceParameterBufferH264 *seq, int profile, uint
     write_cropping(&w, seq);
     bits_write(&w, 1, 1); /* vui_parameters_present_flag */
     write_vui(&w, seq, ref_frames);
-    return put_nal(&w, data, room, ret_size);
+    return bits_write_nal(&w, data, room, ret_size);
 }
 
 /* 7.3.2.1.1.1: 16, and no difference from it. */
@@ -205,5 +187,5 @@ int h264_make_pps(const struct h264_pps *pps, uint32_t id, const struct h264_sps
             write_flat_lists(&w, pps->transform_8x8);
         bits_write_se(&w, pps->cr_offset);
     }
-    return put_nal(&w, data, room, ret_size);
+    return bits_write_nal(&w, data, room, ret_size);
 }

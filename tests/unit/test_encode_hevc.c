@@ -702,54 +702,6 @@ static void test_attributes(void **state)
     assert_int_equal(encode_hevc.attributes(VAProfileHEVCMain10, types, values, 0), 0);
 }
 
-/* Apps that follow what an encoder was seen to do make parameter sets that it can keep to. */
-static void test_probe(void **state)
-{
-    struct test test = {.app = {.log2_ctb = 6, .inter = 1, .amp = true, .sign = true, .tmvp = true},
-                        .more = "temporal-mvp=1:rd=3"};
-    VAConfigAttribValEncHEVCBlockSizes sizes;
-    VAConfigAttribValEncHEVCFeatures features;
-    struct run *r;
-
-    (void)state;
-    if (!encoder)
-        skip();
-    r = calloc(1, sizeof(*r));
-    assert_non_null(r);
-    test.app = complete(test.app);
-    r->test = &test;
-    r->read_state = calloc(1, encode_hevc.read_state_size);
-    r->frame = av_frame_alloc();
-    r->packet = av_packet_alloc();
-    assert_true(r->read_state && r->frame && r->packet);
-    read_picture(r);
-    encode_picture(r);
-    assert_int_equal(avcodec_receive_packet(r->context, r->packet), 0);
-    assert_int_equal(hevc_attributes_probe(r->packet->data, (size_t)r->packet->size,
-                                           &features.value, &sizes.value),
-                     0);
-    assert_int_equal(sizes.bits.log2_max_coding_tree_block_size_minus3, 3);
-    assert_int_equal(sizes.bits.log2_min_coding_tree_block_size_minus3, 3);
-    assert_int_equal(sizes.bits.log2_min_luma_coding_block_size_minus3, 0);
-    assert_int_equal(sizes.bits.log2_max_luma_transform_block_size_minus2, 3);
-    assert_int_equal(sizes.bits.log2_min_luma_transform_block_size_minus2, 0);
-    assert_int_equal(sizes.bits.max_max_transform_hierarchy_depth_inter, 1);
-    assert_int_equal(sizes.bits.min_max_transform_hierarchy_depth_inter, 1);
-    assert_int_equal(sizes.bits.max_max_transform_hierarchy_depth_intra, 0);
-    assert_int_equal(features.bits.amp, VA_FEATURE_REQUIRED);
-    assert_int_equal(features.bits.sign_data_hiding, VA_FEATURE_REQUIRED);
-    assert_int_equal(features.bits.temporal_mvp, VA_FEATURE_REQUIRED);
-    assert_int_equal(features.bits.sao, VA_FEATURE_NOT_SUPPORTED);
-    assert_int_equal(features.bits.transform_skip, VA_FEATURE_NOT_SUPPORTED);
-    assert_int_equal(hevc_attributes_probe(r->packet->data, 20, &features.value, &sizes.value),
-                     VD_ERR_DECODE);
-    avcodec_free_context(&r->context);
-    av_packet_free(&r->packet);
-    av_frame_free(&r->frame);
-    free(r->read_state);
-    free(r);
-}
-
 static void check_unit(const char *stream, size_t size, bool escaped, const char *want,
                        size_t want_size)
 {
@@ -796,9 +748,10 @@ static void test_units(void **state)
 int main(void)
 {
     const struct CMUnitTest all[] = {
-        cmocka_unit_test(test_all),   cmocka_unit_test(test_units),
-        cmocka_unit_test(test_read),  cmocka_unit_test(test_attributes),
-        cmocka_unit_test(test_probe),
+        cmocka_unit_test(test_all),
+        cmocka_unit_test(test_units),
+        cmocka_unit_test(test_read),
+        cmocka_unit_test(test_attributes),
     };
 
     av_log_set_level(AV_LOG_ERROR);
