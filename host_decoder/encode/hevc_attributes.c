@@ -3,7 +3,6 @@
 
 #include <va/va.h>
 
-
 #include "hevc_sets.h"
 #include "hevc_unit.h"
 
