@@ -56,7 +56,9 @@ static void job_done(void *arg, struct backend_job *job)
     struct backend_job done;
     uint32_t count;
 
-    if (job->device)
+    if (context_encodes(context))
+        surface_complete_use(job->surface, job->sequence, job->status);
+    else if (job->device)
         surface_complete_device(job->surface, job->sequence, job->device,
                                 job->flags & VD_SUBMIT_FIXED, job->fetch, job->status, job->errors);
     else
@@ -202,7 +204,9 @@ struct decoder *context_leave(struct context *context)
     for (uint64_t n = context->complete + 1; n <= context->queued; n++) {
         struct backend_job *job = job_at(context, n);
 
-        surface_give_up(job->surface, job->sequence);
+        /* An encoder's picture never was to come to the surface: what is on its way still does. */
+        if (!context_encodes(context))
+            surface_give_up(job->surface, job->sequence);
         if (job->display)
             surface_give_up(job->display, job->display_sequence);
         release_job(job);

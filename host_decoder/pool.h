@@ -166,6 +166,11 @@ void surface_complete(struct surface *surface, uint32_t sequence, struct backing
  */
 void surface_complete_device(struct surface *surface, uint32_t sequence, struct device_frame *frame,
                              bool fixed, bool now, int status, uint32_t errors);
+/*
+ * The same for one that only reads the surface (encoding): publishes it, pictures on their way to
+ * the surface still come. The caller has waited for those before it.
+ */
+void surface_complete_use(struct surface *surface, uint32_t sequence, int status);
 /* Picture `sequence` will never be complete: who waits to read it is told. */
 void surface_give_up(struct surface *surface, uint32_t sequence);
 

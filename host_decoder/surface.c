@@ -368,6 +368,13 @@ void surface_complete(struct surface *surface, uint32_t sequence, struct backing
     device_frame_unref(&old);
 }
 
+void surface_complete_use(struct surface *surface, uint32_t sequence, int status)
+{
+    pthread_mutex_lock(&surface->pool->lock);
+    publish_locked(surface, sequence, status, 0);
+    pthread_mutex_unlock(&surface->pool->lock);
+}
+
 void surface_give_up(struct surface *surface, uint32_t sequence)
 {
     pthread_mutex_lock(&surface->pool->lock);

@@ -52,6 +52,23 @@ static int collect_input(const struct work_setup *setup, struct context *context
     return err;
 }
 
+/*
+ * An encoder's picture that is refused still waits for what is in its surface: the guest takes its
+ * completion for that of all before it.
+ */
+static void collect_nothing(const struct work_setup *setup, struct surface *surface,
+                            struct block **ret_block, struct backend_work **ret_work)
+{
+    struct backend_work *work;
+
+    if (block_get(setup->blocks, sizeof(*work) + sizeof(*work->reads), ret_block))
+        return;
+    work = (struct backend_work *)(*ret_block)->bytes;
+    *work = (struct backend_work){.reads = (struct surface_read *)(work + 1), .read_count = 1};
+    surface_read_begin(surface, &work->reads[0]);
+    *ret_work = work;
+}
+
 int work_collect(const struct work_setup *setup, struct context *context, struct surface *surface,
                  const struct vd_buffer_ref *refs, uint32_t count, struct block **ret_block,
                  struct backend_work **ret_work)
@@ -64,6 +81,8 @@ int work_collect(const struct work_setup *setup, struct context *context, struct
                            ret_block, &work);
     else
         err = collect_input(setup, context, surface, refs, count, ret_block, &work);
+    if (err && err != VD_ERR_PROTOCOL && context_encodes(context))
+        collect_nothing(setup, surface, ret_block, ret_work);
     if (err)
         return err;
     for (uint32_t i = 0; i < work->read_count; i++)

@@ -19,7 +19,10 @@ struct work_setup {
     void *find_arg;
 };
 
-/* Errors as in collect_picture; the block's reference is the caller's. */
+/*
+ * Errors as in collect_picture; the block's reference is the caller's. A picture that an encoder
+ * refuses has a block and work, too, if there is memory: it waits for its input.
+ */
 int work_collect(const struct work_setup *setup, struct context *context, struct surface *surface,
                  const struct vd_buffer_ref *refs, uint32_t count, struct block **ret_block,
                  struct backend_work **ret_work);

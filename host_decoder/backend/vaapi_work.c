@@ -217,7 +217,11 @@ static void render_late(struct vaapi_work *self, struct vaapi_task *task)
 static void finish(struct vaapi_work *self, struct vaapi_task *task)
 {
     struct backend_job *job = task->job;
+    const struct backend_work *work = job->work;
 
+    /* The driver may be done before the thread of its decoder has seen to the picture it read. */
+    for (uint32_t i = 0; work && i < work->read_count; i++)
+        surface_read_wait(&work->reads[i]);
     if (!job->refused)
         job->status = self->kind->finish(self, task);
     if (job->status) {

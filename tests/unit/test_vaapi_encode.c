@@ -167,6 +167,7 @@ static void test_inputs(void **state)
     assert_fine(4);
     assert_int_equal(fake_va.input, 1);
     /* Mapped, and written to. */
+    assert_int_equal(guest_wait(&g, SURFACE, 7), 0);
     paint(SURFACE, 79);
     encode(SURFACE, 8);
     assert_fine(5);

@@ -456,6 +456,33 @@ static void test_refused(void **state)
     assert_int_equal(STATS_GET(f.guest.stats, failed), 3);
 }
 
+/* What an encoder refuses is not complete before the picture that it would have read. */
+static void test_refused_input(void **state)
+{
+    uint8_t room[VD_CODED_HEAD] = {0};
+    struct vd_buffer_ref ref;
+
+    (void)state;
+    decode(DECODER, SURFACE, 1);
+    ref = guest_buffer(&f.guest, VAEncCodedBufferType, room, sizeof(room));
+    assert_int_equal(submit(ENCODER, SURFACE, 2, &ref, 1), 0);
+    assert_int_equal(guest_kick(&f.guest, ENCODER, 1), 0);
+    assert_int_equal(guest_wait(&f.guest, SURFACE, 2), VD_ERR_PARAMETER);
+    assert_int_equal(guest_pixels(&f.guest, SURFACE)[0], 10);
+}
+
+/* An encoder that ends leaves alone what is on its way to its input. */
+static void test_encoder_ends(void **state)
+{
+    (void)state;
+    decode(DECODER, SURFACE, 1);
+    encode(SURFACE, 2);
+    assert_int_equal(guest_context_destroy(&f.guest, ENCODER), 0);
+    assert_int_equal(guest_kick(&f.guest, DECODER, 1), 0);
+    assert_int_equal(guest_wait(&f.guest, SURFACE, 1), 0);
+    assert_int_equal(guest_pixels(&f.guest, SURFACE)[0], 10);
+}
+
 /* Lies end the session. */
 static void test_lies(void **state)
 {
@@ -475,10 +502,10 @@ static void test_lies(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_chain),        TEST(test_two_decoders),       TEST(test_earlier_ones),
-        TEST(test_same_context), TEST(test_decoder_ends),       TEST(test_reader_ends),
-        TEST(test_leave),        TEST(test_surfaces_destroyed), TEST(test_refused),
-        TEST(test_lies),
+        TEST(test_chain),         TEST(test_two_decoders),       TEST(test_earlier_ones),
+        TEST(test_same_context),  TEST(test_decoder_ends),       TEST(test_reader_ends),
+        TEST(test_leave),         TEST(test_surfaces_destroyed), TEST(test_refused),
+        TEST(test_refused_input), TEST(test_encoder_ends),       TEST(test_lies),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
