@@ -47,6 +47,16 @@ static void release_job(struct backend_job *job)
     block_unref(&job->block);
 }
 
+static bool ends(struct context *context)
+{
+    bool quit;
+
+    pthread_mutex_lock(&context->lock);
+    quit = context->quit;
+    pthread_mutex_unlock(&context->lock);
+    return quit;
+}
+
 /* backend_context_info.done: publishes one picture. Context's thread. */
 static void job_done(void *arg, struct backend_job *job)
 {
@@ -56,7 +66,11 @@ static void job_done(void *arg, struct backend_job *job)
     struct backend_job done;
     uint32_t count;
 
-    if (context_encodes(context))
+    /* One whose reads were cancelled has waited for nothing, and its context is gone for the guest.
+     */
+    if (context_encodes(context) && job->status && ends(context))
+        log_debug("context %#x ends: a picture less", (unsigned)context->setup.id);
+    else if (context_encodes(context))
         surface_complete_use(job->surface, job->sequence, job->status);
     else if (job->device)
         surface_complete_device(job->surface, job->sequence, job->device,

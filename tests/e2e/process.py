@@ -322,8 +322,8 @@ JELLYFIN = {
                    "extra_hw_frames=24", None, 0),
     "HDR10": ("hevc/LineageOS+android_frameworks_av/video_1280x720_hevc_hdr10_static_3mbps.mp4",
               "scale_vaapi=w=640:h=360,tonemap_vaapi=format=nv12:p=bt709:t=bt709:m=bt709:"
-              "extra_hw_frames=32", "zscale=w=640:h=360:t=linear:npl=100,format=gbrpf32le,"
-              "zscale=p=bt709,tonemap=tonemap=hable:desat=0,zscale=t=bt709:m=bt709:r=tv,"
+              "extra_hw_frames=32", "zscale=w=640:h=360:t=linear:npl=100:agamma=false,format=gbrpf32le,"
+              "zscale=p=bt709,tonemap=tonemap=hable:desat=0,zscale=t=bt709:m=bt709:r=tv:agamma=false,"
               "format=yuv420p", 14),
     "rotated": ("h264/debian+firefox-esr/four-colors-h264-bt601-rotate-270.mp4",
                 "transpose_vaapi=dir=clock,scale_vaapi=w=160:h=120:format=nv12:"

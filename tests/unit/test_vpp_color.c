@@ -150,7 +150,10 @@ static void draw_calm(struct picture *p)
     }
 }
 
-/* YUV to YUV in another matrix, other primaries, other light: near to zimg. */
+/*
+ * YUV to YUV in another matrix, other primaries, other light: near to zimg, whose own short cut for
+ * curves (agamma) loses 8 dB and more on processors with AVX-512.
+ */
 static void test_recolor(void **state)
 {
     static const struct {
@@ -161,9 +164,9 @@ static void test_recolor(void **state)
         {VAProcColorStandardBT601, VAProcColorStandardBT709, "zscale=min=170m:m=709", 47},
         {VAProcColorStandardBT709, VAProcColorStandardBT601, "zscale=min=709:m=170m", 47},
         {VAProcColorStandardBT2020, VAProcColorStandardBT709,
-         "zscale=min=2020_ncl:pin=2020:tin=2020_10:m=709:p=709:t=709", 43},
+         "zscale=min=2020_ncl:pin=2020:tin=2020_10:m=709:p=709:t=709:agamma=false", 43},
         {VAProcColorStandardBT709, VAProcColorStandardBT2020,
-         "zscale=min=709:pin=709:tin=709:m=2020_ncl:p=2020:t=2020_10", 43},
+         "zscale=min=709:pin=709:tin=709:m=2020_ncl:p=2020:t=2020_10:agamma=false", 43},
     };
     struct picture *from = picture_new(VA_FOURCC_I420, WIDTH, HEIGHT);
     struct picture *to = picture_new(VA_FOURCC_I420, WIDTH, HEIGHT);
@@ -274,8 +277,9 @@ static double ssim(const AVFrame *a, const AVFrame *b)
  */
 static void test_tone_map(void **state)
 {
-    static const char chain[] = "zscale=t=linear:npl=100,format=gbrpf32le,tonemap=hable:peak=%s,"
-                                "zscale=p=709:t=709:m=709:r=limited,format=yuv420p";
+    static const char chain[] =
+        "zscale=t=linear:npl=100:agamma=false,format=gbrpf32le,tonemap=hable:peak=%s,"
+        "zscale=p=709:t=709:m=709:r=limited:agamma=false,format=yuv420p";
     static const struct {
         const char *name, *peak;
         uint32_t transfer, max_cll, max_luminance;
