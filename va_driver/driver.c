@@ -8,6 +8,7 @@
 #include <wire/log.h>
 
 #include "config.h"
+#include "fallback.h"
 
 static pthread_once_t driver_once = PTHREAD_ONCE_INIT;
 static unsigned driver_forks; /* counts forks, in children */
@@ -208,7 +209,7 @@ VAStatus __vaDriverInit_1_0(VADriverContextP ctx)
     err = host_open(1, &driver->host);
     if (err) {
         free(driver);
-        return VA_STATUS_ERROR_OPERATION_FAILED;
+        return fallback_init(ctx);
     }
     driver->magic = DRIVER_MAGIC;
     driver->forks = driver_forks;
