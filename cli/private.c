@@ -46,8 +46,10 @@ static void run_service(const char *program, const struct private_service *servi
                         const struct private_options *options, int lifeline)
 {
     char fd[16];
-    const char *argv[16] = {"viaductd", "--socket", service->uri + 5, "--lifeline", fd};
-    int argc = 5, null = open("/dev/null", O_RDWR);
+    /* What the system's service may do says nothing about this one. */
+    const char *argv[16] = {"viaductd",       "--config",   "/dev/null", "--socket",
+                            service->uri + 5, "--lifeline", fd};
+    int argc = 7, null = open("/dev/null", O_RDWR);
     sigset_t none;
 
     snprintf(fd, sizeof(fd), "%d", lifeline);

@@ -160,7 +160,7 @@ int main(int argc, char **argv)
     sigset_t set;
 
     log_set_name("viaductd");
-    if (argc != 7) {
+    if (argc != 8) {
         fprintf(stderr, "viaduct-worker is started by viaductd, not by hand\n");
         return 2;
     }
@@ -169,6 +169,7 @@ int main(int argc, char **argv)
     n.limits.surfaces = (uint32_t)strtoul(argv[4], NULL, 10);
     n.limits.bytes = strtoull(argv[5], NULL, 10);
     n.options.surface_format = (uint32_t)strtoul(argv[6], NULL, 10);
+    n.limits.pixels = strtoull(argv[7], NULL, 10);
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     sigemptyset(&set);
     sigaddset(&set, SIGCHLD);

@@ -128,7 +128,7 @@ static void worker_path(char *path, size_t room)
 
 static void nursery_exec(const struct service_options *o, int fd)
 {
-    char path[4096], threads[16], contexts[16], surfaces[16], bytes[32], format[16];
+    char path[4096], threads[16], contexts[16], surfaces[16], bytes[32], format[16], pixels[32];
     sigset_t none;
 
     worker_path(path, sizeof(path));
@@ -137,6 +137,7 @@ static void nursery_exec(const struct service_options *o, int fd)
     snprintf(surfaces, sizeof(surfaces), "%u", o->max_surfaces);
     snprintf(bytes, sizeof(bytes), "%llu", (unsigned long long)o->max_bytes);
     snprintf(format, sizeof(format), "%u", o->surface_format);
+    snprintf(pixels, sizeof(pixels), "%llu", (unsigned long long)o->max_pixels);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     /* Everything else is close-on-exec; dup2 clears that, but not onto itself. */
@@ -144,7 +145,7 @@ static void nursery_exec(const struct service_options *o, int fd)
         fd = dup(fd);
     if (fd < 0 || dup2(fd, IPC_FD) < 0)
         _exit(127);
-    execl(path, "viaduct-worker", o->backend, threads, contexts, surfaces, bytes, format,
+    execl(path, "viaduct-worker", o->backend, threads, contexts, surfaces, bytes, format, pixels,
           (char *)NULL);
     log_error("cannot run %s: %s", path, strerror(errno));
     _exit(127);

@@ -21,8 +21,9 @@ struct service_options {
     int threads;             /* a context, 0: as the machine has */
     uint32_t max_clients, max_contexts, max_surfaces;
     uint64_t max_bytes;
-    bool once;    /* end after the last client has left */
-    int lifeline; /* end when this descriptor does, -1: none */
+    uint64_t max_pixels; /* a second, 0: no limit */
+    bool once;           /* end after the last client has left */
+    int lifeline;        /* end when this descriptor does, -1: none */
     bool allow_any;
     uid_t allow_uid[SERVICE_MAX_ALLOWED];
     gid_t allow_gid[SERVICE_MAX_ALLOWED];

@@ -5,6 +5,7 @@
 #include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <transport/fence.h>
 #include <transport/message.h>
 #include <unistd.h>
@@ -14,6 +15,7 @@
 #include <wire/log.h>
 #include <wire/trace.h>
 
+#include "budget.h"
 #include "collect.h"
 #include "context.h"
 #include "engine.h"
@@ -56,6 +58,7 @@ struct session {
     struct decoder_park park;
     /* Of the picture that is being collected: its surface, and the parked decoder it refers to. */
     uint32_t target, wanted;
+    struct budget budget;
 };
 
 static struct context *find_context(struct session *s, uint32_t id)
@@ -427,6 +430,27 @@ static int session_surface_export(void *self, const struct vd_surface_export_req
     return 0;
 }
 
+static uint64_t now_ns(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* Holds a client back that wants more than its share: nothing of it is read meanwhile. */
+static void keep_budget(struct session *s, const struct surface *surface)
+{
+    uint64_t wait;
+
+    if (!s->limits->pixels)
+        return;
+    wait = budget_take(&s->budget, (uint64_t)surface->width * surface->height, now_ns());
+    if (wait)
+        nanosleep(&(struct timespec){(time_t)(wait / 1000000000u), (long)(wait % 1000000000u)},
+                  NULL);
+}
+
 static int session_submit(void *self, const struct vd_submit_req *req,
                           const struct vd_buffer_ref *tail, uint32_t tail_count,
                           struct dispatch_reply *reply)
@@ -452,6 +476,7 @@ static int session_submit(void *self, const struct vd_submit_req *req,
     if (!context || !surface || (req->display && (!display || display == surface)) ||
         req->submission != s->consumed + 1)
         return VD_ERR_PROTOCOL;
+    keep_budget(s, surface);
     refused = context_decodes(context)
                   ? collect_decode(s, context, surface, tail, tail_count, &block)
                   : work_collect(&work_setup, context, surface, tail, tail_count, &block, &work);
@@ -687,6 +712,7 @@ int session_serve(struct channel *channel, const struct backend_set *set,
     s->options = options;
     s->limits = limits;
     s->stats = stats;
+    budget_init(&s->budget, limits->pixels, now_ns());
     s->state = VD_STATE_NEW;
     s->arena.fd = -1;
     for (size_t i = 0; dispatch_at(i); i++) {

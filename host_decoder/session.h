@@ -10,7 +10,8 @@
 /* What a session may use; the host's configurable limits. */
 struct session_limits {
     uint32_t contexts, surfaces;
-    uint64_t bytes; /* frame memory */
+    uint64_t bytes;  /* frame memory */
+    uint64_t pixels; /* a second, 0: no limit (budget.h) */
 };
 
 /* Address space of the frame zone: more than the limit, since huge pages leave gaps. */

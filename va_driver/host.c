@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "host.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +11,7 @@
 #include <viaduct/errors.h>
 #include <wire/dispatch.h>
 #include <wire/log.h>
+#include <wire/settings.h>
 #include <wire/trace.h>
 
 #define HOST_CONFIG_FILE "/etc/viaduct.conf"
@@ -23,21 +23,9 @@ bool host_setting(const char *key, char *text, size_t room)
     bool found = false;
 
     while (file && !found && fgets(line, sizeof(line), file)) {
-        char *value = strchr(line, '=');
-        char *end, *name = line;
+        char *name, *value;
 
-        if (!value || line[0] == '#')
-            continue;
-        *value++ = 0;
-        while (isspace((unsigned char)*name))
-            name++;
-        for (end = name + strlen(name); end > name && isspace((unsigned char)end[-1]); end--)
-            end[-1] = 0;
-        while (isspace((unsigned char)*value))
-            value++;
-        for (end = value + strlen(value); end > value && isspace((unsigned char)end[-1]); end--)
-            end[-1] = 0;
-        if (!strcmp(name, key) && strlen(value) < room) {
+        if (settings_line(line, &name, &value) > 0 && !strcmp(name, key) && strlen(value) < room) {
             strcpy(text, value);
             found = true;
         }

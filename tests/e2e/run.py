@@ -415,6 +415,54 @@ class Service:
         return self.process.returncode, out.decode(errors="replace")
 
 
+def test_config(bench):
+    """viaductd.conf: what is wrong in it is named, what stands in it holds."""
+    path = bench.path("viaductd.conf")
+    wrong = {
+        "max-client = 3": ":2: max-client = 3: there is no such setting",
+        "max-clients = lots": ":2: max-clients = lots: give a number from 1",
+        "max-clients": ":2: ",
+        "backend =": "a value is missing",
+        "allow-any = maybe": "say yes or no",
+        "once = yes": "there is no such setting",
+    }
+    for line, message in wrong.items():
+        with open(path, "w", encoding="utf-8") as conf:
+            conf.write(f"# a comment\n{line}\n")
+        result = run([bench.args.viaductd, "--socket", bench.path("x"), "--config", path], False)
+        text = result.stdout.decode()
+        if result.returncode != 2 or path not in text or message not in text:
+            raise AssertionError(f"{line}: exit code {result.returncode}: {text}")
+    missing = run([bench.args.viaductd, "--config", bench.path("none")], False)
+    if missing.returncode != 2 or b"cannot read" not in missing.stdout:
+        raise AssertionError(f"a file that is not there: {missing.stdout}")
+    with open(path, "w", encoding="utf-8") as conf:
+        conf.write("max-clients = 5\nmax-clients = 1\nbackend = avcodec:software\n"
+                   "# 25 pictures a second of this size\nmax-pixels = 2534400\n")
+    clip = bench.clip("config", "testsrc2=s=352x288:r=25:d=4")
+    service = Service(bench, "--config", path, name="config")
+    try:
+        start = time.time()
+        text = run([bench.args.viaduct, "exec", "--", *ffmpeg(clip, ["-hwaccel", "vaapi"])],
+                   env=service.env).stdout
+        took = time.time() - start
+        # The first second's are saved up. Nothing is asserted of how fast it is without the limit.
+        if len(hashes(text)) != 100 or took < 2.9:
+            raise AssertionError(f"{len(hashes(text))} pictures in {took:.1f} s, 25 a second allowed")
+        first = socket.socket(socket.AF_UNIX)
+        first.connect(service.socket)
+        time.sleep(0.3)
+        refused = run([bench.args.viaduct, "info"], False, dict(service.env, VIADUCT_LOG="info"))
+        first.close()
+        if not refused.returncode or b"as many clients as it may" not in refused.stdout:
+            raise AssertionError(f"a second client is not told: {refused.stdout}")
+    finally:
+        _, said = service.stop()
+    if "--max-clients" not in said:
+        raise AssertionError(f"the service does not say whom it refused: {said}")
+    return f"{len(wrong)} mistakes are named; 75 pictures of 25 a second took {took:.1f} s"
+
+
 def test_stop(bench):
     service = Service(bench)
     idle = socket.socket(socket.AF_UNIX)

@@ -30,7 +30,7 @@ CONTENTS = {
         "/lib/udev/rules.d/70-viaduct-guest.rules", "/lib/systemd/system/viaduct-vgem.service"],
     "viaductd": [
         "/usr/bin/viaductd", "/usr/lib/viaduct/viaduct-worker",
-        "/usr/share/viaduct/cdi/viaduct.json",
+        "/usr/share/viaduct/cdi/viaduct.json", "/etc/viaductd.conf",
         "/lib/systemd/system/viaductd.service", "/lib/systemd/system/viaductd.socket",
         "/usr/share/man/man8/viaductd.8.gz"],
     "viaduct-tools": [

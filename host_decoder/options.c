@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: MIT */
+#include "options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <viaduct/errors.h>
+#include <wire/format.h>
+#include <wire/settings.h>
+
+#include "config.h"
+
+static const char usage_text[] =
+    "usage: viaductd [options]\n"
+    "Serves video acceleration to guests over a Unix socket.\n"
+    "\n"
+    "  --socket PATH        where to listen (default: /run/viaduct/viaduct.sock for root,\n"
+    "                       else $XDG_RUNTIME_DIR/viaduct.sock)\n"
+    "  --backend ENGINE,... what does the work, best first: vaapi, avcodec, dav1d, encode, "
+    "filter,\n"
+    "                       null, with a device vaapi:/dev/dri/renderD129, avcodec:cuda:1, or\n"
+    "                       avcodec:software\n"
+    "                       (default: all that works here, hardware first)\n"
+    "  --threads N          decoder threads a context (default: one a processor, 16 at most)\n"
+    "  --surface-format F   offer surfaces of this format only: NV12, I420 (default: all)\n"
+    "  --allow-uid USER     serve this user, too (repeatable; own user and root always are)\n"
+    "  --allow-gid GROUP    serve members of this group, too (repeatable)\n"
+    "  --allow-any          serve everybody who can reach the socket\n"
+    "  --max-clients N      clients at a time (default 64)\n"
+    "  --max-contexts N     contexts of a client (default 32)\n"
+    "  --max-surfaces N     surfaces of a client (default 1024)\n"
+    "  --max-bytes N[K|M|G] frame memory of a client (default 4G)\n"
+    "  --max-pixels N[K|M|G] pixels a second of a client, all its pictures together; who wants\n"
+    "                       more waits (default: no limit; 1080p at 60/s are 125M)\n"
+    "  --config FILE        read options from there (default: " OPTIONS_FILE ", if it is there)\n"
+    "  --once               end when the last client has left\n"
+    "  --lifeline FD        end when this descriptor is closed by its other side\n"
+    "  --help, --version\n";
+
+enum option_id {
+    OPT_SOCKET = 256,
+    OPT_BACKEND,
+    OPT_THREADS,
+    OPT_SURFACE_FORMAT,
+    OPT_ALLOW_UID,
+    OPT_ALLOW_GID,
+    OPT_ALLOW_ANY,
+    OPT_MAX_CLIENTS,
+    OPT_MAX_CONTEXTS,
+    OPT_MAX_SURFACES,
+    OPT_MAX_BYTES,
+    OPT_MAX_PIXELS,
+    /* From here on only on the command line. */
+    OPT_CONFIG,
+    OPT_ONCE,
+    OPT_LIFELINE,
+    OPT_HELP,
+    OPT_VERSION,
+};
+
+static const struct option long_options[] = {
+    {"socket", required_argument, NULL, OPT_SOCKET},
+    {"backend", required_argument, NULL, OPT_BACKEND},
+    {"threads", required_argument, NULL, OPT_THREADS},
+    {"surface-format", required_argument, NULL, OPT_SURFACE_FORMAT},
+    {"allow-uid", required_argument, NULL, OPT_ALLOW_UID},
+    {"allow-gid", required_argument, NULL, OPT_ALLOW_GID},
+    {"allow-any", no_argument, NULL, OPT_ALLOW_ANY},
+    {"max-clients", required_argument, NULL, OPT_MAX_CLIENTS},
+    {"max-contexts", required_argument, NULL, OPT_MAX_CONTEXTS},
+    {"max-surfaces", required_argument, NULL, OPT_MAX_SURFACES},
+    {"max-bytes", required_argument, NULL, OPT_MAX_BYTES},
+    {"max-pixels", required_argument, NULL, OPT_MAX_PIXELS},
+    {"config", required_argument, NULL, OPT_CONFIG},
+    {"once", no_argument, NULL, OPT_ONCE},
+    {"lifeline", required_argument, NULL, OPT_LIFELINE},
+    {"help", no_argument, NULL, OPT_HELP},
+    {"version", no_argument, NULL, OPT_VERSION},
+    {NULL, 0, NULL, 0},
+};
+
+/* Where an option stands: "viaductd: --threads" or "viaductd: FILE:3: threads". */
+struct place {
+    const char *file; /* NULL: the command line */
+    unsigned line;
+    const char *name;
+};
+
+static void __attribute__((format(printf, 3, 4), noreturn))
+refuse(const struct place *place, const char *value, const char *format, ...)
+{
+    va_list args;
+
+    if (place->file)
+        fprintf(stderr, "viaductd: %s:%u: %s = %s: ", place->file, place->line, place->name, value);
+    else
+        fprintf(stderr, "viaductd: --%s %s: ", place->name, value);
+    va_start(args, format);
+    vfprintf(stderr, format, args);
+    va_end(args);
+    fputc('\n', stderr);
+    exit(2);
+}
+
+/* A number between least and most with an optional K, M or G. */
+static uint64_t number(const struct place *place, const char *text, uint64_t least, uint64_t most)
+{
+    char *end;
+    uint64_t n = strtoull(text, &end, 10);
+    int shift = *end == 'K' ? 10 : *end == 'M' ? 20 : *end == 'G' ? 30 : 0;
+
+    if (end == text || *text == '-' || end[shift ? 1 : 0] || n > most >> shift ||
+        n << shift < least)
+        refuse(place, text, "give a number from %llu to %llu", (unsigned long long)least,
+               (unsigned long long)most);
+    return n << shift;
+}
+
+static uint32_t surface_format(const struct place *place, const char *text)
+{
+    for (size_t i = 0; format_at(i); i++) {
+        if (!strcmp(format_at(i)->name, text))
+            return format_at(i)->fourcc;
+    }
+    refuse(place, text, "there is no such format");
+}
+
+static uid_t user(const struct place *place, const char *text)
+{
+    const struct passwd *found = getpwnam(text);
+
+    return found ? found->pw_uid : (uid_t)number(place, text, 0, UINT32_MAX - 1);
+}
+
+static gid_t group(const struct place *place, const char *text)
+{
+    const struct group *found = getgrnam(text);
+
+    return found ? found->gr_gid : (gid_t)number(place, text, 0, UINT32_MAX - 1);
+}
+
+static bool yes(const struct place *place, const char *text)
+{
+    /* The command line says it by naming the option. */
+    if (!text || !strcmp(text, "yes"))
+        return true;
+    if (strcmp(text, "no"))
+        refuse(place, text, "say yes or no");
+    return false;
+}
+
+static void set(struct service_options *o, int id, const struct place *place, const char *text)
+{
+    switch (id) {
+    case OPT_SOCKET:
+        o->socket = text;
+        break;
+    case OPT_BACKEND:
+        o->backend = text;
+        break;
+    case OPT_THREADS:
+        o->threads = (int)number(place, text, 1, 16);
+        break;
+    case OPT_SURFACE_FORMAT:
+        o->surface_format = surface_format(place, text);
+        break;
+    case OPT_ALLOW_UID:
+        if (o->allow_uids == SERVICE_MAX_ALLOWED)
+            refuse(place, text, "more than %d users", SERVICE_MAX_ALLOWED);
+        o->allow_uid[o->allow_uids++] = user(place, text);
+        break;
+    case OPT_ALLOW_GID:
+        if (o->allow_gids == SERVICE_MAX_ALLOWED)
+            refuse(place, text, "more than %d groups", SERVICE_MAX_ALLOWED);
+        o->allow_gid[o->allow_gids++] = group(place, text);
+        break;
+    case OPT_ALLOW_ANY:
+        o->allow_any = yes(place, text);
+        break;
+    case OPT_MAX_CLIENTS:
+        o->max_clients = (uint32_t)number(place, text, 1, VD_MAX_STATS_CLIENTS);
+        break;
+    case OPT_MAX_CONTEXTS:
+        o->max_contexts = (uint32_t)number(place, text, 1, VD_MAX_CONTEXTS);
+        break;
+    case OPT_MAX_SURFACES:
+        o->max_surfaces = (uint32_t)number(place, text, 1, VD_MAX_SURFACES);
+        break;
+    case OPT_MAX_BYTES:
+        o->max_bytes = number(place, text, 1 << 20, 1ull << 40);
+        break;
+    case OPT_MAX_PIXELS:
+        o->max_pixels = number(place, text, 1 << 16, 1ull << 40);
+        break;
+    case OPT_ONCE:
+        o->once = true;
+        break;
+    case OPT_LIFELINE:
+        o->lifeline = (int)number(place, text, 0, 1 << 20);
+        break;
+    }
+}
+
+static const struct option *find(const char *name)
+{
+    for (const struct option *o = long_options; o->name && o->val < OPT_CONFIG; o++) {
+        if (!strcmp(o->name, name))
+            return o;
+    }
+    return NULL;
+}
+
+void options_file(struct service_options *options, const char *path, bool must_be_there)
+{
+    struct place place = {.file = path};
+    FILE *file = fopen(path, "re");
+    char line[1024];
+
+    if (!file) {
+        if (!must_be_there && errno == ENOENT)
+            return;
+        fprintf(stderr, "viaductd: cannot read %s: %s\n", path, strerror(errno));
+        exit(2);
+    }
+    while (fgets(line, sizeof(line), file)) {
+        const struct option *option;
+        char *key, *value, *kept;
+        int said;
+
+        place.line++;
+        place.name = "";
+        if (!strchr(line, '\n') && strlen(line) == sizeof(line) - 1)
+            refuse(&place, "", "the line is too long");
+        said = settings_line(line, &key, &value);
+        if (!said)
+            continue;
+        if (said < 0)
+            refuse(&place, "", "not of the form KEY = VALUE");
+        place.name = key;
+        option = find(key);
+        if (!option)
+            refuse(&place, value, "there is no such setting; see viaductd(8)");
+        if (!*value)
+            refuse(&place, value, "a value is missing");
+        /* Lives as long as the program. */
+        kept = strdup(value);
+        if (!kept)
+            refuse(&place, value, "out of memory");
+        set(options, option->val, &place, kept);
+        if (option->val != OPT_SOCKET && option->val != OPT_BACKEND)
+            free(kept);
+    }
+    fclose(file);
+}
+
+void options_parse(int argc, char **argv, struct service_options *options)
+{
+    const char *config = NULL;
+    int c, index;
+
+    /* The file first, whatever the order: what stands on the command line wins. */
+    while ((c = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
+        if (c == OPT_CONFIG)
+            config = optarg;
+        if (c == OPT_VERSION) {
+            printf("viaductd %s\n", VIADUCT_VERSION);
+            exit(0);
+        }
+        if (c == OPT_HELP) {
+            fputs(usage_text, stdout);
+            exit(0);
+        }
+        if (c == '?') {
+            fputs(usage_text, stderr);
+            exit(2);
+        }
+    }
+    if (optind < argc) {
+        fprintf(stderr, "viaductd: %s: not an option\n%s", argv[optind], usage_text);
+        exit(2);
+    }
+    options_file(options, config ? config : OPTIONS_FILE, config);
+    optind = 0;
+    while ((c = getopt_long(argc, argv, "", long_options, &index)) != -1) {
+        struct place place = {.name = long_options[index].name};
+
+        set(options, c, &place, optarg);
+    }
+}
