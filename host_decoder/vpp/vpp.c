@@ -201,8 +201,7 @@ static int recolor(struct vpp *vpp, const struct vpp_plan *plan, AVFrame *from, 
             return err;
         from = middle;
     }
-    if (!vpp_color_light(&plan->from_color, &plan->to_color) &&
-        !rematrix(vpp, plan, from, ret_frame))
+    if (!plan->light && !rematrix(vpp, plan, from, ret_frame))
         return 0;
     *ret_frame = to;
     return vpp_lut_run(vpp, plan, &plan->from_color, from, to);

@@ -82,7 +82,7 @@ uint32_t vpp_attributes(uint32_t *ret_types, uint32_t *ret_values, uint32_t room
         {VD_ATTRIBUTE_COLOR_BALANCE,
          BIT(VAProcColorBalanceHue) | BIT(VAProcColorBalanceSaturation) |
              BIT(VAProcColorBalanceBrightness) | BIT(VAProcColorBalanceContrast)},
-        {VD_ATTRIBUTE_TONE_MAPPING, VA_TONE_MAPPING_HDR_TO_SDR},
+        {VD_ATTRIBUTE_TONE_MAPPING, VA_TONE_MAPPING_HDR_TO_SDR | VA_TONE_MAPPING_HDR_TO_HDR},
         {VD_ATTRIBUTE_ROTATION, rotations()},
         {VD_ATTRIBUTE_MIRROR, mirrors()},
         {VD_ATTRIBUTE_BLEND, vpp_caps_blend()},

@@ -19,7 +19,8 @@ enum { PQ = 16, HLG = 18 };
 /* Compared as bytes. */
 struct lut_key {
     struct vpp_color from, to;
-    double peak;
+    double peak, to_peak;
+    bool light;
     int from_bits, to_bits;
 };
 
@@ -62,6 +63,29 @@ static void tone_map(double light[3], double peak)
         light[i] *= mapped / most;
 }
 
+/*
+ * For a display that shows less: the EETF of ITU-R BT.2390-10, 5.4.1, with black at 0. In PQ, what
+ * is below the knee stays, and a Hermite spline brings the peak of the one to that of the other.
+ * The brightest of the three decides how much all are dimmed, so hues stay.
+ */
+static void fit_display(double light[3], double peak, double to_peak)
+{
+    const double whole = vpp_color_to_signal(PQ, peak);
+    const double most = vpp_color_to_signal(PQ, to_peak) / whole;
+    const double knee = 1.5 * most - 0.5;
+    double brightest = fmax(light[0], fmax(light[1], light[2]));
+    double e = vpp_color_to_signal(PQ, brightest) / whole, t, gain;
+
+    if (e <= knee || brightest <= 0)
+        return;
+    t = ((e > 1 ? 1 : e) - knee) / (1 - knee);
+    e = (2 * t * t * t - 3 * t * t + 1) * knee + (t * t * t - 2 * t * t + t) * (1 - knee) +
+        (-2 * t * t * t + 3 * t * t) * most;
+    gain = vpp_color_to_light(PQ, e * whole) / brightest;
+    for (int i = 0; i < 3; i++)
+        light[i] *= gain;
+}
+
 /* HLG's system gamma for a display of 1000 cd/m2, there and back. */
 static void hlg_display(double light[3], bool back)
 {
@@ -91,7 +115,9 @@ static void convert_light(const struct lut_key *key, double gamut[3][3], double 
     }
     if (key->from.transfer == HLG)
         hlg_display(light, false);
-    if (key->peak > 0)
+    if (key->to_peak > 0)
+        fit_display(light, key->peak, key->to_peak);
+    else if (key->peak > 0)
         tone_map(light, key->peak);
     for (int i = 0; i < 3; i++)
         other[i] = gamut[i][0] * light[0] + gamut[i][1] * light[1] + gamut[i][2] * light[2];
@@ -107,7 +133,7 @@ static double code_scale(bool full_range, int bits, bool chroma)
     return full_range ? 1 - pow(2, -bits) : (chroma ? 224.0 : 219.0) / 256;
 }
 
-static void convert(const struct lut_key *key, bool light, double gamut[3][3], double yuv[3])
+static void convert(const struct lut_key *key, double gamut[3][3], double yuv[3])
 {
     const struct vpp_color_weights in = vpp_color_weights(key->from.matrix);
     const struct vpp_color_weights out = vpp_color_weights(key->to.matrix);
@@ -121,7 +147,7 @@ static void convert(const struct lut_key *key, bool light, double gamut[3][3], d
     rgb[0] = luma + 2 * (1 - in.red) * v;
     rgb[2] = luma + 2 * (1 - in.blue) * u;
     rgb[1] = (luma - in.red * rgb[0] - in.blue * rgb[2]) / (1 - in.red - in.blue);
-    if (light)
+    if (key->light)
         convert_light(key, gamut, rgb);
     luma = out.red * rgb[0] + (1 - out.red - out.blue) * rgb[1] + out.blue * rgb[2];
     u = (rgb[2] - luma) / (2 * (1 - out.blue));
@@ -153,7 +179,6 @@ static void place(uint64_t *table, int y, int u, uint64_t value)
 static void fill(struct vpp_lut *lut)
 {
     const struct lut_key *key = &lut->key;
-    const bool light = vpp_color_light(&key->from, &key->to);
     double gamut[3][3];
 
     vpp_color_gamut(key->from.primaries, key->to.primaries, gamut);
@@ -164,7 +189,7 @@ static void fill(struct vpp_lut *lut)
                 double yuv[3] = {(double)y / LUT_LUMA, (double)u / LUT_CHROMA,
                                  (double)v / LUT_CHROMA};
 
-                convert(key, light, gamut, yuv);
+                convert(key, gamut, yuv);
                 for (int i = 0; i < 3; i++)
                     place(lut->table[i] + (size_t)v * LUT_NEXT_V, y, u, entry(yuv[i]));
             }
@@ -323,6 +348,8 @@ int vpp_lut_run(struct vpp *vpp, const struct vpp_plan *plan, const struct vpp_c
     key.to = plan->to_color;
     key.from.chroma_x = key.from.chroma_y = key.to.chroma_x = key.to.chroma_y = 0;
     key.peak = plan->peak;
+    key.to_peak = plan->to_peak;
+    key.light = plan->light;
     key.from_bits = job.from_bits;
     key.to_bits = job.to_bits;
     err = lut_get(vpp, &key, &lut);

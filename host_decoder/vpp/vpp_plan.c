@@ -154,6 +154,11 @@ static bool is_hdr(int transfer)
     return transfer == PQ || transfer == HLG;
 }
 
+static double clip_peak(double peak)
+{
+    return peak < PEAK_LEAST ? PEAK_LEAST : peak > PEAK_MOST ? PEAK_MOST : peak;
+}
+
 /* As FFmpeg's tonemap filter finds it. */
 static double peak_of(const uint32_t *hdr, int transfer)
 {
@@ -163,7 +168,48 @@ static double peak_of(const uint32_t *hdr, int transfer)
         peak = hdr[HDR_MAX_CLL] / 100.0;
     else if (transfer == PQ && hdr && hdr[HDR_MAX_LUMINANCE])
         peak = hdr[HDR_MAX_LUMINANCE] / 1e6;
-    return peak < PEAK_LEAST ? PEAK_LEAST : peak > PEAK_MOST ? PEAK_MOST : peak;
+    return clip_peak(peak);
+}
+
+/*
+ * HDR stays HDR, for another display: what that one can show stands in the metadata of the output.
+ * Without, or if it shows all, nothing is to be done.
+ */
+static void plan_display(const struct vd_proc_pipeline *params, const uint32_t *hdr,
+                         struct vpp_plan *plan)
+{
+    double to =
+        params->flags & VD_PROC_OUTPUT_HDR ? params->output_hdr[HDR_MAX_LUMINANCE] / 1e6 : 0;
+    double from = peak_of(hdr, plan->from_color.transfer);
+
+    if (to > 0 && clip_peak(to) < from) {
+        plan->peak = from;
+        plan->to_peak = clip_peak(to);
+    }
+}
+
+/* The filter names its input only by its metadata: programs that give no colours mean HDR10. */
+static void assume_hdr10(const struct vd_proc_pipeline *params, struct vpp_plan *plan)
+{
+    struct vpp_color *from = &plan->from_color, *to = &plan->to_color;
+    bool hdr;
+
+    if (from->transfer == VPP_COLOR_UNSPECIFIED)
+        from->transfer = PQ;
+    if (!is_hdr(from->transfer))
+        return;
+    if (from->primaries == VPP_COLOR_UNSPECIFIED)
+        from->primaries = 9;
+    if (from->matrix == VPP_COLOR_UNSPECIFIED && !plan->from->rgb)
+        from->matrix = 9;
+    /* va_vpp.h, output_hdr_metadata: without them the output is SDR. */
+    if (to->transfer == VPP_COLOR_UNSPECIFIED)
+        to->transfer = params->flags & VD_PROC_OUTPUT_HDR ? PQ : 1;
+    hdr = is_hdr(to->transfer);
+    if (to->primaries == VPP_COLOR_UNSPECIFIED)
+        to->primaries = hdr ? 9 : 1;
+    if (to->matrix == VPP_COLOR_UNSPECIFIED && !plan->to->rgb)
+        to->matrix = hdr ? 9 : 1;
 }
 
 static int plan_color(const struct vpp_pipeline *pipeline, const struct vd_proc_filter *tone_map,
@@ -171,38 +217,19 @@ static int plan_color(const struct vpp_pipeline *pipeline, const struct vd_proc_
 {
     const struct vd_proc_pipeline *params = pipeline->params;
     struct vpp_color *from = &plan->from_color, *to = &plan->to_color;
-    const uint32_t *hdr = params->flags & VD_PROC_INPUT_HDR ? params->input_hdr : NULL;
-    bool light;
 
     vpp_color_read(params->surface_standard, params->input_color, plan->from->rgb, from);
     vpp_color_read(params->output_standard, params->output_color, plan->to->rgb, to);
-    if (tone_map) {
-        if (!hdr || tone_map->hdr[HDR_MAX_CLL] || tone_map->hdr[HDR_MAX_LUMINANCE])
-            hdr = tone_map->hdr;
-        /* Programs that give no colours want what HDR10 is. */
-        if (from->transfer == VPP_COLOR_UNSPECIFIED)
-            from->transfer = PQ;
-        if (is_hdr(from->transfer)) {
-            if (from->primaries == VPP_COLOR_UNSPECIFIED)
-                from->primaries = 9;
-            if (from->matrix == VPP_COLOR_UNSPECIFIED && !plan->from->rgb)
-                from->matrix = 9;
-            if (to->transfer == VPP_COLOR_UNSPECIFIED)
-                to->transfer = 1;
-            if (to->primaries == VPP_COLOR_UNSPECIFIED)
-                to->primaries = 1;
-            if (to->matrix == VPP_COLOR_UNSPECIFIED && !plan->to->rgb)
-                to->matrix = 1;
-            if (is_hdr(to->transfer))
-                return VD_ERR_UNSUPPORTED;
-        }
-    }
+    if (tone_map)
+        assume_hdr10(params, plan);
     vpp_color_agree(from, plan->from->rgb, to, plan->to->rgb);
     if (is_hdr(from->transfer) && !is_hdr(to->transfer))
-        plan->peak = peak_of(hdr, from->transfer);
-    light = vpp_color_light(from, to);
-    plan->recolor = light || from->matrix != to->matrix;
-    if (light && (!vpp_color_light_known(from) || !vpp_color_light_known(to)))
+        plan->peak = peak_of(tone_map ? tone_map->hdr : NULL, from->transfer);
+    else if (tone_map && is_hdr(from->transfer))
+        plan_display(params, tone_map->hdr, plan);
+    plan->light = vpp_color_light(from, to) || plan->to_peak > 0;
+    plan->recolor = plan->light || from->matrix != to->matrix;
+    if (plan->light && (!vpp_color_light_known(from) || !vpp_color_light_known(to)))
         return VD_ERR_UNSUPPORTED;
     if ((plan->recolor || plan->from->rgb != plan->to->rgb) &&
         (!vpp_color_matrix_known(from->matrix) || !vpp_color_matrix_known(to->matrix)))

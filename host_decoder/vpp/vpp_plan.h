@@ -22,7 +22,9 @@ struct vpp_plan {
     bool transpose, flip_x, flip_y;
     struct vpp_color from_color, to_color;
     bool recolor; /* more than swscale can: another matrix, other light */
-    double peak;  /* of HDR that becomes SDR, in units of 100 cd/m2; 0: no tone mapping */
+    bool light;   /* light is converted, so a table is needed */
+    /* Tone mapping, in units of 100 cd/m2: of the input, 0: none; of the output, 0: it is SDR. */
+    double peak, to_peak;
     enum vpp_quality quality;
     int deinterlace; /* VAProcDeinterlacingType */
     bool bottom;     /* deinterlacing: the field to be seen is the bottom one */

@@ -49,9 +49,8 @@
 #define VD_PROC_SOURCE     (1u << 0) /* source; else the whole surface */
 #define VD_PROC_DEST       (1u << 1) /* dest; else the whole target */
 #define VD_PROC_BLEND      (1u << 2) /* blend_flags, global_alpha, min_luma, max_luma */
-#define VD_PROC_INPUT_HDR  (1u << 3)
-#define VD_PROC_OUTPUT_HDR (1u << 4)
-#define VD_PROC_FLAGS      0x1fu
+#define VD_PROC_OUTPUT_HDR (1u << 3)
+#define VD_PROC_FLAGS      0xfu
 
 /*
  * cap.attributes that are not libva's: what the filters of VAEntrypointVideoProc can do. Masks of

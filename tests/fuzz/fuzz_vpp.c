@@ -97,7 +97,7 @@ static void run_call(struct fuzz_input *input, struct vpp *vpp)
         params[i].mirror = fuzz_byte(input) % 4;
         params[i].blend_flags = fuzz_byte(input) % 4;
         fuzz_take(input, &params[i].global_alpha, 4);
-        fuzz_take(input, params[i].input_hdr, sizeof(params[i].input_hdr));
+        fuzz_take(input, params[i].output_hdr, sizeof(params[i].output_hdr));
         params[i].filter_count = fuzz_byte(input) % (MAX_FILTERS + 1);
         p->params = &params[i];
         p->filters = filters + i * MAX_FILTERS;
