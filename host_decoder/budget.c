@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "budget.h"
 
+#include <time.h>
+
 #define SECOND UINT64_C(1000000000)
 
 /* Rates and pictures are far below 2^60 pixels, so sums of two of them fit. */
@@ -9,6 +11,14 @@
 static uint64_t least(uint64_t a, uint64_t b)
 {
     return a < b ? a : b;
+}
+
+uint64_t budget_now(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * SECOND + (uint64_t)now.tv_nsec;
 }
 
 void budget_init(struct budget *budget, uint64_t rate, uint64_t now_ns)

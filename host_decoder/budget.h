@@ -20,6 +20,8 @@ struct budget {
 /* A client is let go on after that long, however large its picture was; the rest it owes. */
 #define BUDGET_MAX_WAIT_NS UINT64_C(4000000000)
 
+/* The clock of `now_ns`. */
+uint64_t budget_now(void);
 void budget_init(struct budget *budget, uint64_t rate, uint64_t now_ns);
 /* A picture of so many pixels is begun. How long to wait before that, in ns. */
 uint64_t budget_take(struct budget *budget, uint64_t pixels, uint64_t now_ns);
