@@ -36,6 +36,8 @@ struct backend_buffer {
 struct backend_work {
     struct surface_read *reads; /* the pictures it reads, ready when submit is called */
     uint32_t read_count;
+    /* Processing: the last read is what the target held before (protocol.h, VD_PROC_KEEPS). */
+    bool under;
     /* Encoding: what the back end's encode_codec read, or for one without, each buffer in order. */
     const struct encode_request *request;
     struct backend_buffer *buffers;

@@ -58,9 +58,15 @@ static int set_reads(struct backend_work *work, const struct vd_proc_pipeline *p
     return err;
 }
 
+/* Whether pixels of the target may show through. */
+static bool shows_target(const struct vd_proc_pipeline *lowest)
+{
+    return VD_PROC_KEEPS(lowest->background) && lowest->flags & (VD_PROC_DEST | VD_PROC_BLEND);
+}
+
 int collect_proc(const struct arena *arena, const struct vd_buffer_ref *refs, uint32_t count,
-                 struct block_pool *blocks, collect_find_surface find, void *find_arg,
-                 struct block **ret_block, struct backend_work **ret_work)
+                 struct block_pool *blocks, struct surface *target, collect_find_surface find,
+                 void *find_arg, struct block **ret_block, struct backend_work **ret_work)
 {
     const size_t reads = 1 + 2 * VD_MAX_PROC_REFS;
     const struct vd_proc_pipeline **pipelines;
@@ -72,13 +78,14 @@ int collect_proc(const struct arena *arena, const struct vd_buffer_ref *refs, ui
 
     if (err)
         return err;
-    bytes += sizeof(*work) + count * (sizeof(*pipelines) + reads * sizeof(struct surface_read));
+    bytes += sizeof(*work) + count * (sizeof(*pipelines) + reads * sizeof(struct surface_read)) +
+             sizeof(struct surface_read);
     err = block_get(blocks, bytes, &block);
     if (err)
         return err;
     work = (struct backend_work *)block->bytes;
     *work = (struct backend_work){.reads = (struct surface_read *)(work + 1)};
-    pipelines = (const struct vd_proc_pipeline **)(work->reads + count * reads);
+    pipelines = (const struct vd_proc_pipeline **)(work->reads + count * reads + 1);
     at = (uint8_t *)(pipelines + count);
     work->pipelines = pipelines;
     for (uint32_t i = 0; i < count && !err; i++) {
@@ -94,6 +101,10 @@ int collect_proc(const struct arena *arena, const struct vd_buffer_ref *refs, ui
     if (err) {
         block_unref(&block);
         return err;
+    }
+    if (shows_target(pipelines[0])) {
+        work->reads[work->read_count++] = (struct surface_read){.surface = target};
+        work->under = true;
     }
     *ret_block = block;
     *ret_work = work;

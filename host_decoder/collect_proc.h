@@ -17,11 +17,12 @@ typedef struct surface *(*collect_find_surface)(void *arg, uint32_t id);
 
 /*
  * A block (one reference, the caller's) with the work of the job: the pipelines, and a read for
- * each picture, whose surface is set but which has not begun (no reference is taken). Errors as in
- * collect_picture; -VD_ERR_ID: a surface that is not there.
+ * each picture (and for what `target` holds, if that may show through), whose surface is set but
+ * which has not begun (no reference is taken). Errors as in collect_picture; -VD_ERR_ID: a surface
+ * that is not there.
  */
 int collect_proc(const struct arena *arena, const struct vd_buffer_ref *refs, uint32_t count,
-                 struct block_pool *blocks, collect_find_surface find, void *find_arg,
-                 struct block **ret_block, struct backend_work **ret_work);
+                 struct block_pool *blocks, struct surface *target, collect_find_surface find,
+                 void *find_arg, struct block **ret_block, struct backend_work **ret_work);
 
 #endif

@@ -77,8 +77,8 @@ int work_collect(const struct work_setup *setup, struct context *context, struct
     int err;
 
     if (context_info(context)->codec == VD_CODEC_PROC)
-        err = collect_proc(setup->arena, refs, count, setup->blocks, setup->find, setup->find_arg,
-                           ret_block, &work);
+        err = collect_proc(setup->arena, refs, count, setup->blocks, surface, setup->find,
+                           setup->find_arg, ret_block, &work);
     else
         err = collect_input(setup, context, surface, refs, count, ret_block, &work);
     if (err && err != VD_ERR_PROTOCOL && context_encodes(context))

@@ -98,7 +98,7 @@ static int set_pipelines(struct filter_context *self, const struct backend_work 
 
 static bool reads_memory(const struct backend_work *work, const struct backing *backing)
 {
-    for (uint32_t i = 0; i < work->read_count; i++) {
+    for (uint32_t i = 0; i < work->read_count - work->under; i++) {
         if (work->reads[i].backing == backing)
             return true;
     }
@@ -110,8 +110,16 @@ static int process(struct filter_context *self, struct backend_job *job)
     const struct surface *surface = job->surface;
     struct backing *fixed = job->flags & VD_SUBMIT_FIXED ? surface_current(job->surface) : NULL;
     struct backing *backing = NULL;
-    struct pixels target;
+    struct surface_read *before =
+        job->work->under ? &job->work->reads[job->work->read_count - 1] : NULL;
+    struct pixels target, under;
     int err = set_pipelines(self, job->work);
+
+    /* A surface that never had a picture is black, not what zeros are in its format. */
+    if (before && !before->backing && !before->frame && !before->surface->external)
+        before = NULL;
+    if (!err && before)
+        err = surface_read_pixels(before, &under);
 
     /* Memory that is seen elsewhere is written at once, unless the picture is made from it. */
     if (!err && fixed && !reads_memory(job->work, fixed))
@@ -121,7 +129,8 @@ static int process(struct filter_context *self, struct backend_job *job)
     if (!err) {
         target = (struct pixels){surface->format, &surface->layout, backing->bytes, surface->width,
                                  surface->height};
-        err = vpp_run(self->vpp, &target, self->pipelines, job->work->pipeline_count);
+        err = vpp_run(self->vpp, &target, before ? &under : NULL, self->pipelines,
+                      job->work->pipeline_count);
     }
     if (!err && fixed && fixed != backing) {
         format_copy(surface->format, surface->width, surface->height, fixed->bytes,

@@ -137,18 +137,19 @@ static bool find_input(const struct vaapi_work *self, struct vaapi_input *input,
 static int find_inputs(const struct vaapi_work *self, struct vaapi_task *task, bool *ret_here)
 {
     struct backend_work *work = task->job->work;
+    /* What the target held before, the driver has in its surface. */
+    const uint32_t count = work->read_count - work->under;
 
     *ret_here = true;
-    if (work->read_count > task->input_room) {
-        struct vaapi_input *inputs =
-            realloc(task->inputs, work->read_count * sizeof(*task->inputs));
+    if (count > task->input_room) {
+        struct vaapi_input *inputs = realloc(task->inputs, count * sizeof(*task->inputs));
 
         if (!inputs)
             return VD_ERR_MEMORY;
         task->inputs = inputs;
-        task->input_room = work->read_count;
+        task->input_room = count;
     }
-    task->input_count = work->read_count;
+    task->input_count = count;
     for (uint32_t i = 0; i < task->input_count; i++)
         *ret_here = find_input(self, &task->inputs[i], &work->reads[i]) && *ret_here;
     return 0;

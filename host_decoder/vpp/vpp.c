@@ -285,8 +285,8 @@ static int draw(struct vpp *vpp, const struct vpp_plan *plan, const struct vpp_p
 }
 
 /* What the lowest picture does not cover, at least. */
-static void fill_background(struct vpp *vpp, const struct vpp_plan *plan,
-                            const struct pixels *target, AVFrame *frame, uint32_t argb)
+static void fill_background(struct vpp *vpp, const struct vpp_plan *plan, AVFrame *frame,
+                            uint32_t argb)
 {
     const int width = frame->width, height = frame->height;
     /* In whole samples of chroma. */
@@ -299,8 +299,6 @@ static void fill_background(struct vpp *vpp, const struct vpp_plan *plan,
         {x1, y0, width - x1, y1 - y0},
     };
 
-    if (covers_all(plan, target))
-        return;
     if (plan->nothing || plan->blend || x0 < 0 || y0 < 0 || x1 > width || y1 > height || x0 >= x1 ||
         y0 >= y1) {
         vpp_blend_fill(frame, &plan->to_color, argb);
@@ -313,8 +311,28 @@ static void fill_background(struct vpp *vpp, const struct vpp_plan *plan,
     }
 }
 
-int vpp_run(struct vpp *vpp, const struct pixels *target, const struct vpp_pipeline *pipelines,
-            uint32_t count)
+bool vpp_keeps(const struct vd_proc_pipeline *lowest)
+{
+    return VD_PROC_KEEPS(lowest->background);
+}
+
+/* What the target held before, as if it was the lowest picture. */
+static int draw_under(struct vpp *vpp, const struct pixels *target, const struct pixels *under,
+                      AVFrame *frame)
+{
+    const struct vd_proc_pipeline params = {0};
+    const struct vpp_pipeline pipeline = {.params = &params, .input = *under};
+    struct vpp_plan plan;
+    int err = vpp_plan_make(&pipeline, target, 0, &plan);
+
+    /* In place: it is there. */
+    if (!err && (under->bytes != target->bytes || plan.to->direct == AV_PIX_FMT_NONE))
+        err = draw(vpp, &plan, &pipeline, frame);
+    return err;
+}
+
+int vpp_run(struct vpp *vpp, const struct pixels *target, const struct pixels *under,
+            const struct vpp_pipeline *pipelines, uint32_t count)
 {
     struct vpp_plan plan;
     AVFrame *frame;
@@ -340,7 +358,14 @@ int vpp_run(struct vpp *vpp, const struct pixels *target, const struct vpp_pipel
                                       (int)target->height);
         if (!frame)
             return VD_ERR_MEMORY;
-        fill_background(vpp, &plan, target, frame, pipelines[0].params->background);
+        if (covers_all(&plan, target))
+            continue;
+        if (!under || !vpp_keeps(pipelines[0].params))
+            fill_background(vpp, &plan, frame, pipelines[0].params->background);
+        else
+            err = draw_under(vpp, target, under, frame);
+        if (err)
+            return err;
     }
     for (uint32_t i = 0; i < count; i++) {
         err = vpp_plan_make(&pipelines[i], target, (int)i, &plan);

@@ -2,6 +2,7 @@
 #ifndef HOST_VPP_H
 #define HOST_VPP_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <viaduct/protocol.h>
 
@@ -35,11 +36,16 @@ int vpp_create(int threads, struct vpp **ret_vpp);
 void vpp_destroy(struct vpp *vpp);
 /*
  * Makes `target` from the pipelines, in their order (the first is below the others); what none of
- * them covers gets the first one's background colour. One thread at a time. 0, -VD_ERR_UNSUPPORTED
- * (a filter or combination that the caps do not promise), -VD_ERR_PARAMETER, -VD_ERR_MEMORY.
+ * them covers gets the first one's background colour. If that is transparent (vpp_keeps), it shows
+ * `under`, of the target's size and format: what the surface held before (NULL: black). One thread
+ * at a time. 0, -VD_ERR_UNSUPPORTED (a filter or combination that the caps do not promise),
+ * -VD_ERR_PARAMETER, -VD_ERR_MEMORY.
  */
-int vpp_run(struct vpp *vpp, const struct pixels *target, const struct vpp_pipeline *pipelines,
-            uint32_t count);
+int vpp_run(struct vpp *vpp, const struct pixels *target, const struct pixels *under,
+            const struct vpp_pipeline *pipelines, uint32_t count);
+/* Whether the background of the lowest picture is transparent, as Intel's driver has it: programs
+ * draw one picture after the other into a surface. */
+bool vpp_keeps(const struct vd_proc_pipeline *lowest);
 /*
  * What it can do, for the capability row of VAEntrypointVideoProc: formats (VA_FOURCC_*, best
  * first) and pairs of VD_ATTRIBUTE_* and value. Return how many were written.

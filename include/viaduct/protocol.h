@@ -53,6 +53,12 @@
 #define VD_PROC_FLAGS      0xfu
 
 /*
+ * Whether what no picture covers shows what the target held before, of a proc_pipeline's background
+ * (ARGB): it is transparent. Counts for the first of a picture.
+ */
+#define VD_PROC_KEEPS(background) (!((background) >> 24))
+
+/*
  * cap.attributes that are not libva's: what the filters of VAEntrypointVideoProc can do. Masks of
  * 1 << VAProcFilterType, 1 << VAProcDeinterlacingType, ...
  */

@@ -125,7 +125,7 @@ static void run_call(struct fuzz_input *input, struct vpp *vpp)
             p->backward[0] = pictures[made++].pixels;
         }
     }
-    vpp_run(vpp, &target.pixels, pipelines, count);
+    vpp_run(vpp, &target.pixels, NULL, pipelines, count);
     free(target.pixels.bytes);
     while (made)
         free(pictures[--made].pixels.bytes);

@@ -15,6 +15,7 @@
 #define SURFACES 24
 
 static struct fixture {
+    struct surface target;
     struct arena arena;
     struct block_pool *blocks;
     struct vd_buffer_ref refs[VD_MAX_PIPELINES + 1];
@@ -70,7 +71,8 @@ static int teardown(void **state)
 static int run(struct block **ret_block, struct backend_work **ret_work)
 {
     struct vd_buffer_ref *refs = check_exact(f.refs, f.count * sizeof(f.refs[0]));
-    int err = collect_proc(&f.arena, refs, f.count, f.blocks, find, &f, ret_block, ret_work);
+    int err =
+        collect_proc(&f.arena, refs, f.count, f.blocks, &f.target, find, &f, ret_block, ret_work);
 
     free(refs);
     return err;
@@ -123,6 +125,42 @@ static void test_valid(void **state)
     assert_null(work->coded);
     assert_null(work->request);
     block_unref(&block);
+}
+
+/* What the target held is read where it may show through, behind all others. */
+static void test_target(void **state)
+{
+    static const struct {
+        uint32_t background, flags;
+        bool read;
+    } cases[] = {
+        {0, 0, false},
+        {0, VD_PROC_SOURCE, false},
+        {0, VD_PROC_DEST, true},
+        {0xffffff, VD_PROC_BLEND, true},
+        {1u << 24, VD_PROC_DEST, false},
+        {0xff000000, VD_PROC_DEST | VD_PROC_BLEND, false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct backend_work *work;
+        struct block *block;
+        struct vd_proc_pipeline *p;
+
+        f.count = 0;
+        p = add(FIRST, 0);
+        p->background = cases[i].background;
+        p->flags = cases[i].flags;
+        /* Only the lowest one's background counts. */
+        add(FIRST + 1, 0)->flags = VD_PROC_DEST;
+        assert_int_equal(run(&block, &work), 0);
+        assert_int_equal(work->under, cases[i].read);
+        assert_int_equal(work->read_count, 2 + cases[i].read);
+        if (cases[i].read)
+            assert_ptr_equal(work->reads[2].surface, &f.target);
+        block_unref(&block);
+    }
 }
 
 /* As many of everything as there may be. */
@@ -261,8 +299,8 @@ static void test_surfaces(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_valid), TEST(test_most), TEST(test_outside),
-        TEST(test_shape), TEST(test_lies), TEST(test_surfaces),
+        TEST(test_valid), TEST(test_target), TEST(test_most),     TEST(test_outside),
+        TEST(test_shape), TEST(test_lies),   TEST(test_surfaces),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

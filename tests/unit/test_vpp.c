@@ -23,7 +23,7 @@ static int teardown(void **state)
 
 static void run(struct vpp_pipeline *pipeline, struct picture *target)
 {
-    assert_int_equal(vpp_run(vpp, &target->pixels, pipeline, 1), 0);
+    assert_int_equal(vpp_run(vpp, &target->pixels, NULL, pipeline, 1), 0);
 }
 
 static bool same_pixels(const struct picture *a, const struct picture *b)
@@ -295,6 +295,45 @@ static void test_background(void **state)
     picture_free(to);
 }
 
+/* A transparent background is what the target held before, in all formats, also in place. */
+static void test_keeps(void **state)
+{
+    struct picture *from = picture_new(VA_FOURCC_NV12, 48, 32);
+    struct vd_proc_pipeline params;
+
+    (void)state;
+    picture_draw(from, 3);
+    for (unsigned f = 0; vpp_format_at(f); f++) {
+        const uint32_t fourcc = vpp_format_at(f)->fourcc;
+        struct picture *under = picture_new(fourcc, 96, 64), *to = picture_new(fourcc, 96, 64);
+        struct picture *want = picture_new(fourcc, 96, 64);
+        struct vpp_pipeline pipelines[2];
+        struct vd_proc_pipeline both[2];
+
+        picture_draw(under, 0);
+        /* The same with the old picture as the lowest of two. */
+        pipelines[0] = pipeline_of(under, &both[0]);
+        pipelines[1] = pipeline_of(from, &both[1]);
+        pipeline_dest(&both[1], 16, 8, 48, 32);
+        assert_int_equal(vpp_run(vpp, &want->pixels, NULL, pipelines, 2), 0);
+        pipelines[0] = pipeline_of(from, &params);
+        params.background = 0;
+        pipeline_dest(&params, 16, 8, 48, 32);
+        assert_int_equal(vpp_run(vpp, &to->pixels, &under->pixels, pipelines, 1), 0);
+        assert_memory_equal(to->pixels.bytes, want->pixels.bytes, to->layout.size);
+        assert_int_equal(vpp_run(vpp, &under->pixels, &under->pixels, pipelines, 1), 0);
+        assert_memory_equal(under->pixels.bytes, want->pixels.bytes, to->layout.size);
+        /* An opaque one covers it. */
+        params.background = 0xff000000;
+        assert_int_equal(vpp_run(vpp, &to->pixels, &want->pixels, pipelines, 1), 0);
+        assert_memory_not_equal(to->pixels.bytes, want->pixels.bytes, to->layout.size);
+        picture_free(under);
+        picture_free(to);
+        picture_free(want);
+    }
+    picture_free(from);
+}
+
 /* Sizes at the ends of what surfaces can have, up and down. */
 static void test_sizes(void **state)
 {
@@ -316,7 +355,7 @@ static void test_sizes(void **state)
             int err;
 
             memset(from->pixels.bytes, 128, from->layout.size);
-            err = vpp_run(vpp, &to->pixels, &pipeline, 1);
+            err = vpp_run(vpp, &to->pixels, NULL, &pipeline, 1);
             if (err)
                 fail_msg("%.4s %ux%u to %ux%u: %d", (const char *)&fourccs[f], sizes[i][0],
                          sizes[i][1], sizes[i][2], sizes[i][3], err);
@@ -343,12 +382,13 @@ static void test_many(void **state)
         pipelines[i] = pipeline_of(from, &params[i]);
         pipeline_dest(&params[i], i % 8 * 32, i / 8 * 32, 32, 32);
     }
-    assert_int_equal(vpp_run(vpp, &to->pixels, pipelines, VD_MAX_PIPELINES), 0);
+    assert_int_equal(vpp_run(vpp, &to->pixels, NULL, pipelines, VD_MAX_PIPELINES), 0);
     /* All tiles are the same. */
     for (uint32_t y = 0; y < 256; y++)
         assert_memory_equal(picture_row(to, 0, y) + 224, picture_row(to, 0, y % 32), 32);
-    assert_int_equal(vpp_run(vpp, &to->pixels, pipelines, 0), VD_ERR_PARAMETER);
-    assert_int_equal(vpp_run(vpp, &to->pixels, pipelines, VD_MAX_PIPELINES + 1), VD_ERR_PARAMETER);
+    assert_int_equal(vpp_run(vpp, &to->pixels, NULL, pipelines, 0), VD_ERR_PARAMETER);
+    assert_int_equal(vpp_run(vpp, &to->pixels, NULL, pipelines, VD_MAX_PIPELINES + 1),
+                     VD_ERR_PARAMETER);
     picture_free(from);
     picture_free(to);
 }
@@ -400,7 +440,7 @@ static void test_refused(void **state)
             pipeline_dest(&params, 0, 0, 65535, 16);
             break;
         }
-        assert_true(vpp_run(vpp, &to->pixels, &pipeline, 1) < 0);
+        assert_true(vpp_run(vpp, &to->pixels, NULL, &pipeline, 1) < 0);
     }
     picture_free(from);
     picture_free(to);
@@ -429,9 +469,9 @@ int main(void)
         cmocka_unit_test(test_copy),       cmocka_unit_test(test_scale_as_ffmpeg),
         cmocka_unit_test(test_lossless),   cmocka_unit_test(test_all_formats),
         cmocka_unit_test(test_crop),       cmocka_unit_test(test_place),
-        cmocka_unit_test(test_background), cmocka_unit_test(test_sizes),
-        cmocka_unit_test(test_many),       cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_caps),
+        cmocka_unit_test(test_background), cmocka_unit_test(test_keeps),
+        cmocka_unit_test(test_sizes),      cmocka_unit_test(test_many),
+        cmocka_unit_test(test_refused),    cmocka_unit_test(test_caps),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -26,7 +26,7 @@ static int teardown(void **state)
 
 static void run(struct vpp_pipeline *pipeline, uint32_t count, struct picture *target)
 {
-    assert_int_equal(vpp_run(vpp, &target->pixels, pipeline, count), 0);
+    assert_int_equal(vpp_run(vpp, &target->pixels, NULL, pipeline, count), 0);
 }
 
 static int clip(double value)
@@ -571,7 +571,7 @@ static void test_blend_global(void **state)
     run(pipelines, 2, to);
     assert_memory_equal(picture_row(to, 1, 9), picture_row(above, 1, 9), 64);
     params[1].global_alpha = 0x7fc00000; /* no number */
-    assert_int_equal(vpp_run(vpp, &to->pixels, pipelines, 2), VD_ERR_PARAMETER);
+    assert_int_equal(vpp_run(vpp, &to->pixels, NULL, pipelines, 2), VD_ERR_PARAMETER);
     picture_free(below);
     picture_free(above);
     picture_free(to);

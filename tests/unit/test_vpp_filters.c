@@ -26,7 +26,7 @@ static int teardown(void **state)
 
 static void run(struct vpp_pipeline *pipeline, struct picture *target)
 {
-    assert_int_equal(vpp_run(vpp, &target->pixels, pipeline, 1), 0);
+    assert_int_equal(vpp_run(vpp, &target->pixels, NULL, pipeline, 1), 0);
 }
 
 static void set_fields(AVFrame *frame, bool top_first)
@@ -410,9 +410,9 @@ static void test_together(void **state)
             pipeline.filters = chosen;
             params.rotation = mask % 4;
             pipeline_source(&params, 3, 5, 50, 30);
-            if (vpp_run(vpp, &to->pixels, &pipeline, 1))
+            if (vpp_run(vpp, &to->pixels, NULL, &pipeline, 1))
                 fail_msg("%.4s, filters %x: %d", (const char *)&vpp_format_at(i)->fourcc, mask,
-                         vpp_run(vpp, &to->pixels, &pipeline, 1));
+                         vpp_run(vpp, &to->pixels, NULL, &pipeline, 1));
         }
         picture_free(from);
         picture_free(to);
