@@ -261,6 +261,23 @@ def test_speeds(bench):
                  for level in levels}, check)
 
 
+def test_low_power(bench):
+    """The other entry point: the same encoder makes the same pictures."""
+    clip = source(bench, "clip", CLIP)
+
+    def check(codec, _):
+        made = []
+        for low in ("0", "1"):
+            out = bench.path(f"low{low}.{SUFFIX[codec]}")
+            frames, _, _ = encode(bench, codec, out, clip,
+                                  [*QUANTIZER[codec], "-low_power", low])
+            made.append(run(["ffmpeg", "-v", "error", "-i", out, "-f", "md5", "-"]).stdout)
+            near(bench, out, clip[0], frames, GOOD)
+        if made[0] != made[1]:
+            raise AssertionError("the pictures differ")
+    return each({codec: None for codec in ("h264", "hevc", "vp9")}, check)
+
+
 def test_key_frames(bench):
     clip = source(bench, "clip", CLIP)
     cases = {
@@ -402,6 +419,10 @@ GST = {
         "vah265enc": {"cqp": ["rate-control=cqp", "qpi=22", "qpp=22"],
                       "cbr": ["rate-control=cbr", "bitrate=600"],
                       "vbr": ["rate-control=vbr", "bitrate=600"]},
+        "vah264lpenc": {"cqp": ["rate-control=cqp", "qpi=22", "qpp=22"],
+                        "cbr": ["rate-control=cbr", "bitrate=600"]},
+        "vah265lpenc": {"cqp": ["rate-control=cqp", "qpi=22", "qpp=22"],
+                        "cbr": ["rate-control=cbr", "bitrate=600"]},
         "vaapih264enc": {"cqp": ["rate-control=cqp", "init-qp=22"],
                          "cbr": ["rate-control=cbr", "bitrate=600"],
                          "vbr": ["rate-control=vbr", "bitrate=600"]},
@@ -432,7 +453,7 @@ def test_gstreamer(bench):
     def check(name, case):
         element, properties, mux = case
         need_element(bench, element)
-        codec = element.replace("vaapi", "").removeprefix("va").removesuffix("enc")
+        codec = element.replace("vaapi", "").removeprefix("va").removesuffix("enc").removesuffix("lp")
         out = bench.path("gst." + ("mp4" if mux == "mp4mux" else "mkv"))
         text, count = bench.bridge(
             ["gst-launch-1.0", "-q", "filesrc", f"location={raw}", "!", "rawvideoparse",

@@ -905,19 +905,41 @@ static void test_caps(void **state)
     }
 }
 
+/* Both entry points are one encoder, with the same attributes. */
+static void test_entrypoints(void **state)
+{
+    struct vd_cap caps[VD_MAX_CAPS];
+    uint32_t count = encoder_caps(NULL, caps, VD_MAX_CAPS);
+
+    (void)state;
+    for (uint32_t i = 0; i < count; i++) {
+        enum vd_codec codec = codecs_of_profile((int)caps[i].profile);
+
+        if (caps[i].entrypoint == VAEntrypointEncSliceLP) {
+            assert_true(i > 0 && caps[i - 1].entrypoint == VAEntrypointEncSlice);
+            caps[i].entrypoint = VAEntrypointEncSlice;
+            assert_memory_equal(&caps[i], &caps[i - 1], sizeof(caps[i]));
+        } else if (codec == VD_CODEC_H264 || codec == VD_CODEC_HEVC || codec == VD_CODEC_VP9 ||
+                   codec == VD_CODEC_AV1) {
+            assert_true(i + 1 < count && caps[i + 1].profile == caps[i].profile);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip), cmocka_unit_test(test_cqp),
-        cmocka_unit_test(test_two_qps),    cmocka_unit_test(test_cbr),
-        cmocka_unit_test(test_vbr),        cmocka_unit_test(test_quality),
-        cmocka_unit_test(test_regions),    cmocka_unit_test(test_regions_anywhere),
-        cmocka_unit_test(test_no_room),    cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_input),      cmocka_unit_test(test_odd_size),
-        cmocka_unit_test(test_rgb),        cmocka_unit_test(test_ten_bits),
-        cmocka_unit_test(test_changes),    cmocka_unit_test(test_slices_and_refresh),
-        cmocka_unit_test(test_hostile),    cmocka_unit_test(test_hevc_tools),
-        cmocka_unit_test(test_jpeg),       cmocka_unit_test(test_caps),
+        cmocka_unit_test(test_round_trip),  cmocka_unit_test(test_cqp),
+        cmocka_unit_test(test_two_qps),     cmocka_unit_test(test_cbr),
+        cmocka_unit_test(test_vbr),         cmocka_unit_test(test_quality),
+        cmocka_unit_test(test_regions),     cmocka_unit_test(test_regions_anywhere),
+        cmocka_unit_test(test_no_room),     cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_input),       cmocka_unit_test(test_odd_size),
+        cmocka_unit_test(test_rgb),         cmocka_unit_test(test_ten_bits),
+        cmocka_unit_test(test_changes),     cmocka_unit_test(test_slices_and_refresh),
+        cmocka_unit_test(test_hostile),     cmocka_unit_test(test_hevc_tools),
+        cmocka_unit_test(test_jpeg),        cmocka_unit_test(test_caps),
+        cmocka_unit_test(test_entrypoints),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
