@@ -248,6 +248,14 @@ int hevc_params_read(void *memory, const struct encode_picture *picture,
     app.no_output = pic->pic_fields.bits.no_output_of_prior_pics_flag;
     pps_id = pic->slice_pic_parameter_set_id;
     take_headers(state, picture, &app, &pps_id);
+    /*
+     * What follows an end of sequence is an IRAP picture (7.4.2.4.4). Apps whose count of intra
+     * pictures is another one than theirs of sequences (libva's hevcencode) get one here.
+     */
+    if (state->ended && ret_request->type != ENCODE_IDR) {
+        ret_request->type = ENCODE_I;
+        app.nal = HEVC_NAL_CRA;
+    }
     app.nal = choose_nal(ret_request->type, app.nal);
 
     sps = state->has_sps ? state->sps : sequence_sps(&state->sequence, picture);
@@ -265,6 +273,7 @@ int hevc_params_read(void *memory, const struct encode_picture *picture,
     app.pps_ids = state->pps_known;
     app.poc = pic->decoded_curr_pic.pic_order_cnt;
     app.last = pic->last_picture;
+    state->ended = pic->last_picture & HEVC_LAST_PICTURE_EOSEQ;
 
     slice = picture->slices[0];
     ret_request->reference = pic->pic_fields.bits.reference_pic_flag;

@@ -18,7 +18,7 @@
 
 static struct fixture {
     const struct encode_codec *codec;
-    void *state;
+    void *state, *write_state;
     struct encode_picture picture;
     struct encode_request request;
     const void *slices[1];
@@ -32,7 +32,8 @@ static void start(const struct encode_codec *codec, int profile)
     memset(&f, 0, sizeof(f));
     f.codec = codec;
     f.state = calloc(1, codec->read_state_size);
-    assert_non_null(f.state);
+    f.write_state = calloc(1, codec->write_state_size + 1);
+    assert_true(f.state && f.write_state);
     f.picture = (struct encode_picture){
         .profile = profile,
         .width = 640,
@@ -48,6 +49,7 @@ static void start(const struct encode_codec *codec, int profile)
 static void stop(void)
 {
     free(f.state);
+    free(f.write_state);
 }
 
 static int read_picture(void)
@@ -61,7 +63,7 @@ static void write_packet(const void *bytes, size_t size)
     const struct encode_packet packet = {.data = bytes, .size = size, .key = true, .qp = -1};
 
     f.output = (struct encode_output){.bytes = f.room, .room = sizeof(f.room)};
-    assert_int_equal(f.codec->write(NULL, &f.request, &packet, &f.output), 0);
+    assert_int_equal(f.codec->write(f.write_state, &f.request, &packet, &f.output), 0);
     assert_true(f.output.size <= f.output.room);
 }
 
@@ -250,6 +252,12 @@ static void test_mpeg2_header(void **state)
     assert_int_equal(f.output.size, 28 + 7);
     assert_memory_equal(f.room, app, 28);
     assert_memory_equal(f.room + 28, own + 22, 7);
+    /* The app packs it once. */
+    f.request.header_count = 0;
+    write_packet(own, sizeof(own));
+    assert_int_equal(f.output.size, 28 + 7);
+    assert_memory_equal(f.room, app, 28);
+    f.request.header_count = 1;
 
     memcpy(other, app, sizeof(app));
     other[5] = 0x02; /* wider */
@@ -261,6 +269,7 @@ static void test_mpeg2_header(void **state)
     other[11] |= 2; /* a matrix that the encoder does not know */
     write_packet(own, sizeof(own));
     assert_memory_equal(f.room, own, sizeof(own));
+    memset(f.write_state, 0, encode_mpeg2.write_state_size);
     for (uint32_t size = 0; size < sizeof(app); size++) {
         void *copy = check_exact(app, size);
 
