@@ -591,6 +591,25 @@ static void make_b(struct app *app)
     app->slice[1].slice_type = HEVC_SLICE_B;
 }
 
+/* List 1 has what list 0 has: the picture before. */
+static void make_low_delay_b(struct app *app)
+{
+    app->pic.pic_fields.bits.idr_pic_flag = 0;
+    app->pic.decoded_curr_pic.pic_order_cnt = 8;
+    make_b(app);
+    app->slice[1].num_ref_idx_l1_active_minus1 = 1;
+    app->slice[1].ref_pic_list1[0] = (VAPictureHEVC){.picture_id = 1, .pic_order_cnt = 7};
+    app->slice[1].ref_pic_list1[1] =
+        (VAPictureHEVC){.picture_id = VA_INVALID_SURFACE, .flags = VA_PICTURE_HEVC_INVALID};
+}
+
+/* One of list 1 is shown later. */
+static void make_true_b(struct app *app)
+{
+    make_low_delay_b(app);
+    app->slice[1].ref_pic_list1[1] = (VAPictureHEVC){.picture_id = 2, .pic_order_cnt = 9};
+}
+
 static void make_b_picture(struct app *app)
 {
     app->pic.pic_fields.bits.coding_type = 3;
@@ -665,11 +684,12 @@ static void test_read(void **state)
         int err;
     } refused[] = {
         {make_b, VD_ERR_UNSUPPORTED},          {make_b_picture, VD_ERR_UNSUPPORTED},
-        {make_monochrome, VD_ERR_UNSUPPORTED}, {make_deep, VD_ERR_UNSUPPORTED},
-        {make_pcm, VD_ERR_UNSUPPORTED},        {make_scaling, VD_ERR_UNSUPPORTED},
-        {make_large_ctu, VD_ERR_PARAMETER},    {make_ctu_16_tu_32, VD_ERR_PARAMETER},
-        {make_uneven_size, VD_ERR_PARAMETER},  {make_empty, VD_ERR_PARAMETER},
-        {make_no_sequence, VD_ERR_PARAMETER},  {make_no_picture, VD_ERR_PARAMETER},
+        {make_true_b, VD_ERR_UNSUPPORTED},     {make_monochrome, VD_ERR_UNSUPPORTED},
+        {make_deep, VD_ERR_UNSUPPORTED},       {make_pcm, VD_ERR_UNSUPPORTED},
+        {make_scaling, VD_ERR_UNSUPPORTED},    {make_large_ctu, VD_ERR_PARAMETER},
+        {make_ctu_16_tu_32, VD_ERR_PARAMETER}, {make_uneven_size, VD_ERR_PARAMETER},
+        {make_empty, VD_ERR_PARAMETER},        {make_no_sequence, VD_ERR_PARAMETER},
+        {make_no_picture, VD_ERR_PARAMETER},
     };
     struct encode_request *request = malloc(sizeof(*request));
 
@@ -690,6 +710,8 @@ static void test_read(void **state)
     assert_int_equal(request->rate.bits_per_second, 400000);
     assert_int_equal(request->qp, 30);
     assert_true(request->reference);
+    assert_int_equal(read_changed(make_low_delay_b, request), 0);
+    assert_int_equal(request->type, ENCODE_P);
     assert_int_equal(read_changed(make_qp, request), 0);
     assert_int_equal(request->qp, 26);
     assert_int_equal(read_changed(make_wild_qp, request), 0);
