@@ -34,6 +34,7 @@ struct encoder {
     uint32_t mode;
     struct encoder_rates rates;
     uint64_t pictures; /* since then */
+    uint64_t time;     /* of the next picture, in pictures: those that the app left out count */
     bool deltas;       /* regions can have QPs of their own in it */
     bool shifts;       /* CQP: one region, the whole picture, brings each to its QP */
     bool proven;       /* `write` took a picture of this row */
@@ -194,6 +195,7 @@ static int open_encoder(struct encoder *self, const struct encode_request *reque
     self->shifts = self->deltas && self->row->flags & ENCODER_ROI_ALWAYS && self->mode == VA_RC_CQP;
     self->knew_p = self->qp_p >= 0;
     self->pictures = 0;
+    self->time = 0;
     self->mixed_qp = false;
     return 0;
 }
@@ -209,8 +211,9 @@ static int put_regions(const struct encoder *self, const struct encode_request *
     const struct encode_tools *tools = &request->tools;
     uint32_t count = request->region_count < VD_MAX_ROI ? request->region_count : VD_MAX_ROI;
     AVRegionOfInterest regions[VD_MAX_ROI + 1] = {0};
-    /* QPs of the whole scale, which is longer for more bits. */
-    int scale = tools->bit_depth > 8 ? 63 : 51;
+    /* QPs of the whole scale, which is longer for more bits in HEVC. */
+    int limit = encode_qp_limit((int)tools->profile);
+    int scale = limit == 51 && tools->bit_depth > 8 ? 63 : limit;
     int shift = self->shifts ? rates->qp - ENCODER_BASE_QP : 0;
     AVFrameSideData *data;
     size_t n = 0;
@@ -245,13 +248,17 @@ static int put_regions(const struct encoder *self, const struct encode_request *
     return 0;
 }
 
-/* The running encoder counts time in its own frame rate: bits a picture are what stays. */
+/*
+ * The running encoder counts time in its own frame rate: bits a picture are what stays. One that
+ * stands for those left out before it has their bits.
+ */
 static void live_rates(const struct encoder *self, const struct encoder_rates *rates,
                        struct encoder_rates *ret_rates)
 {
     AVRational old = self->rates.frame_rate, new = rates->frame_rate;
 
     *ret_rates = *rates;
+    new.den *= (int)rates->left_out + 1;
     if (av_cmp_q(old, new) == 0)
         return;
     ret_rates->target =
@@ -272,7 +279,10 @@ static int encode(struct encoder *self, const struct encode_request *request,
 
     if (err)
         return err;
-    frame->pts = (int64_t)self->pictures;
+    /* Those whose rate is controlled here are told by it. */
+    if (!(row->flags & ENCODER_RATE))
+        self->time += request->skipped;
+    frame->pts = (int64_t)self->time++;
     frame->pict_type = key ? AV_PICTURE_TYPE_I : AV_PICTURE_TYPE_NONE;
     err = put_regions(self, request, rates, frame);
     if (!err && row->live) {
@@ -410,7 +420,7 @@ int encoder_run(struct encoder *self, const struct encode_request *request,
     const struct encode_tools *tools = &request->tools;
     int err = VD_ERR_UNSUPPORTED;
 
-    if (tools->width && tools->height && tools->width <= VD_MAX_WIDTH &&
+    if (!request->coded_by_app && tools->width && tools->height && tools->width <= VD_MAX_WIDTH &&
         tools->height <= VD_MAX_HEIGHT)
         err =
             self->jpeg ? run_jpeg(self, request, input, output) : run(self, request, input, output);

@@ -73,6 +73,12 @@ static void put_jpeg(struct vd_cap *cap)
     put(cap, VAConfigAttribRateControl, VA_RC_CQP);
 }
 
+/* VP8 and VP9 know four and eight segments, one of which is the rest of the picture. */
+static uint32_t regions(enum vd_codec codec)
+{
+    return codec == VD_CODEC_VP8 ? 3 : codec == VD_CODEC_VP9 ? 7 : VD_MAX_ROI;
+}
+
 static void put_encoder(struct vd_cap *cap, const struct encoder_row *row)
 {
     put(cap, VAConfigAttribRateControl, row->rates);
@@ -80,14 +86,24 @@ static void put_encoder(struct vd_cap *cap, const struct encoder_row *row)
     put(cap, VAConfigAttribEncMaxSlices, row->flags & ENCODER_SLICES ? ENCODER_MAX_SLICES : 1);
     if (row->flags & ENCODER_SLICES)
         put(cap, VAConfigAttribEncSliceStructure, VA_ENC_SLICE_STRUCTURE_EQUAL_ROWS);
+    /* Its rate control is told of pictures that the app left out. */
+    if (row->flags & ENCODER_RATE)
+        put(cap, VAConfigAttribEncSkipFrame, 1);
     if (row->flags & ENCODER_ROI) {
         VAConfigAttribValEncROI roi = {
-            .bits = {.num_roi_regions = row->codec == VD_CODEC_VP8 ? 3 : VD_MAX_ROI,
+            .bits = {.num_roi_regions = regions(row->codec),
                      .roi_rc_priority_support = 1,
                      .roi_rc_qp_delta_support = 1},
         };
 
         put(cap, VAConfigAttribEncROI, roi.value);
+    }
+    if (row->flags & ENCODER_LAYERS) {
+        VAConfigAttribValEncRateControlExt layers = {
+            .bits = {.max_num_temporal_layers_minus1 = ENCODE_TEMPORAL_LAYERS - 1},
+        };
+
+        put(cap, VAConfigAttribEncRateControlExt, layers.value);
     }
     if (row->flags & ENCODER_REFRESH)
         put(cap, VAConfigAttribEncIntraRefresh,

@@ -27,9 +27,11 @@ static double limit(double value, double low, double high)
     return value < low ? low : value > high ? high : value;
 }
 
+/* A picture's share of a second, and those of pictures that the app left out before it. */
 static double picture_bits(const struct encoder_rates *rates)
 {
-    return (double)rates->target * rates->frame_rate.den / rates->frame_rate.num;
+    return (double)rates->target * rates->frame_rate.den / rates->frame_rate.num *
+           (1.0 + rates->left_out);
 }
 
 double encoder_rate_qp(struct encoder_rate *rate, const struct encoder_rates *rates,
@@ -63,8 +65,8 @@ void encoder_rate_done(struct encoder_rate *rate, const struct encoder_rates *ra
     if (qp >= 0 && fabs(qp - used) > ADAPTIVE_STEPS)
         used = qp;
     /* What was saved long ago may not be spent at once. */
-    rate->debt =
-        limit(rate->debt + (double)bits - picture_bits(rates), -saved, 5 * (double)rates->target);
+    rate->debt = limit(rate->debt + (double)(bits + rates->left_bits) - picture_bits(rates), -saved,
+                       5 * (double)rates->target);
     cost = (double)(bits ? bits : 1) * exp2(used / 6);
     if (key && !rate->pictures) {
         rate->cost = cost * INTER_SHARE;
