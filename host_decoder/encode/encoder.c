@@ -37,7 +37,7 @@ struct encoder {
     uint64_t pictures; /* since then */
     uint64_t time;     /* of the next picture, in pictures: those that the app left out count */
     bool deltas;       /* regions can have QPs of their own in it */
-    bool shifts;       /* CQP: one region, the whole picture, brings each to its QP */
+    bool shifts;       /* CQP, VBR: one region, the whole picture, brings each to its QP */
     bool proven;       /* `write` took a picture of this row */
     bool mixed_qp;     /* CQP: pictures since then had different ones */
     int qp;            /* CQP: of the last picture */
@@ -117,6 +117,8 @@ static bool rate_needs_open(const struct encoder *self, const struct encoder_rat
     const struct encoder_rates *old = &self->rates;
     bool second = self->pictures * (uint64_t)old->frame_rate.den >= (uint64_t)old->frame_rate.num;
 
+    if (self->shifts)
+        return false;
     if (key)
         return rates->target != old->target || rates->peak != old->peak || rates->vbv != old->vbv ||
                av_cmp_q(rates->frame_rate, old->frame_rate) != 0;
@@ -219,7 +221,8 @@ static int open_encoder(struct encoder *self, const struct encode_request *reque
     self->mode = request->rate.mode;
     self->rates = *rates;
     self->deltas = encoder_has_deltas(request);
-    self->shifts = self->deltas && self->row->flags & ENCODER_ROI_ALWAYS && self->mode == VA_RC_CQP;
+    self->shifts = self->deltas && self->row->flags & ENCODER_ROI_ALWAYS &&
+                   (self->mode == VA_RC_CQP || self->mode == VA_RC_VBR);
     self->knew_p = self->qp_p >= 0;
     self->pictures = 0;
     self->time = 0;
@@ -242,7 +245,9 @@ static int put_regions(const struct encoder *self, const struct encode_request *
     /* QPs of the whole scale, which is longer for more bits in HEVC. */
     int limit = encode_qp_limit((int)tools->profile);
     int scale = limit == 51 && tools->bit_depth > 8 ? 63 : limit;
-    int shift = self->shifts ? rates->qp - ENCODER_BASE_QP : 0;
+    int shift = !self->shifts             ? 0
+                : self->mode == VA_RC_CQP ? rates->qp - ENCODER_BASE_QP
+                                          : (int)lround(rates->chosen) - ENCODER_BASE_QP;
     AVFrameSideData *data;
     size_t n = 0;
 
@@ -360,7 +365,7 @@ static int write_packet(struct encoder *self, const struct encode_request *reque
     read_packet(self->packet, &packet);
     remember_mean(self, &packet);
     /* Only libx264 tells QPs of this scale. */
-    if (self->row->flags & ENCODER_RATE)
+    if (self->row->flags & ENCODER_RATE || (self->shifts && request->rate.mode == VA_RC_VBR))
         encoder_rate_done(&self->rate, rates, 8 * (uint64_t)packet.size,
                           self->codec->codec == VD_CODEC_H264 ? packet.qp : -1, packet.key,
                           request->rate.mode == VA_RC_CBR);

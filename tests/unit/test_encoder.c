@@ -137,6 +137,8 @@ static void check_rate(const struct kind *kind, uint32_t mode)
     if (!start(kind, mode, VA_FOURCC_NV12))
         return;
     live = encoder_list_find(kind->codec, 8, NULL, NULL)->flags & ENCODER_LIVE_RATE;
+    /* libx265 with deltas, which these requests without headers have. */
+    live |= kind->codec == VD_CODEC_HEVC && mode == VA_RC_VBR;
     /* A variable rate is a looser one where the encoder's own control follows it. */
     assert_rate(kind, run_rate(150000, 10, &key), 150000, live || mode == VA_RC_CBR ? 0.10 : 0.25);
     assert_false(key);
