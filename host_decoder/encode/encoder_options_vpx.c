@@ -185,6 +185,23 @@ void encoder_live_vpx(AVCodecContext *context, AVFrame *frame, const struct enco
         context->qmax = quantizer_chosen(context->codec_id, rates->chosen);
 }
 
+/*
+ * libaom fills the buffer with its first picture, and never gets back what that took: with one of a
+ * third of a second it does not matter. A smaller buffer than the app's is as good for a decoder.
+ */
+static void aom_buffer(struct encoder_setup *setup)
+{
+    const struct encoder_rates *rates = setup->rates;
+    int64_t pictures = av_rescale(3 * rates->target, rates->frame_rate.den, rates->frame_rate.num);
+    int64_t size = rates->target / 3 > pictures ? rates->target / 3 : pictures;
+
+    if (size >= setup->context->rc_buffer_size)
+        return;
+    setup->context->rc_buffer_size = (int)size;
+    if (setup->context->rc_initial_buffer_occupancy > size)
+        setup->context->rc_initial_buffer_occupancy = (int)size;
+}
+
 void encoder_options_aom(struct encoder_setup *setup)
 {
     static const uint8_t speeds[] = {8, 5, 6, 7, 7, 8, 8, 8};
@@ -200,6 +217,7 @@ void encoder_options_aom(struct encoder_setup *setup)
     if (encoder_options_mode(setup) != VA_RC_CQP) {
         quantizer_limits(setup);
         encoder_options_rate(setup);
+        aom_buffer(setup);
         if (encoder_options_mode(setup) == VA_RC_CBR)
             context->rc_min_rate = context->rc_max_rate;
         return;

@@ -407,6 +407,36 @@ def test_several(bench):
     return "H.264, HEVC and JPEG at a time"
 
 
+def test_av1(bench):
+    """Through libva itself, by both entry points, into what programs play."""
+    if not bench.args.av1enc:
+        raise Skip("the program av1enc is not built")
+    if "VAProfileAV1Profile0" not in offered(bench):
+        raise Skip("nothing encodes AV1 here")
+    short, noisy = source(bench, "clip", CLIP), source(bench, "noisy", NOISY)
+
+    def check(name, case):
+        mode, entrypoint, mux = case
+        file, frames = short if mode == "cqp" else noisy
+        raw, ivf, out = bench.path("av1.yuv"), bench.path("av1.ivf"), bench.path(f"av1.{mux}")
+        run([*QUIET, "-i", file, "-f", "rawvideo", "-y", raw])
+        _, count = bench.bridge([os.path.abspath(bench.args.av1enc), mode, entrypoint, "176", "144",
+                                 "250000", raw, ivf])
+        expect(count, encoded=frames)
+        run([*QUIET, "-i", ivf, "-c", "copy", "-y", out])
+        found = packets(out)
+        if len(found) != frames or [i for i, (_, key) in enumerate(found) if key] != [
+                i for i in range(frames) if i % 50 == 0]:
+            raise AssertionError(f"{len(found)} packets of {frames}, or other key frames")
+        made = sum(size for size, _ in found) * 8 * 25 / frames
+        if mode != "cqp" and abs(made / 250000 - 1) > TOLERANCE:
+            raise AssertionError(f"{made / 1000:.0f} kbit/s, not 250")
+        near(bench, out, file, frames, GOOD if mode == "cqp" else 0)
+    return each({"cqp slice mkv": ("cqp", "slice", "mkv"), "cqp lp mp4": ("cqp", "lp", "mp4"),
+                 "cbr slice webm": ("cbr", "slice", "webm"), "vbr lp mkv": ("vbr", "lp", "mkv")},
+                check)
+
+
 # Element, properties by mode, what follows it, and the floor.
 GST_PARSERS = {"h264": ["!", "h264parse"], "h265": ["!", "h265parse"], "vp8": [], "vp9": [],
                "mpeg2": ["!", "mpegvideoparse"], "jpeg": ["!", "jpegparse"]}
@@ -533,6 +563,7 @@ def test_live_rate(bench):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--viaduct", required=True)
+    parser.add_argument("--av1enc", help="the program of tests/e2e/av1enc.c")
     parser.add_argument("names", nargs="*")
     args = parser.parse_args()
     args.viaduct = os.path.abspath(args.viaduct)
