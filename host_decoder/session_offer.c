@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <stdio.h>
 #include <string.h>
+#include <va/va.h>
 #include <wire/log.h>
 
 #include "session_private.h"
@@ -49,6 +50,26 @@ void session_offer_keep(struct session *s, uint32_t fourcc)
     s->cap_count = kept;
 }
 
+static bool encodes(uint32_t entrypoint)
+{
+    return entrypoint == VAEntrypointEncSlice || entrypoint == VAEntrypointEncSliceLP ||
+           entrypoint == VAEntrypointEncPicture;
+}
+
+/*
+ * Whether one of the first `count` rows does that work. The entry points of encoders are two names
+ * of it: a program that looks for one and then the other must end up at the better engine.
+ */
+static bool offered(const struct session *s, uint32_t count, const struct vd_cap *cap)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (s->caps[i].profile == cap->profile && encodes(s->caps[i].entrypoint) &&
+            encodes(cap->entrypoint))
+            return true;
+    }
+    return session_offer_find(s, cap->profile, cap->entrypoint);
+}
+
 /* Takes what an engine alone serves into the session_offer; returns whether there was something. */
 static bool offer_engine(struct session *s, uint32_t index)
 {
@@ -59,7 +80,7 @@ static bool offer_engine(struct session *s, uint32_t index)
     for (uint32_t i = 0; i < count && s->cap_count < VD_MAX_CAPS; i++) {
         struct vd_cap *cap = &s->caps[s->cap_count];
 
-        if (session_offer_find(s, caps[i].profile, caps[i].entrypoint))
+        if (offered(s, before, &caps[i]))
             continue;
         *cap = caps[i];
         /* Encoders say which one they are. */

@@ -78,10 +78,13 @@ struct encode_rate {
 };
 #define ENCODE_QUALITY_LEVELS 7
 
+enum { ENCODE_LAST = 1, ENCODE_GOLDEN = 2, ENCODE_ALTERNATE = 4 };
+#define ENCODE_TEMPORAL_LAYERS 3
+
 struct encode_region {
     int16_t x, y;
     uint16_t width, height;
-    int32_t delta_qp;
+    int32_t delta_qp; /* of the codec's own scale, -encode_qp_limit to encode_qp_limit */
 };
 
 /*
@@ -97,6 +100,7 @@ struct encode_tools {
     uint32_t slices;        /* a picture, 1 or more */
     uint32_t slice_rows;    /* rows of blocks in each but the last one; 0: as the encoder likes */
     uint32_t intra_refresh; /* pictures that a rolling intra refresh takes, 0: none */
+    bool layered; /* pictures of upper temporal layers may be dropped: the app says what refers */
     struct {
         bool cabac, transform_8x8, deblocking_control;
         int8_t cb_qp_offset, cr_qp_offset;
@@ -124,6 +128,14 @@ struct encode_request {
     bool reference; /* later pictures may refer to it */
     uint32_t layer; /* temporal */
     uint32_t qp;    /* CQP: of the picture */
+    /* Pictures that the app left out before this one, and the bits that it sent for them. */
+    uint32_t skipped, skipped_bits;
+    bool coded_by_app; /* the app has coded it itself, and wants its headers wrapped */
+    /*
+     * tools.layered: which of the three pictures that VP8 and VP9 keep this one refers to, and
+     * takes the place of: bits ENCODE_LAST, ENCODE_GOLDEN, ENCODE_ALTERNATE.
+     */
+    uint8_t refer, refresh;
     struct encode_tools tools;
     struct encode_rate rate;
     struct encode_region regions[VD_MAX_ROI];
@@ -175,6 +187,9 @@ struct encode_codec {
 
 /* encode.c: the table, NULL if nothing encodes this codec. */
 const struct encode_codec *encode_codec_find(enum vd_codec codec);
+
+/* encode_misc.c: the largest QP of a profile's own scale, which deltas of regions are in, too. */
+int encode_qp_limit(int profile);
 
 /*
  * encode_misc.c: what all codecs read alike: rate control, HRD, frame rate, quality level, frame

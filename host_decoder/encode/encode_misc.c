@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <string.h>
 #include <va/va.h>
+#include <viaduct/codecs.h>
 
 #include "encode.h"
 
@@ -75,32 +76,62 @@ static void read_refresh(struct encode_misc_state *state, const struct encode_pi
         rir.rir_flags.value && step ? at_most((units + step - 1) / step, MISC_MAX_PERIOD) : 0;
 }
 
-static void read_regions(const struct encode_misc *misc, struct encode_request *request)
+int encode_qp_limit(int profile)
+{
+    switch (codecs_of_profile(profile)) {
+    case VD_CODEC_VP8:
+        return 127;
+    case VD_CODEC_VP9:
+    case VD_CODEC_AV1:
+        return 255;
+    case VD_CODEC_MPEG2:
+        return 31;
+    default:
+        return 51;
+    }
+}
+
+static void read_regions(const struct encode_misc *misc, int limit, struct encode_request *request)
 {
     MISC_GET(struct vd_enc_roi, roi, misc);
     uint32_t count = at_most(roi.count, VD_MAX_ROI);
 
     for (uint32_t i = 0; i < count; i++) {
         const uint32_t *v = &roi.roi[i * (size_t)5];
-        int32_t delta = (int32_t)v[4];
+        int64_t delta = (int32_t)v[4];
 
         /*
          * A priority is the more important the larger; a QP delta makes it better if negative, and
-         * with CQP it always is one (va.h).
+         * with CQP it always is one (va.h). A priority is a step of H.264's scale.
          */
         if (!(roi.roi_flags & 1) && request->rate.mode != VA_RC_CQP)
-            delta = delta > 51 ? -51 : delta < -51 ? 51 : -delta;
+            delta = -delta * limit / 51;
         request->regions[i] = (struct encode_region){
             .x = (int16_t)v[0],
             .y = (int16_t)v[1],
             .width = (uint16_t)v[2],
             .height = (uint16_t)v[3],
-            .delta_qp = delta > 51    ? 51
-                        : delta < -51 ? -51
-                                      : delta,
+            .delta_qp = (int32_t)(delta > limit    ? limit
+                                  : delta < -limit ? -limit
+                                                   : delta),
         };
     }
     request->region_count = count;
+}
+
+/*
+ * Pictures that the app left out are told with the next one (flag 1). One that it coded itself
+ * (flag 2) would have to be copied from its packed headers: no encoder here does that.
+ */
+static void read_skipped(const struct encode_misc *misc, struct encode_request *request)
+{
+    MISC_GET(VAEncMiscParameterSkipFrame, skip, misc);
+
+    request->coded_by_app = skip.skip_frame_flag > 1;
+    if (skip.skip_frame_flag != 1)
+        return;
+    request->skipped = skip.num_skip_frames;
+    request->skipped_bits = at_most(skip.size_skip_frames, MISC_MAX_BITRATE);
 }
 
 void encode_misc_sequence(struct encode_misc_state *state, uint32_t bits_per_second,
@@ -154,7 +185,10 @@ void encode_misc_read(struct encode_misc_state *state, const struct encode_pictu
             read_refresh(state, picture, misc);
             break;
         case VAEncMiscParameterTypeROI:
-            read_regions(misc, request);
+            read_regions(misc, encode_qp_limit(picture->profile), request);
+            break;
+        case VAEncMiscParameterTypeSkipFrame:
+            read_skipped(misc, request);
             break;
         default:
             break; /* a hint that nothing here can follow */

@@ -2,6 +2,7 @@
 #include "encoder.h"
 
 #include <libavutil/opt.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -34,13 +35,15 @@ struct encoder {
     uint32_t mode;
     struct encoder_rates rates;
     uint64_t pictures; /* since then */
+    uint64_t time;     /* of the next picture, in pictures: those that the app left out count */
     bool deltas;       /* regions can have QPs of their own in it */
-    bool shifts;       /* CQP: one region, the whole picture, brings each to its QP */
+    bool shifts;       /* CQP, VBR: one region, the whole picture, brings each to its QP */
     bool proven;       /* `write` took a picture of this row */
     bool mixed_qp;     /* CQP: pictures since then had different ones */
     int qp;            /* CQP: of the last picture */
     int qp_i, qp_p;    /* of both kinds, -1: none yet */
-    bool knew_p;       /* when it was opened, or since */
+    double mean_qp, mean_weight; /* ENCODER_RATE: of the last P pictures, as libx264 has it */
+    bool knew_p;                 /* when it was opened, or since */
     enum encode_type last_type;
     struct encoder_rate rate; /* ENCODER_RATE; lives on in a new encoder of the same */
     bool lost;                /* the app misses a picture: the next one is an IDR picture */
@@ -114,6 +117,8 @@ static bool rate_needs_open(const struct encoder *self, const struct encoder_rat
     const struct encoder_rates *old = &self->rates;
     bool second = self->pictures * (uint64_t)old->frame_rate.den >= (uint64_t)old->frame_rate.num;
 
+    if (self->shifts)
+        return false;
     if (key)
         return rates->target != old->target || rates->peak != old->peak || rates->vbv != old->vbv ||
                av_cmp_q(rates->frame_rate, old->frame_rate) != 0;
@@ -133,6 +138,29 @@ static bool qp_needs_open(const struct encoder *self, const struct encoder_rates
            (key || self->pictures >= QP_PATIENCE || !self->knew_p);
 }
 
+/*
+ * libx264 gives an intra picture the mean QP of the P pictures before, whatever it is told: after a
+ * change of scene that is another one, and a picture that is far too large or too bad.
+ */
+#define INTRA_QP_OFF 3.0
+#define MEAN_DECAY   0.95
+
+static bool intra_needs_open(const struct encoder *self, const struct encoder_rates *rates,
+                             uint32_t mode, bool key)
+{
+    return key && self->mean_weight > 0 && self->row->flags & ENCODER_REOPEN_I &&
+           (mode == VA_RC_CBR || mode == VA_RC_VBR) &&
+           fabs(self->mean_qp / self->mean_weight - rates->chosen) > INTRA_QP_OFF;
+}
+
+static void remember_mean(struct encoder *self, const struct encode_packet *packet)
+{
+    if (packet->key || packet->qp < 0)
+        return;
+    self->mean_qp = MEAN_DECAY * self->mean_qp + packet->qp;
+    self->mean_weight = MEAN_DECAY * self->mean_weight + 1;
+}
+
 static bool needs_open(const struct encoder *self, const struct encode_request *request,
                        const struct encoder_rates *rates, bool key)
 {
@@ -144,6 +172,8 @@ static bool needs_open(const struct encoder *self, const struct encode_request *
     if (mode == VA_RC_CQP ? qp_needs_open(self, rates, key)
                           : !(self->row->flags & ENCODER_LIVE_RATE) && mode != VA_RC_ICQ &&
                                 rate_needs_open(self, rates, key))
+        return true;
+    if (intra_needs_open(self, rates, mode, key))
         return true;
     /* Hints can wait for an intra picture. */
     return key && (rates->level != old->level || rates->min_qp != old->min_qp ||
@@ -191,9 +221,12 @@ static int open_encoder(struct encoder *self, const struct encode_request *reque
     self->mode = request->rate.mode;
     self->rates = *rates;
     self->deltas = encoder_has_deltas(request);
-    self->shifts = self->deltas && self->row->flags & ENCODER_ROI_ALWAYS && self->mode == VA_RC_CQP;
+    self->shifts = self->deltas && self->row->flags & ENCODER_ROI_ALWAYS &&
+                   (self->mode == VA_RC_CQP || self->mode == VA_RC_VBR);
     self->knew_p = self->qp_p >= 0;
     self->pictures = 0;
+    self->time = 0;
+    self->mean_qp = self->mean_weight = 0;
     self->mixed_qp = false;
     return 0;
 }
@@ -209,9 +242,12 @@ static int put_regions(const struct encoder *self, const struct encode_request *
     const struct encode_tools *tools = &request->tools;
     uint32_t count = request->region_count < VD_MAX_ROI ? request->region_count : VD_MAX_ROI;
     AVRegionOfInterest regions[VD_MAX_ROI + 1] = {0};
-    /* QPs of the whole scale, which is longer for more bits. */
-    int scale = tools->bit_depth > 8 ? 63 : 51;
-    int shift = self->shifts ? rates->qp - ENCODER_BASE_QP : 0;
+    /* QPs of the whole scale, which is longer for more bits in HEVC. */
+    int limit = encode_qp_limit((int)tools->profile);
+    int scale = limit == 51 && tools->bit_depth > 8 ? 63 : limit;
+    int shift = !self->shifts             ? 0
+                : self->mode == VA_RC_CQP ? rates->qp - ENCODER_BASE_QP
+                                          : (int)lround(rates->chosen) - ENCODER_BASE_QP;
     AVFrameSideData *data;
     size_t n = 0;
 
@@ -245,13 +281,17 @@ static int put_regions(const struct encoder *self, const struct encode_request *
     return 0;
 }
 
-/* The running encoder counts time in its own frame rate: bits a picture are what stays. */
+/*
+ * The running encoder counts time in its own frame rate: bits a picture are what stays. One that
+ * stands for those left out before it has their bits.
+ */
 static void live_rates(const struct encoder *self, const struct encoder_rates *rates,
                        struct encoder_rates *ret_rates)
 {
     AVRational old = self->rates.frame_rate, new = rates->frame_rate;
 
     *ret_rates = *rates;
+    new.den *= (int)rates->left_out + 1;
     if (av_cmp_q(old, new) == 0)
         return;
     ret_rates->target =
@@ -272,7 +312,10 @@ static int encode(struct encoder *self, const struct encode_request *request,
 
     if (err)
         return err;
-    frame->pts = (int64_t)self->pictures;
+    /* Those whose rate is controlled here are told by it. */
+    if (!(row->flags & ENCODER_RATE))
+        self->time += request->skipped;
+    frame->pts = (int64_t)self->time++;
     frame->pict_type = key ? AV_PICTURE_TYPE_I : AV_PICTURE_TYPE_NONE;
     err = put_regions(self, request, rates, frame);
     if (!err && row->live) {
@@ -320,8 +363,9 @@ static int write_packet(struct encoder *self, const struct encode_request *reque
     int err;
 
     read_packet(self->packet, &packet);
+    remember_mean(self, &packet);
     /* Only libx264 tells QPs of this scale. */
-    if (self->row->flags & ENCODER_RATE)
+    if (self->row->flags & ENCODER_RATE || (self->shifts && request->rate.mode == VA_RC_VBR))
         encoder_rate_done(&self->rate, rates, 8 * (uint64_t)packet.size,
                           self->codec->codec == VD_CODEC_H264 ? packet.qp : -1, packet.key,
                           request->rate.mode == VA_RC_CBR);
@@ -359,7 +403,7 @@ static int run(struct encoder *self, const struct encode_request *request,
         request->tools.height != self->tools.height)
         self->rate = (struct encoder_rate){0};
     rates.chosen = encoder_rate_qp(&self->rate, &rates, self->codec->codec,
-                                   (uint64_t)request->tools.width * request->tools.height,
+                                   (uint64_t)request->tools.width * request->tools.height, key,
                                    request->rate.mode == VA_RC_CBR);
     if (needs_open(self, request, &rates, key)) {
         if (self->context && !same_tools(&request->tools, &self->tools)) {
@@ -410,7 +454,7 @@ int encoder_run(struct encoder *self, const struct encode_request *request,
     const struct encode_tools *tools = &request->tools;
     int err = VD_ERR_UNSUPPORTED;
 
-    if (tools->width && tools->height && tools->width <= VD_MAX_WIDTH &&
+    if (!request->coded_by_app && tools->width && tools->height && tools->width <= VD_MAX_WIDTH &&
         tools->height <= VD_MAX_HEIGHT)
         err =
             self->jpeg ? run_jpeg(self, request, input, output) : run(self, request, input, output);

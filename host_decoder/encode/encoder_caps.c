@@ -11,9 +11,23 @@
 struct profile {
     uint32_t profile;
     enum vd_codec codec;
-    uint32_t entrypoint;
     uint32_t bit_depth;
     uint32_t formats[VD_MAX_CAP_FORMATS];
+};
+
+/*
+ * Entry points of a codec: all lead to the same encoder. "Low power" is where programs look that
+ * were written for GPUs whose fixed functions are there alone (newer Intel ones: AV1 has no other),
+ * and where GStreamer has elements of their own; VP8, MPEG-2 and JPEG are nowhere there.
+ */
+static const uint32_t entrypoints[VD_CODEC_COUNT][2] = {
+    [VD_CODEC_H264] = {VAEntrypointEncSlice, VAEntrypointEncSliceLP},
+    [VD_CODEC_HEVC] = {VAEntrypointEncSlice, VAEntrypointEncSliceLP},
+    [VD_CODEC_VP9] = {VAEntrypointEncSlice, VAEntrypointEncSliceLP},
+    [VD_CODEC_AV1] = {VAEntrypointEncSlice, VAEntrypointEncSliceLP},
+    [VD_CODEC_VP8] = {VAEntrypointEncSlice},
+    [VD_CODEC_MPEG2] = {VAEntrypointEncSlice},
+    [VD_CODEC_JPEG] = {VAEntrypointEncPicture},
 };
 
 /* What encoder_input.c reads; what costs nothing first. */
@@ -21,20 +35,19 @@ struct profile {
 #define BITS_8 VA_FOURCC_NV12, VA_FOURCC_I420, VA_FOURCC_YV12, VA_FOURCC_YUY2, VA_FOURCC_UYVY, RGB
 
 static const struct profile profiles[] = {
-    {VAProfileH264ConstrainedBaseline, VD_CODEC_H264, VAEntrypointEncSlice, 8, {BITS_8}},
-    {VAProfileH264Main, VD_CODEC_H264, VAEntrypointEncSlice, 8, {BITS_8}},
-    {VAProfileH264High, VD_CODEC_H264, VAEntrypointEncSlice, 8, {BITS_8}},
-    {VAProfileHEVCMain, VD_CODEC_HEVC, VAEntrypointEncSlice, 8, {BITS_8}},
-    {VAProfileHEVCMain10, VD_CODEC_HEVC, VAEntrypointEncSlice, 10, {VA_FOURCC_P010, BITS_8}},
-    {VAProfileVP8Version0_3, VD_CODEC_VP8, VAEntrypointEncSlice, 8, {BITS_8}},
-    {VAProfileVP9Profile0, VD_CODEC_VP9, VAEntrypointEncSlice, 8, {BITS_8}},
-    {VAProfileVP9Profile2, VD_CODEC_VP9, VAEntrypointEncSlice, 10, {VA_FOURCC_P010, BITS_8}},
-    {VAProfileAV1Profile0, VD_CODEC_AV1, VAEntrypointEncSlice, 8, {BITS_8, VA_FOURCC_P010}},
-    {VAProfileMPEG2Simple, VD_CODEC_MPEG2, VAEntrypointEncSlice, 8, {BITS_8}},
-    {VAProfileMPEG2Main, VD_CODEC_MPEG2, VAEntrypointEncSlice, 8, {BITS_8}},
+    {VAProfileH264ConstrainedBaseline, VD_CODEC_H264, 8, {BITS_8}},
+    {VAProfileH264Main, VD_CODEC_H264, 8, {BITS_8}},
+    {VAProfileH264High, VD_CODEC_H264, 8, {BITS_8}},
+    {VAProfileHEVCMain, VD_CODEC_HEVC, 8, {BITS_8}},
+    {VAProfileHEVCMain10, VD_CODEC_HEVC, 10, {VA_FOURCC_P010, BITS_8}},
+    {VAProfileVP8Version0_3, VD_CODEC_VP8, 8, {BITS_8}},
+    {VAProfileVP9Profile0, VD_CODEC_VP9, 8, {BITS_8}},
+    {VAProfileVP9Profile2, VD_CODEC_VP9, 10, {VA_FOURCC_P010, BITS_8}},
+    {VAProfileAV1Profile0, VD_CODEC_AV1, 8, {BITS_8, VA_FOURCC_P010}},
+    {VAProfileMPEG2Simple, VD_CODEC_MPEG2, 8, {BITS_8}},
+    {VAProfileMPEG2Main, VD_CODEC_MPEG2, 8, {BITS_8}},
     {VAProfileJPEGBaseline,
      VD_CODEC_JPEG,
-     VAEntrypointEncPicture,
      8,
      {BITS_8, VA_FOURCC_422H, VA_FOURCC_444P, VA_FOURCC_Y800}},
 };
@@ -60,6 +73,12 @@ static void put_jpeg(struct vd_cap *cap)
     put(cap, VAConfigAttribRateControl, VA_RC_CQP);
 }
 
+/* VP8 and VP9 know four and eight segments, one of which is the rest of the picture. */
+static uint32_t regions(enum vd_codec codec)
+{
+    return codec == VD_CODEC_VP8 ? 3 : codec == VD_CODEC_VP9 ? 7 : VD_MAX_ROI;
+}
+
 static void put_encoder(struct vd_cap *cap, const struct encoder_row *row)
 {
     put(cap, VAConfigAttribRateControl, row->rates);
@@ -67,14 +86,24 @@ static void put_encoder(struct vd_cap *cap, const struct encoder_row *row)
     put(cap, VAConfigAttribEncMaxSlices, row->flags & ENCODER_SLICES ? ENCODER_MAX_SLICES : 1);
     if (row->flags & ENCODER_SLICES)
         put(cap, VAConfigAttribEncSliceStructure, VA_ENC_SLICE_STRUCTURE_EQUAL_ROWS);
+    /* Its rate control is told of pictures that the app left out. */
+    if (row->flags & ENCODER_RATE)
+        put(cap, VAConfigAttribEncSkipFrame, 1);
     if (row->flags & ENCODER_ROI) {
         VAConfigAttribValEncROI roi = {
-            .bits = {.num_roi_regions = row->codec == VD_CODEC_VP8 ? 3 : VD_MAX_ROI,
+            .bits = {.num_roi_regions = regions(row->codec),
                      .roi_rc_priority_support = 1,
                      .roi_rc_qp_delta_support = 1},
         };
 
         put(cap, VAConfigAttribEncROI, roi.value);
+    }
+    if (row->flags & ENCODER_LAYERS) {
+        VAConfigAttribValEncRateControlExt layers = {
+            .bits = {.max_num_temporal_layers_minus1 = ENCODE_TEMPORAL_LAYERS - 1},
+        };
+
+        put(cap, VAConfigAttribEncRateControlExt, layers.value);
     }
     if (row->flags & ENCODER_REFRESH)
         put(cap, VAConfigAttribEncIntraRefresh,
@@ -107,13 +136,14 @@ static void put_codec(struct vd_cap *cap, const struct encode_codec *codec,
     }
 }
 
-static bool fill(const struct profile *profile, const char *family, struct vd_cap *ret_cap)
+static bool fill(const struct profile *profile, uint32_t entrypoint, const char *family,
+                 struct vd_cap *ret_cap)
 {
     const struct encode_codec *codec = encode_codec_find(profile->codec);
     const struct encoder_row *row = NULL;
     struct vd_cap cap = {
         .profile = profile->profile,
-        .entrypoint = profile->entrypoint,
+        .entrypoint = entrypoint,
         .min_width = 16,
         .min_height = 16,
         .max_width = VD_MAX_WIDTH,
@@ -153,8 +183,12 @@ uint32_t encoder_caps(const char *family, struct vd_cap *ret_caps, uint32_t room
 {
     uint32_t n = 0;
 
-    for (size_t i = 0; i < sizeof(profiles) / sizeof(profiles[0]) && n < room; i++)
-        n += fill(&profiles[i], family, &ret_caps[n]);
+    for (size_t i = 0; i < sizeof(profiles) / sizeof(profiles[0]); i++) {
+        const uint32_t *points = entrypoints[profiles[i].codec];
+
+        for (int j = 0; j < 2 && points[j] && n < room; j++)
+            n += fill(&profiles[i], points[j], family, &ret_caps[n]);
+    }
     return n;
 }
 

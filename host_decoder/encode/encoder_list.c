@@ -116,7 +116,7 @@ static const struct encoder_row encoder_rows[] = {
 
     {"libvpx",
      VD_CODEC_VP8,
-     ENCODER_LIVE_RATE | ENCODER_LIVE_QP | ENCODER_ROI | ENCODER_RATE,
+     ENCODER_LIVE_RATE | ENCODER_LIVE_QP | ENCODER_ROI | ENCODER_LAYERS | ENCODER_RATE,
      PLAIN,
      16,
      8192,
@@ -137,7 +137,7 @@ static const struct encoder_row encoder_rows[] = {
      NULL},
     {"libvpx-vp9",
      VD_CODEC_VP9,
-     ENCODER_LIVE_RATE | ENCODER_LIVE_QP | ENCODER_RATE,
+     ENCODER_LIVE_RATE | ENCODER_LIVE_QP | ENCODER_ROI | ENCODER_LAYERS | ENCODER_RATE,
      PLAIN,
      16,
      8192,

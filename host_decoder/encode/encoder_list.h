@@ -17,6 +17,7 @@ enum encoder_flag {
     ENCODER_COPY = 1 << 6,       /* reads its input more than once: it needs memory of its own */
     ENCODER_SLICES = 1 << 7,     /* several slices a picture */
     ENCODER_RATE = 1 << 8,       /* CBR, VBR: encoder_rate.c chooses its quantisers */
+    ENCODER_LAYERS = 1 << 10,    /* VP8, VP9: the app's references, where it has temporal layers */
     ENCODER_QP_I = 1 << 9,       /* CQP: opened with two QPs, of intra and other pictures */
 };
 
@@ -27,7 +28,9 @@ struct encoder_rates {
     AVRational frame_rate;  /* 1/10 to 1000 */
     int qp, min_qp, max_qp; /* of the codec's own scale; max_qp 0: no limits */
     int qp_i, qp_p; /* CQP: the last ones of both kinds; the same where one is not known yet */
-    double chosen;  /* ENCODER_RATE: the QP of this picture */
+    uint32_t left_out,
+        left_bits;           /* pictures before this one, and bits that the app sent for them */
+    double chosen;           /* ENCODER_RATE: the QP of this picture */
     uint32_t quality, level; /* 1 to 51; 1 to ENCODE_QUALITY_LEVELS, 0: the default */
 };
 

@@ -28,29 +28,15 @@ static AVRational frame_rate(const struct encode_rate *rate)
     return result;
 }
 
-/* The largest QP of a codec's own scale. */
-static int qp_limit(enum vd_codec codec)
-{
-    switch (codec) {
-    case VD_CODEC_VP8:
-        return 127;
-    case VD_CODEC_VP9:
-    case VD_CODEC_AV1:
-        return 255;
-    case VD_CODEC_MPEG2:
-        return 31;
-    default:
-        return 51;
-    }
-}
-
 void encoder_rates_read(const struct encode_request *request, struct encoder_rates *ret_rates)
 {
     const struct encode_rate *rate = &request->rate;
-    int limit = qp_limit(codecs_of_profile((int)request->tools.profile));
+    int limit = encode_qp_limit((int)request->tools.profile);
     int64_t target = rate->bits_per_second, low;
     struct encoder_rates rates = {
         .frame_rate = frame_rate(rate),
+        .left_out = request->skipped,
+        .left_bits = request->skipped_bits,
         .qp = (int)encoder_clamp(request->qp, 0, limit),
         .min_qp = (int)encoder_clamp(rate->min_qp, 0, limit),
         .max_qp = (int)encoder_clamp(rate->max_qp, 0, limit),

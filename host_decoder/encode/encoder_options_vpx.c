@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <math.h>
+#include <stdio.h>
 #include <va/va.h>
 
 #include "encoder_options.h"
@@ -89,6 +90,9 @@ void encoder_options_vpx(struct encoder_setup *setup)
         encoder_options_put(setup, "tile-columns", "%d", tile_columns(setup));
         encoder_options_put(setup, "aq-mode", "0");
     }
+    /* Contexts of the entropy coder and motion vectors of pictures that may be missing. */
+    if (setup->request->tools.layered)
+        encoder_options_put(setup, "error-resilient", "default");
     /* Equal: no key frames of its own, where scenes change. */
     context->keyint_min = context->gop_size;
     context->bit_rate = context->rc_min_rate = context->rc_max_rate = VPX_STARVED;
@@ -138,16 +142,64 @@ void encoder_chosen_range(enum vd_codec codec, const struct encoder_rates *rates
     *ret_most = most;
 }
 
+/* vpx_enc_frame_flags_t of vp8cx.h, which VP9 has, too. */
+#define VPX_NO_REF_LAST    (1u << 16)
+#define VPX_NO_REF_GOLDEN  (1u << 17)
+#define VPX_NO_UPD_LAST    (1u << 18)
+#define VPX_FORCE_GOLDEN   (1u << 19)
+#define VPX_NO_UPD_ENTROPY (1u << 20)
+#define VPX_NO_REF_ALT     (1u << 21)
+#define VPX_NO_UPD_GOLDEN  (1u << 22)
+#define VPX_NO_UPD_ALT     (1u << 23)
+#define VPX_FORCE_ALT      (1u << 24)
+
+/* A P picture's references, as the app has them; to none at all it cannot refer. */
+static void vpx_references(AVFrame *frame, const struct encode_request *request)
+{
+    uint8_t refer = request->refer ? request->refer : ENCODE_LAST, refresh = request->refresh;
+    unsigned flags = 0;
+    char text[16];
+
+    flags |= refer & ENCODE_LAST ? 0 : VPX_NO_REF_LAST;
+    flags |= refer & ENCODE_GOLDEN ? 0 : VPX_NO_REF_GOLDEN;
+    flags |= refer & ENCODE_ALTERNATE ? 0 : VPX_NO_REF_ALT;
+    flags |= refresh & ENCODE_LAST ? 0 : VPX_NO_UPD_LAST;
+    flags |= refresh & ENCODE_GOLDEN ? VPX_FORCE_GOLDEN : VPX_NO_UPD_GOLDEN;
+    flags |= refresh & ENCODE_ALTERNATE ? VPX_FORCE_ALT : VPX_NO_UPD_ALT;
+    if (request->layer || !refresh)
+        flags |= VPX_NO_UPD_ENTROPY;
+    snprintf(text, sizeof(text), "%u", flags);
+    av_dict_set(&frame->metadata, "vp8-flags", text, 0);
+}
+
 void encoder_live_vpx(AVCodecContext *context, AVFrame *frame, const struct encode_request *request,
                       const struct encoder_rates *rates)
 {
     uint32_t mode = request->rate.mode;
 
-    (void)frame;
+    if (request->tools.layered && frame->pict_type != AV_PICTURE_TYPE_I)
+        vpx_references(frame, request);
     if (mode == VA_RC_CQP)
         context->qmax = quantizer(context->codec_id, rates->qp);
     else if (mode == VA_RC_CBR || mode == VA_RC_VBR)
         context->qmax = quantizer_chosen(context->codec_id, rates->chosen);
+}
+
+/*
+ * libaom fills the buffer with its first picture, and never gets back what that took: with one of a
+ * third of a second it does not matter. A smaller buffer than the app's is as good for a decoder.
+ */
+static void aom_buffer(struct encoder_setup *setup)
+{
+    const struct encoder_rates *rates = setup->rates;
+    int64_t pictures = av_rescale(3 * rates->target, rates->frame_rate.den, rates->frame_rate.num);
+    int64_t size = rates->target / 3 > pictures ? rates->target / 3 : pictures;
+
+    if (size >= setup->context->rc_buffer_size)
+        return;
+    setup->context->rc_buffer_size = (int)size;
+    if (setup->context->rc_initial_buffer_occupancy > size)
+        setup->context->rc_initial_buffer_occupancy = (int)size;
 }
 
 void encoder_options_aom(struct encoder_setup *setup)
@@ -165,6 +217,7 @@ void encoder_options_aom(struct encoder_setup *setup)
     if (encoder_options_mode(setup) != VA_RC_CQP) {
         quantizer_limits(setup);
         encoder_options_rate(setup);
+        aom_buffer(setup);
         if (encoder_options_mode(setup) == VA_RC_CBR)
             context->rc_min_rate = context->rc_max_rate;
         return;

@@ -161,8 +161,16 @@ void encoder_options_x265(struct encoder_setup *setup)
         "keyint=-1:weightp=0:cutree=0:rc-lookahead=0:aud=0:hrd=0:info=0:deblock=0,0");
     x265_tools(setup);
     switch (encoder_options_mode(setup)) {
-    case VA_RC_CBR:
     case VA_RC_VBR:
+        /* Its own is a fifth off after ten seconds: encoder_rate.c, by one region a picture. */
+        if (deltas) {
+            encoder_options_add(setup, "x265-params", "qcomp=1:aq-mode=1:aq-strength=1");
+            encoder_options_put(setup, "crf", "%d", ENCODER_BASE_QP);
+            return;
+        }
+        encoder_options_rate(setup);
+        break;
+    case VA_RC_CBR:
         encoder_options_rate(setup);
         break;
     case VA_RC_ICQ:

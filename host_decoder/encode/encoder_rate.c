@@ -19,21 +19,50 @@
 /* Better than this nobody sees, and the next scene would begin with it. */
 #define LEAST_QP 5.0
 /* Seconds in which a debt is paid back. */
-#define CBR_SECONDS 1.0
+#define CBR_SECONDS 1.5
 #define VBR_SECONDS 2.0
+/* Exponent of complexity, seconds of bits by which it may run up debts and savings. */
+#define COMPLEXITY    0.5
+#define MOST_DEBT_CBR 0.8
+#define MOST_DEBT_VBR 0.8
+#define MOST_SAVED    0.4
+/* Seconds that complexity is compared with. */
+#define MEAN_SECONDS 10.0
+/* Shares of a picture that a later intra picture may take, and QP steps that this may cost. */
+#define KEY_SHARE_CBR 4.0
+#define KEY_SHARE_VBR 6.0
+#define MAX_KEY_STEP  12.0
 
 static double limit(double value, double low, double high)
 {
     return value < low ? low : value > high ? high : value;
 }
 
+/* A picture's share of a second, and those of pictures that the app left out before it. */
 static double picture_bits(const struct encoder_rates *rates)
 {
-    return (double)rates->target * rates->frame_rate.den / rates->frame_rate.num;
+    return (double)rates->target * rates->frame_rate.den / rates->frame_rate.num *
+           (1.0 + rates->left_out);
+}
+
+/*
+ * How much more or less than its share a picture gets that costs more or less than others did:
+ * bits make the more difference the more moves. Only as far as the debt allows: at either end of
+ * it all pictures get the same.
+ */
+static double complexity(const struct encoder_rate *rate, const struct encoder_rates *rates,
+                         bool cbr)
+{
+    double ratio = rate->mean > 0 ? rate->cost / rate->mean : 1;
+    double most = (cbr ? MOST_DEBT_CBR : MOST_DEBT_VBR) * (double)rates->target;
+    double least = -MOST_SAVED * (double)rates->target;
+    double room = ratio > 1 ? 1 - rate->debt / most : 1 - rate->debt / least;
+
+    return pow(ratio, COMPLEXITY * limit(room, 0, 1));
 }
 
 double encoder_rate_qp(struct encoder_rate *rate, const struct encoder_rates *rates,
-                       enum vd_codec codec, uint64_t pixels, bool cbr)
+                       enum vd_codec codec, uint64_t pixels, bool key, bool cbr)
 {
     double window = (cbr ? CBR_SECONDS : VBR_SECONDS) * (double)rates->target;
     double bits = picture_bits(rates), qp, least, most;
@@ -46,9 +75,19 @@ double encoder_rate_qp(struct encoder_rate *rate, const struct encoder_rates *ra
         bits = limit(8 * bits, bits, rates->vbv / 2.0);
         qp = 6 * log2((double)pixels * INTRA_COST / bits);
     } else {
-        bits *= limit(1 - rate->debt / window, 0.25, 2);
-        qp = 6 * log2(rate->cost / bits);
+        double scaled = bits * limit(1 - rate->debt / window, 0.25, 2) *
+                        limit(complexity(rate, rates, cbr), 0.25, 4);
+
+        qp = 6 * log2(rate->cost / scaled);
         qp = limit(qp, rate->qp - MAX_STEP_DOWN, rate->qp + MAX_STEP_UP);
+        /* What follows would pay for an intra picture that is too good. */
+        if (key && rate->intra > 0) {
+            double share = (cbr ? KEY_SHARE_CBR : KEY_SHARE_VBR) * bits;
+            double coarsest = 6 * log2(rate->intra / share);
+
+            if (qp < coarsest)
+                qp = limit(coarsest, qp, qp + MAX_KEY_STEP);
+        }
     }
     rate->qp = limit(qp, least, most < least ? least : most);
     return rate->qp;
@@ -63,15 +102,20 @@ void encoder_rate_done(struct encoder_rate *rate, const struct encoder_rates *ra
     if (qp >= 0 && fabs(qp - used) > ADAPTIVE_STEPS)
         used = qp;
     /* What was saved long ago may not be spent at once. */
-    rate->debt =
-        limit(rate->debt + (double)bits - picture_bits(rates), -saved, 5 * (double)rates->target);
+    rate->debt = limit(rate->debt + (double)(bits + rates->left_bits) - picture_bits(rates), -saved,
+                       5 * (double)rates->target);
     cost = (double)(bits ? bits : 1) * exp2(used / 6);
+    if (key)
+        rate->intra = cost;
     if (key && !rate->pictures) {
         rate->cost = cost * INTER_SHARE;
     } else if (!key) {
         double share = 1.0 / ++rate->pictures;
-        double least = cost > SCENE_COST * rate->cost ? SHARE_OF_SCENE : SHARE_OF_LAST;
+        bool scene = cost > SCENE_COST * rate->cost || SCENE_COST * cost < rate->cost;
+        double least = scene ? SHARE_OF_SCENE : SHARE_OF_LAST;
 
         rate->cost += (cost - rate->cost) * (share > least ? share : least);
+        least = rates->frame_rate.den / (MEAN_SECONDS * rates->frame_rate.num);
+        rate->mean += (cost - rate->mean) * (share > least ? share : least);
     }
 }

@@ -130,6 +130,24 @@ static struct hevc_pps picture_pps(const VAEncPictureParameterBufferHEVC *pic)
     };
 }
 
+/* A B slice that looks back only: as P it has the same references. Some apps have no others. */
+static bool looks_back(const VAEncSliceParameterBufferHEVC *slice, int32_t poc)
+{
+    uint32_t count = clamp(slice->num_ref_idx_l1_active_minus1, 0, 14) + 1;
+    bool any = false;
+
+    for (uint32_t i = 0; i < count; i++) {
+        const VAPictureHEVC *ref = &slice->ref_pic_list1[i];
+
+        if (ref->picture_id == VA_INVALID_SURFACE || ref->flags & VA_PICTURE_HEVC_INVALID)
+            continue;
+        if (ref->pic_order_cnt >= poc)
+            return false;
+        any = true;
+    }
+    return any;
+}
+
 /* B pictures are not offered, and the encoder here could not make them in the app's order. */
 static int read_type(const struct encode_picture *picture, enum encode_type *ret_type)
 {
@@ -139,7 +157,9 @@ static int read_type(const struct encode_picture *picture, enum encode_type *ret
     for (uint32_t i = 0; i < picture->slice_count; i++) {
         const VAEncSliceParameterBufferHEVC *slice = picture->slices[i];
 
-        if (slice->slice_type == HEVC_SLICE_B || slice->slice_type > HEVC_SLICE_I)
+        if (slice->slice_type > HEVC_SLICE_I ||
+            (slice->slice_type == HEVC_SLICE_B &&
+             !looks_back(slice, pic->decoded_curr_pic.pic_order_cnt)))
             return VD_ERR_UNSUPPORTED;
         intra = intra && slice->slice_type == HEVC_SLICE_I;
     }
@@ -248,6 +268,14 @@ int hevc_params_read(void *memory, const struct encode_picture *picture,
     app.no_output = pic->pic_fields.bits.no_output_of_prior_pics_flag;
     pps_id = pic->slice_pic_parameter_set_id;
     take_headers(state, picture, &app, &pps_id);
+    /*
+     * What follows an end of sequence is an IRAP picture (7.4.2.4.4). Apps whose count of intra
+     * pictures is another one than theirs of sequences (libva's hevcencode) get one here.
+     */
+    if (state->ended && ret_request->type != ENCODE_IDR) {
+        ret_request->type = ENCODE_I;
+        app.nal = HEVC_NAL_CRA;
+    }
     app.nal = choose_nal(ret_request->type, app.nal);
 
     sps = state->has_sps ? state->sps : sequence_sps(&state->sequence, picture);
@@ -265,6 +293,7 @@ int hevc_params_read(void *memory, const struct encode_picture *picture,
     app.pps_ids = state->pps_known;
     app.poc = pic->decoded_curr_pic.pic_order_cnt;
     app.last = pic->last_picture;
+    state->ended = pic->last_picture & HEVC_LAST_PICTURE_EOSEQ;
 
     slice = picture->slices[0];
     ret_request->reference = pic->pic_fields.bits.reference_pic_flag;

@@ -33,6 +33,7 @@ struct hevc_params_state {
     struct hevc_pps pps[HEVC_SETS_PPS];
     uint64_t pps_known;
     bool has_sequence, has_sps;
+    bool ended; /* the last picture ended its sequence */
 };
 
 /* encode_codec.read */

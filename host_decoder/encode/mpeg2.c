@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <stdint.h>
+#include <string.h>
 #include <va/va.h>
 #include <va/va_enc_mpeg2.h>
 #include <viaduct/errors.h>
@@ -18,6 +19,16 @@ struct mpeg2_state {
     uint32_t width, height;
     uint32_t intra_period;
     uint32_t qp;
+};
+
+/* Of any real app: a sequence header and its extension have 150 bytes at most, if both matrices
+ * are there. */
+#define MPEG2_MAX_SEQUENCE 1024
+
+/* The app's sequence header: it packs it once, the encoder has one at each intra picture. */
+struct mpeg2_headers {
+    uint8_t sequence[MPEG2_MAX_SEQUENCE];
+    size_t size; /* 0: the app packs none */
 };
 
 /* quantiser_scale_code of the linear scale that is nearest to one of the other (7.4.2.2). */
@@ -144,24 +155,33 @@ static bool same_pictures(const struct mpeg2_sequence *a, const struct mpeg2_seq
            a->chroma_format == b->chroma_format && !a->matrices && !b->matrices;
 }
 
+/* Groups of pictures, which may stand behind it, are the encoder's. */
+static void keep_sequence(struct mpeg2_headers *self, const struct encode_header *header)
+{
+    struct mpeg2_sequence app;
+
+    if (header->type != VAEncPackedHeaderSequence || header->bits % 8 ||
+        !parse_sequence(header->bytes, header->bits / 8, &app) || app.end > MPEG2_MAX_SEQUENCE)
+        return;
+    memcpy(self->sequence, header->bytes, app.end);
+    self->size = app.end;
+}
+
 static int mpeg2_write(void *state, const struct encode_request *request,
                        const struct encode_packet *packet, struct encode_output *output)
 {
+    struct mpeg2_headers *self = state;
     struct mpeg2_sequence own, app;
     size_t skip = 0;
 
-    (void)state;
-    for (uint32_t i = 0; i < request->header_count; i++) {
-        const struct encode_header *header = &request->headers[i];
-
-        if (header->type != VAEncPackedHeaderSequence || header->bits % 8 ||
-            !parse_sequence(packet->data, packet->size, &own) ||
-            !parse_sequence(header->bytes, header->bits / 8, &app) || !same_pictures(&own, &app))
-            continue;
-        /* Groups of pictures are the encoder's. */
-        encode_put(output, header->bytes, app.end);
+    for (uint32_t i = 0; i < request->header_count; i++)
+        keep_sequence(self, &request->headers[i]);
+    /* All of a stream must be alike (6.1.1.6): the app's takes the place of each of the encoder's.
+     */
+    if (self->size && parse_sequence(packet->data, packet->size, &own) &&
+        parse_sequence(self->sequence, self->size, &app) && same_pictures(&own, &app)) {
+        encode_put(output, self->sequence, self->size);
         skip = own.end;
-        break;
     }
     encode_put(output, packet->data + skip, packet->size - skip);
     return 0;
@@ -183,6 +203,7 @@ static uint32_t mpeg2_attributes(int profile, uint32_t *ret_types, uint32_t *ret
 const struct encode_codec encode_mpeg2 = {
     .codec = VD_CODEC_MPEG2,
     .read_state_size = sizeof(struct mpeg2_state),
+    .write_state_size = sizeof(struct mpeg2_headers),
     .read = mpeg2_read,
     .write = mpeg2_write,
     .attributes = mpeg2_attributes,

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <stdbool.h>
 #include <va/va.h>
 #include <va/va_enc_vp8.h>
 #include <viaduct/errors.h>
@@ -16,7 +17,24 @@ struct vp8_state {
     uint32_t width, height;
     uint32_t intra_period;
     uint16_t qp;
+    bool layered;
 };
+
+/* The app's references, once it has layers; else the encoder finds better ones. */
+static void read_references(struct vp8_state *self, const VAEncPictureParameterBufferVP8 *param,
+                            struct encode_request *request)
+{
+    if (request->rate.temporal_layers > 1 || request->layer)
+        self->layered = true;
+    request->tools.layered = self->layered;
+    request->refer = (uint8_t)((param->ref_flags.bits.no_ref_last ? 0 : ENCODE_LAST) |
+                               (param->ref_flags.bits.no_ref_gf ? 0 : ENCODE_GOLDEN) |
+                               (param->ref_flags.bits.no_ref_arf ? 0 : ENCODE_ALTERNATE));
+    request->refresh =
+        (uint8_t)((param->pic_flags.bits.refresh_last ? ENCODE_LAST : 0) |
+                  (param->pic_flags.bits.refresh_golden_frame ? ENCODE_GOLDEN : 0) |
+                  (param->pic_flags.bits.refresh_alternate_frame ? ENCODE_ALTERNATE : 0));
+}
 
 static int vp8_read(void *state, const struct encode_picture *picture,
                     struct encode_request *ret_request)
@@ -57,6 +75,7 @@ static int vp8_read(void *state, const struct encode_picture *picture,
     ret_request->tools.bit_depth = 8;
     ret_request->tools.slices = 1;
     ret_request->tools.intra_period = self->intra_period;
+    read_references(self, param, ret_request);
     return 0;
 }
 

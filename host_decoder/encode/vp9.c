@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <string.h>
 #include <va/va.h>
 #include <va/va_enc_vp9.h>
 #include <viaduct/errors.h>
@@ -12,7 +13,64 @@ struct vp9_state {
     struct encode_misc_state misc;
     uint32_t max_width, max_height;
     uint32_t intra_period;
+    bool layered;
+    uint8_t
+        place[8]; /* of each reference of the app: one of the encoder's three, as a bit; 0: lost */
 };
+
+static const uint8_t places[] = {ENCODE_LAST, ENCODE_GOLDEN, ENCODE_ALTERNATE};
+
+static uint8_t read_refer(const struct vp9_state *self, const VAEncPictureParameterBufferVP9 *param)
+{
+    uint32_t used =
+        param->ref_flags.bits.ref_frame_ctrl_l0 | param->ref_flags.bits.ref_frame_ctrl_l1;
+
+    return (uint8_t)((used & 1 ? self->place[param->ref_flags.bits.ref_last_idx] : 0) |
+                     (used & 2 ? self->place[param->ref_flags.bits.ref_gf_idx] : 0) |
+                     (used & 4 ? self->place[param->ref_flags.bits.ref_arf_idx] : 0));
+}
+
+/*
+ * VP9 keeps eight pictures, the encoder three: enough for three layers, whose apps spread them over
+ * more. The new picture goes where none is that the app still has; if all are in use, the one that
+ * most of its references share stays, and others are lost.
+ */
+static uint8_t read_refresh(struct vp9_state *self, const VAEncPictureParameterBufferVP9 *param)
+{
+    uint32_t users[3] = {0}, best = 0;
+
+    if (!param->refresh_frame_flags)
+        return 0;
+    for (uint32_t i = 0; i < 8; i++) {
+        for (uint32_t j = 0; j < 3 && !(param->refresh_frame_flags >> i & 1); j++)
+            users[j] += self->place[i] == places[j];
+    }
+    for (uint32_t j = 1; j < 3; j++)
+        best = users[j] < users[best] ? j : best;
+    for (uint32_t i = 0; i < 8; i++) {
+        if (param->refresh_frame_flags >> i & 1)
+            self->place[i] = places[best];
+        else if (self->place[i] == places[best])
+            self->place[i] = 0;
+    }
+    return places[best];
+}
+
+/* The app's references, once it has layers; else the encoder finds better ones. */
+static void read_references(struct vp9_state *self, const VAEncPictureParameterBufferVP9 *param,
+                            struct encode_request *request)
+{
+    if (request->rate.temporal_layers > 1 || request->layer)
+        self->layered = true;
+    request->tools.layered = self->layered;
+    if (request->type == ENCODE_IDR) {
+        /* All three are this picture then. */
+        memset(self->place, ENCODE_LAST, sizeof(self->place));
+        return;
+    }
+    request->refer = read_refer(self, param);
+    request->refresh = read_refresh(self, param);
+}
 
 static int vp9_read(void *state, const struct encode_picture *picture,
                     struct encode_request *ret_request)
@@ -48,6 +106,7 @@ static int vp9_read(void *state, const struct encode_picture *picture,
     tools->bit_depth = picture->profile == VAProfileVP9Profile2 ? 10 : 8;
     tools->slices = 1;
     tools->intra_period = self->intra_period;
+    read_references(self, param, ret_request);
     return 0;
 }
 

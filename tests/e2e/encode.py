@@ -261,6 +261,23 @@ def test_speeds(bench):
                  for level in levels}, check)
 
 
+def test_low_power(bench):
+    """The other entry point: the same encoder makes the same pictures."""
+    clip = source(bench, "clip", CLIP)
+
+    def check(codec, _):
+        made = []
+        for low in ("0", "1"):
+            out = bench.path(f"low{low}.{SUFFIX[codec]}")
+            frames, _, _ = encode(bench, codec, out, clip,
+                                  [*QUANTIZER[codec], "-low_power", low])
+            made.append(run(["ffmpeg", "-v", "error", "-i", out, "-f", "md5", "-"]).stdout)
+            near(bench, out, clip[0], frames, GOOD)
+        if made[0] != made[1]:
+            raise AssertionError("the pictures differ")
+    return each({codec: None for codec in ("h264", "hevc", "vp9")}, check)
+
+
 def test_key_frames(bench):
     clip = source(bench, "clip", CLIP)
     cases = {
@@ -390,6 +407,36 @@ def test_several(bench):
     return "H.264, HEVC and JPEG at a time"
 
 
+def test_av1(bench):
+    """Through libva itself, by both entry points, into what programs play."""
+    if not bench.args.av1enc:
+        raise Skip("the program av1enc is not built")
+    if "VAProfileAV1Profile0" not in offered(bench):
+        raise Skip("nothing encodes AV1 here")
+    short, noisy = source(bench, "clip", CLIP), source(bench, "noisy", NOISY)
+
+    def check(name, case):
+        mode, entrypoint, mux = case
+        file, frames = short if mode == "cqp" else noisy
+        raw, ivf, out = bench.path("av1.yuv"), bench.path("av1.ivf"), bench.path(f"av1.{mux}")
+        run([*QUIET, "-i", file, "-f", "rawvideo", "-y", raw])
+        _, count = bench.bridge([os.path.abspath(bench.args.av1enc), mode, entrypoint, "176", "144",
+                                 "250000", raw, ivf])
+        expect(count, encoded=frames)
+        run([*QUIET, "-i", ivf, "-c", "copy", "-y", out])
+        found = packets(out)
+        if len(found) != frames or [i for i, (_, key) in enumerate(found) if key] != [
+                i for i in range(frames) if i % 50 == 0]:
+            raise AssertionError(f"{len(found)} packets of {frames}, or other key frames")
+        made = sum(size for size, _ in found) * 8 * 25 / frames
+        if mode != "cqp" and abs(made / 250000 - 1) > TOLERANCE:
+            raise AssertionError(f"{made / 1000:.0f} kbit/s, not 250")
+        near(bench, out, file, frames, GOOD if mode == "cqp" else 0)
+    return each({"cqp slice mkv": ("cqp", "slice", "mkv"), "cqp lp mp4": ("cqp", "lp", "mp4"),
+                 "cbr slice webm": ("cbr", "slice", "webm"), "vbr lp mkv": ("vbr", "lp", "mkv")},
+                check)
+
+
 # Element, properties by mode, what follows it, and the floor.
 GST_PARSERS = {"h264": ["!", "h264parse"], "h265": ["!", "h265parse"], "vp8": [], "vp9": [],
                "mpeg2": ["!", "mpegvideoparse"], "jpeg": ["!", "jpegparse"]}
@@ -402,6 +449,10 @@ GST = {
         "vah265enc": {"cqp": ["rate-control=cqp", "qpi=22", "qpp=22"],
                       "cbr": ["rate-control=cbr", "bitrate=600"],
                       "vbr": ["rate-control=vbr", "bitrate=600"]},
+        "vah264lpenc": {"cqp": ["rate-control=cqp", "qpi=22", "qpp=22"],
+                        "cbr": ["rate-control=cbr", "bitrate=600"]},
+        "vah265lpenc": {"cqp": ["rate-control=cqp", "qpi=22", "qpp=22"],
+                        "cbr": ["rate-control=cbr", "bitrate=600"]},
         "vaapih264enc": {"cqp": ["rate-control=cqp", "init-qp=22"],
                          "cbr": ["rate-control=cbr", "bitrate=600"],
                          "vbr": ["rate-control=vbr", "bitrate=600"]},
@@ -432,7 +483,7 @@ def test_gstreamer(bench):
     def check(name, case):
         element, properties, mux = case
         need_element(bench, element)
-        codec = element.replace("vaapi", "").removeprefix("va").removesuffix("enc")
+        codec = element.replace("vaapi", "").removeprefix("va").removesuffix("enc").removesuffix("lp")
         out = bench.path("gst." + ("mp4" if mux == "mp4mux" else "mkv"))
         text, count = bench.bridge(
             ["gst-launch-1.0", "-q", "filesrc", f"location={raw}", "!", "rawvideoparse",
@@ -512,6 +563,7 @@ def test_live_rate(bench):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--viaduct", required=True)
+    parser.add_argument("--av1enc", help="the program of tests/e2e/av1enc.c")
     parser.add_argument("names", nargs="*")
     args = parser.parse_args()
     args.viaduct = os.path.abspath(args.viaduct)

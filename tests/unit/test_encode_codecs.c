@@ -18,7 +18,7 @@
 
 static struct fixture {
     const struct encode_codec *codec;
-    void *state;
+    void *state, *write_state;
     struct encode_picture picture;
     struct encode_request request;
     const void *slices[1];
@@ -32,7 +32,8 @@ static void start(const struct encode_codec *codec, int profile)
     memset(&f, 0, sizeof(f));
     f.codec = codec;
     f.state = calloc(1, codec->read_state_size);
-    assert_non_null(f.state);
+    f.write_state = calloc(1, codec->write_state_size + 1);
+    assert_true(f.state && f.write_state);
     f.picture = (struct encode_picture){
         .profile = profile,
         .width = 640,
@@ -48,6 +49,7 @@ static void start(const struct encode_codec *codec, int profile)
 static void stop(void)
 {
     free(f.state);
+    free(f.write_state);
 }
 
 static int read_picture(void)
@@ -61,7 +63,7 @@ static void write_packet(const void *bytes, size_t size)
     const struct encode_packet packet = {.data = bytes, .size = size, .key = true, .qp = -1};
 
     f.output = (struct encode_output){.bytes = f.room, .room = sizeof(f.room)};
-    assert_int_equal(f.codec->write(NULL, &f.request, &packet, &f.output), 0);
+    assert_int_equal(f.codec->write(f.write_state, &f.request, &packet, &f.output), 0);
     assert_true(f.output.size <= f.output.room);
 }
 
@@ -120,6 +122,134 @@ static void test_vp8(void **state)
 }
 
 /* FFmpeg's contexts are multiples of 64: the size is the picture's. */
+/* Once there are layers the app's references count. */
+static void test_vp8_layers(void **state)
+{
+    VAEncPictureParameterBufferVP8 param = {
+        .ref_flags.bits = {.no_ref_gf = 1, .no_ref_arf = 1},
+        .pic_flags.bits = {.frame_type = 1, .refresh_golden_frame = 1}};
+
+    (void)state;
+    start(&encode_vp8, VAProfileVP8Version0_3);
+    f.picture.param[ENCODE_PARAM_PICTURE] = &param;
+    assert_int_equal(read_picture(), 0);
+    assert_false(f.request.tools.layered);
+    param.ref_flags.bits.temporal_id = 1;
+    assert_int_equal(read_picture(), 0);
+    assert_true(f.request.tools.layered);
+    assert_int_equal(f.request.refer, ENCODE_LAST);
+    assert_int_equal(f.request.refresh, ENCODE_GOLDEN);
+    param.ref_flags.bits.temporal_id = 0;
+    param.pic_flags.bits.refresh_last = param.pic_flags.bits.refresh_alternate_frame = 1;
+    assert_int_equal(read_picture(), 0);
+    assert_true(f.request.tools.layered);
+    assert_int_equal(f.request.refresh, ENCODE_LAST | ENCODE_GOLDEN | ENCODE_ALTERNATE);
+    stop();
+}
+
+/* One picture of VP9: what it refers to, by slots of the app, and which slots it goes to. */
+static void vp9_step(VAEncPictureParameterBufferVP9 *param, unsigned layer, unsigned from,
+                     unsigned slots)
+{
+    param->ref_flags.bits.temporal_id = layer & 7;
+    param->ref_flags.bits.ref_frame_ctrl_l0 = 1;
+    param->ref_flags.bits.ref_last_idx = from & 7;
+    param->refresh_frame_flags = (uint8_t)slots;
+    assert_int_equal(read_picture(), 0);
+    assert_true(f.request.tools.layered);
+}
+
+/* Eight references of the app's in three of the encoder's. */
+static void test_vp9_layers(void **state)
+{
+    VAEncSequenceParameterBufferVP9 sequence = {.max_frame_width = 640, .max_frame_height = 360};
+    VAEncPictureParameterBufferVP9 param = {.frame_width_src = 640, .frame_height_src = 360};
+    VAEncMiscParameterTemporalLayerStructure layers = {.number_of_layers = 3};
+    struct encode_misc misc = {VAEncMiscParameterTypeTemporalLayerStructure, sizeof(layers),
+                               &layers};
+    uint8_t base, middle;
+
+    (void)state;
+    start(&encode_vp9, VAProfileVP9Profile0);
+    f.picture.param[ENCODE_PARAM_SEQUENCE] = &sequence;
+    f.picture.param[ENCODE_PARAM_PICTURE] = &param;
+    f.picture.misc = &misc;
+    f.picture.misc_count = 1;
+    assert_int_equal(read_picture(), 0);
+    assert_true(f.request.tools.layered);
+    param.pic_flags.bits.frame_type = 1;
+    vp9_step(&param, 2, 0, 0); /* of the top layer: kept by nobody */
+    assert_int_equal(f.request.refresh, 0);
+    base = f.request.refer;
+    vp9_step(&param, 1, 0, 1 << 5);
+    assert_int_equal(f.request.refer, base);
+    middle = f.request.refresh;
+    assert_true(middle && middle != base);
+    vp9_step(&param, 2, 5, 1 << 7);
+    assert_int_equal(f.request.refer, middle);
+    assert_true(f.request.refresh && !(f.request.refresh & (base | middle)));
+    vp9_step(&param, 0, 0, 0x1f); /* the base layer goes on; slot 6 still has the key picture */
+    assert_int_equal(f.request.refer, base);
+    vp9_step(&param, 0, 0, 0xff);
+    assert_true(f.request.refer && f.request.refresh);
+    stop();
+}
+
+/* Regions are told in steps of the codec's scale, or of importance. */
+static void test_regions(void **state)
+{
+    VAEncPictureParameterBufferVP9 param = {.frame_width_src = 640, .frame_height_src = 360};
+    struct vd_enc_roi roi = {
+        .count = 3,
+        .roi_flags = 1,
+        .roi = {0, 0, 64, 64, 100, 0, 0, 8, 8, 999, 0, 0, 8, 8, (uint32_t)-1000}};
+    struct encode_misc misc = {VAEncMiscParameterTypeROI, sizeof(roi), &roi};
+
+    (void)state;
+    start(&encode_vp9, VAProfileVP9Profile0);
+    f.picture.param[ENCODE_PARAM_PICTURE] = &param;
+    f.picture.misc = &misc;
+    f.picture.misc_count = 1;
+    f.picture.rate_control = VA_RC_CBR;
+    assert_int_equal(read_picture(), 0);
+    assert_int_equal(f.request.region_count, 3);
+    assert_int_equal(f.request.regions[0].delta_qp, 100);
+    assert_int_equal(f.request.regions[1].delta_qp, 255);
+    assert_int_equal(f.request.regions[2].delta_qp, -255);
+    roi.roi_flags = 0;
+    roi.roi[4] = 3;
+    assert_int_equal(read_picture(), 0);
+    assert_int_equal(f.request.regions[0].delta_qp, -15);
+    assert_int_equal(f.request.regions[1].delta_qp, -255);
+    stop();
+}
+
+static void test_skipped(void **state)
+{
+    VAEncPictureParameterBufferVP9 param = {.frame_width_src = 640, .frame_height_src = 360};
+    VAEncMiscParameterSkipFrame skip = {
+        .skip_frame_flag = 1, .num_skip_frames = 3, .size_skip_frames = 4000};
+    struct encode_misc misc = {VAEncMiscParameterTypeSkipFrame, sizeof(skip), &skip};
+
+    (void)state;
+    start(&encode_vp9, VAProfileVP9Profile0);
+    f.picture.param[ENCODE_PARAM_PICTURE] = &param;
+    f.picture.misc = &misc;
+    f.picture.misc_count = 1;
+    assert_int_equal(read_picture(), 0);
+    assert_int_equal(f.request.skipped, 3);
+    assert_int_equal(f.request.skipped_bits, 4000);
+    assert_false(f.request.coded_by_app);
+    skip.skip_frame_flag = 0;
+    assert_int_equal(read_picture(), 0);
+    assert_int_equal(f.request.skipped, 0);
+    skip.skip_frame_flag = 2;
+    assert_int_equal(read_picture(), 0);
+    assert_true(f.request.coded_by_app);
+    assert_int_equal(f.request.skipped, 0);
+    stop();
+}
+
 static void test_vp9(void **state)
 {
     VAEncSequenceParameterBufferVP9 sequence = {.max_frame_width = 640, .max_frame_height = 360};
@@ -250,6 +380,12 @@ static void test_mpeg2_header(void **state)
     assert_int_equal(f.output.size, 28 + 7);
     assert_memory_equal(f.room, app, 28);
     assert_memory_equal(f.room + 28, own + 22, 7);
+    /* The app packs it once. */
+    f.request.header_count = 0;
+    write_packet(own, sizeof(own));
+    assert_int_equal(f.output.size, 28 + 7);
+    assert_memory_equal(f.room, app, 28);
+    f.request.header_count = 1;
 
     memcpy(other, app, sizeof(app));
     other[5] = 0x02; /* wider */
@@ -261,6 +397,7 @@ static void test_mpeg2_header(void **state)
     other[11] |= 2; /* a matrix that the encoder does not know */
     write_packet(own, sizeof(own));
     assert_memory_equal(f.room, own, sizeof(own));
+    memset(f.write_state, 0, encode_mpeg2.write_state_size);
     for (uint32_t size = 0; size < sizeof(app); size++) {
         void *copy = check_exact(app, size);
 
@@ -383,6 +520,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_vp8),          cmocka_unit_test(test_vp9),
         cmocka_unit_test(test_av1),          cmocka_unit_test(test_mpeg2),
+        cmocka_unit_test(test_vp8_layers),   cmocka_unit_test(test_vp9_layers),
+        cmocka_unit_test(test_regions),      cmocka_unit_test(test_skipped),
         cmocka_unit_test(test_mpeg2_header), cmocka_unit_test(test_jpeg),
         cmocka_unit_test(test_jpeg_header),  cmocka_unit_test(test_table),
     };

@@ -31,10 +31,11 @@ const char *__lsan_default_suppressions(void)
 struct test {
     const char *name;
     struct app_config app;
-    const char *more;    /* for x265, after what follows from the request */
-    int bitrate;         /* 0: constant quantiser */
-    unsigned i_at;       /* a picture that is I, but no IDR picture */
-    unsigned idr_at;     /* another IDR picture */
+    const char *more;  /* for x265, after what follows from the request */
+    int bitrate;       /* 0: constant quantiser */
+    unsigned i_at;     /* a picture that is I, but no IDR picture */
+    unsigned split_at; /* the picture before ends a sequence, but this one is P in the app's mind */
+    unsigned idr_at;   /* another IDR picture */
     unsigned own_idr_at; /* the encoder makes an IDR picture, and the app expects P */
     unsigned not_idr_at; /* the other way round */
     unsigned lost_at;    /* a picture of the encoder that is not written */
@@ -255,15 +256,18 @@ static void check_units(const struct test *test, unsigned number, bool key, cons
     }
     if (key && test->app.style != APP_NONE)
         check_sei(data, size);
+    if (test->split_at && number == test->split_at - 1)
+        assert_int_equal(types[--count], HEVC_NAL_EOS);
     if (test->end && number == PICTURES - 1) {
         assert_int_equal(types[--count], HEVC_NAL_EOB);
         assert_int_equal(types[--count], HEVC_NAL_EOS);
     }
     assert_true(at < count);
     for (; at < count; at++) {
-        assert_int_equal(types[at], key                                 ? HEVC_NAL_IDR_W_RADL
-                                    : number == test->i_at && test->cra ? HEVC_NAL_CRA
-                                                                        : HEVC_NAL_TRAIL_R);
+        assert_int_equal(types[at], key                                  ? HEVC_NAL_IDR_W_RADL
+                                    : number == test->i_at && test->cra  ? HEVC_NAL_CRA
+                                    : number && number == test->split_at ? HEVC_NAL_CRA
+                                                                         : HEVC_NAL_TRAIL_R);
     }
 }
 
@@ -295,6 +299,12 @@ static bool is_intra(const struct test *test, unsigned number)
     return is_key(test, number) || (test->i_at && number == test->i_at);
 }
 
+/* The app is wrong in what follows the end of its sequence. */
+static bool is_split(const struct test *test, unsigned number)
+{
+    return number && number == test->split_at;
+}
+
 static void read_picture(struct run *r)
 {
     const struct test *test = r->test;
@@ -311,7 +321,11 @@ static void read_picture(struct run *r)
         app_init(app, &test->app);
     if (test->end && r->in == PICTURES - 1)
         app->pic.last_picture = HEVC_LAST_PICTURE_EOSEQ | HEVC_LAST_PICTURE_EOSTREAM;
-    assert_int_equal(encode_hevc.read(r->read_state, app_picture(app, nal, intra), request), 0);
+    else
+        app->pic.last_picture = is_split(test, r->in + 1) ? HEVC_LAST_PICTURE_EOSEQ : 0;
+    intra = intra || is_split(test, r->in);
+    assert_int_equal(
+        encode_hevc.read(r->read_state, app_picture(app, nal, is_intra(test, r->in)), request), 0);
     assert_int_equal(request->type, key ? ENCODE_IDR : intra ? ENCODE_I : ENCODE_P);
     assert_int_equal(request->tools.width, test->app.width);
     assert_int_equal(request->tools.height, test->app.height);
@@ -374,7 +388,8 @@ static void encode_picture(struct run *r)
     assert_int_equal(av_frame_get_buffer(frame, 0), 0);
     draw(frame, r->in, r->test->app.depth, r->test->fade);
     frame->pts = r->in;
-    if (is_intra(r->test, r->in) || (r->test->own_idr_at && r->in == r->test->own_idr_at))
+    if (is_intra(r->test, r->in) || is_split(r->test, r->in) ||
+        (r->test->own_idr_at && r->in == r->test->own_idr_at))
         frame->pict_type = AV_PICTURE_TYPE_I;
     if (r->test->not_idr_at && r->in == r->test->not_idr_at)
         frame->pict_type = AV_PICTURE_TYPE_NONE;
@@ -479,6 +494,7 @@ static const struct test tests[] = {
     {.name = "second idr", .idr_at = 4},
     {.name = "i", .i_at = 4},
     {.name = "cra", .i_at = 4, .cra = true},
+    {.name = "end of sequence before p", .split_at = 4},
     {.name = "i that is no idr", .i_at = 4, .no_idr = true},
     {.name = "cra that is no idr", .i_at = 4, .cra = true, .no_idr = true},
     {.name = "idr that is i", .idr_at = 4, .no_idr = true},
@@ -575,6 +591,25 @@ static void make_b(struct app *app)
     app->slice[1].slice_type = HEVC_SLICE_B;
 }
 
+/* List 1 has what list 0 has: the picture before. */
+static void make_low_delay_b(struct app *app)
+{
+    app->pic.pic_fields.bits.idr_pic_flag = 0;
+    app->pic.decoded_curr_pic.pic_order_cnt = 8;
+    make_b(app);
+    app->slice[1].num_ref_idx_l1_active_minus1 = 1;
+    app->slice[1].ref_pic_list1[0] = (VAPictureHEVC){.picture_id = 1, .pic_order_cnt = 7};
+    app->slice[1].ref_pic_list1[1] =
+        (VAPictureHEVC){.picture_id = VA_INVALID_SURFACE, .flags = VA_PICTURE_HEVC_INVALID};
+}
+
+/* One of list 1 is shown later. */
+static void make_true_b(struct app *app)
+{
+    make_low_delay_b(app);
+    app->slice[1].ref_pic_list1[1] = (VAPictureHEVC){.picture_id = 2, .pic_order_cnt = 9};
+}
+
 static void make_b_picture(struct app *app)
 {
     app->pic.pic_fields.bits.coding_type = 3;
@@ -649,11 +684,12 @@ static void test_read(void **state)
         int err;
     } refused[] = {
         {make_b, VD_ERR_UNSUPPORTED},          {make_b_picture, VD_ERR_UNSUPPORTED},
-        {make_monochrome, VD_ERR_UNSUPPORTED}, {make_deep, VD_ERR_UNSUPPORTED},
-        {make_pcm, VD_ERR_UNSUPPORTED},        {make_scaling, VD_ERR_UNSUPPORTED},
-        {make_large_ctu, VD_ERR_PARAMETER},    {make_ctu_16_tu_32, VD_ERR_PARAMETER},
-        {make_uneven_size, VD_ERR_PARAMETER},  {make_empty, VD_ERR_PARAMETER},
-        {make_no_sequence, VD_ERR_PARAMETER},  {make_no_picture, VD_ERR_PARAMETER},
+        {make_true_b, VD_ERR_UNSUPPORTED},     {make_monochrome, VD_ERR_UNSUPPORTED},
+        {make_deep, VD_ERR_UNSUPPORTED},       {make_pcm, VD_ERR_UNSUPPORTED},
+        {make_scaling, VD_ERR_UNSUPPORTED},    {make_large_ctu, VD_ERR_PARAMETER},
+        {make_ctu_16_tu_32, VD_ERR_PARAMETER}, {make_uneven_size, VD_ERR_PARAMETER},
+        {make_empty, VD_ERR_PARAMETER},        {make_no_sequence, VD_ERR_PARAMETER},
+        {make_no_picture, VD_ERR_PARAMETER},
     };
     struct encode_request *request = malloc(sizeof(*request));
 
@@ -674,6 +710,8 @@ static void test_read(void **state)
     assert_int_equal(request->rate.bits_per_second, 400000);
     assert_int_equal(request->qp, 30);
     assert_true(request->reference);
+    assert_int_equal(read_changed(make_low_delay_b, request), 0);
+    assert_int_equal(request->type, ENCODE_P);
     assert_int_equal(read_changed(make_qp, request), 0);
     assert_int_equal(request->qp, 26);
     assert_int_equal(read_changed(make_wild_qp, request), 0);

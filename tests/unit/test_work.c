@@ -196,6 +196,17 @@ static const struct backend encode_backend = {
     .context_destroy = held_destroy,
 };
 
+/* A worse encoder: it has another name for what the one before does, and something of its own. */
+static uint32_t late_caps(struct vd_cap *ret_caps, uint32_t room)
+{
+    uint32_t n = one_cap(ret_caps, room, VAProfileMPEG2Main, VAEntrypointEncSliceLP);
+
+    n += one_cap(ret_caps + n, room - n, VAProfileVP8Version0_3, VAEntrypointEncSlice);
+    return n + one_cap(ret_caps + n, room - n, VAProfileVP8Version0_3, VAEntrypointEncSliceLP);
+}
+
+static const struct backend late_backend = {.name = "late", .caps = late_caps};
+
 /* --- the guest */
 static int context_of(uint32_t id, int profile, int entrypoint)
 {
@@ -223,9 +234,10 @@ static int setup(void **state)
     g->backends = (struct backend_set){
         .at = {{.backend = &held_backend},
                {.backend = &proc_backend},
-               {.backend = &encode_backend}},
-        .count = 3,
-        .name = "held+proc+encode",
+               {.backend = &encode_backend},
+               {.backend = &late_backend}},
+        .count = 4,
+        .name = "held+proc+encode+late",
     };
     g->limits = (struct session_limits){.contexts = 4, .surfaces = 40, .bytes = 64 << 20};
     if (mem_create_pair(&g->channel, &g->host_end))
@@ -483,6 +495,20 @@ static void test_encoder_ends(void **state)
     assert_int_equal(guest_pixels(&f.guest, SURFACE)[0], 10);
 }
 
+/* The better encoder's codecs are its own, under any entry point. */
+static void test_late_encoder(void **state)
+{
+    uint32_t mpeg2 = 0, vp8 = 0;
+
+    (void)state;
+    for (uint32_t i = 0; i < f.guest.cap_count; i++) {
+        mpeg2 += f.guest.caps[i].profile == VAProfileMPEG2Main;
+        vp8 += f.guest.caps[i].profile == VAProfileVP8Version0_3;
+    }
+    assert_int_equal(mpeg2, 1);
+    assert_int_equal(vp8, 2);
+}
+
 /* Lies end the session. */
 static void test_lies(void **state)
 {
@@ -505,7 +531,8 @@ int main(void)
         TEST(test_chain),         TEST(test_two_decoders),       TEST(test_earlier_ones),
         TEST(test_same_context),  TEST(test_decoder_ends),       TEST(test_reader_ends),
         TEST(test_leave),         TEST(test_surfaces_destroyed), TEST(test_refused),
-        TEST(test_refused_input), TEST(test_encoder_ends),       TEST(test_lies),
+        TEST(test_refused_input), TEST(test_encoder_ends),       TEST(test_late_encoder),
+        TEST(test_lies),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
