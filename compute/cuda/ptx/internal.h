@@ -5,6 +5,10 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
 #include <compute/cuda/ptx/ptx.h>
 
 /*
@@ -385,8 +389,13 @@ static inline uint32_t slot_bits(const uint32_t *p)
 {
     uint32_t bits = 0;
 
+#ifdef __SSE2__
+    for (unsigned i = 0; i < LANES; i += 4)
+        bits |= (uint32_t)_mm_movemask_ps(_mm_load_ps((const float *)(const void *)(p + i))) << i;
+#else
     for (unsigned i = 0; i < LANES; i++)
         bits |= (p[i] & 1) << i;
+#endif
     return bits;
 }
 

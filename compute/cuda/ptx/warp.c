@@ -187,7 +187,8 @@ int warp_start(struct warp *w, struct block *b, uint32_t index)
     w->index = index;
     w->views = b->views;
     w->all = w->live = threads >= LANES ? ALL_LANES : (1u << threads) - 1;
-    for (unsigned i = 0; i < LANES; i++) {
+    /* The memory of a block is used for one after the other: the threads are the same. */
+    for (unsigned i = 0; i < LANES && !w->root; i++) {
         uint32_t at = index * LANES + i;
 
         w->tid[0][i] = at % size[0];
@@ -230,6 +231,25 @@ void warp_finish(struct warp *w)
     w->frame_bytes = 0;
 }
 
+/* Whether two groups at the same place are one. What waits for different things is not. */
+static bool alike(const struct group *a, const struct group *b)
+{
+    if (a->pc != b->pc || a->frame != b->frame || a->state != b->state)
+        return false;
+    switch (a->state) {
+    case GROUP_READY:
+        return true;
+    case GROUP_SYNC:
+        return a->member == b->member;
+    case GROUP_BARRIER:
+        return a->barrier == b->barrier;
+    default:
+        /* Others were parted to run on their own. */
+        return (a->pc->fn == sync_barrier && a->barrier == b->barrier) ||
+               (a->pc->fn == sync_warp && a->member == b->member);
+    }
+}
+
 static void merge(struct warp *w)
 {
     for (uint32_t i = 0; i < w->group_count; i++) {
@@ -238,8 +258,7 @@ static void merge(struct warp *w)
         for (uint32_t n = i + 1; n < w->group_count;) {
             struct group *b = &w->groups[n];
 
-            if (a->pc == b->pc && a->frame == b->frame && a->state == b->state &&
-                (a->state == GROUP_READY || (a->state == GROUP_SYNC && a->member == b->member))) {
+            if (alike(a, b)) {
                 a->mask |= b->mask;
                 *b = w->groups[--w->group_count];
             } else {
