@@ -208,7 +208,7 @@ struct ptx_context {
     pthread_mutex_t launching; /* one launch at a time */
     atomic_bool cancel;
     atomic_bool running;
-    pthread_mutex_t print_lock; /* print, texture */
+    pthread_mutex_t print_lock;
     struct heap *heap;
     pthread_t *threads;
     unsigned thread_count;

@@ -21,7 +21,6 @@
 struct ptx_context;
 struct ptx_module;
 struct ptx_kernel;
-struct ptx_fetch;
 
 struct ptx_options {
     unsigned threads;      /* 0: one a processor */
@@ -32,25 +31,7 @@ struct ptx_options {
     unsigned stack;        /* bytes of local memory a thread; 0: 64 KiB */
     /* Text of the kernels' printf, whole calls, never two at a time, on any thread. May be NULL. */
     void (*print)(void *user, const char *text, size_t size);
-    /*
-     * A texture fetch or surface load and store; coordinates as the instruction has them, up to
-     * four words. Returns 0 or a negative code, which ends the launch. NULL: such instructions
-     * fail.
-     */
-    int (*texture)(void *user, const struct ptx_fetch *fetch, uint32_t texel[4]);
     void *user;
-};
-
-/* One lane's access of a texture or surface. */
-struct ptx_fetch {
-    uint64_t handle;
-    uint8_t dimensions; /* 1, 2, 3 */
-    bool layered, surface, store, float_coordinates, float_result;
-    uint8_t bytes;  /* surface: of the access; 0: a texture's texel */
-    uint8_t clamp;  /* surface: 0 trap, 1 clamp, 2 zero */
-    uint32_t layer; /* of a layered one */
-    uint32_t at[4]; /* bits of float or integer coordinates */
-    float level;    /* of a mip map; 0 without */
 };
 
 /* What ended a launch, for the error of CUDA it becomes. */
@@ -66,7 +47,6 @@ enum ptx_fault {
     PTX_FAULT_DEADLOCK,    /* every thread of a block waits for another */
     PTX_FAULT_STACK,       /* local memory or frames used up */
     PTX_FAULT_INSTRUCTION, /* operands with which the instruction has no meaning */
-    PTX_FAULT_TEXTURE,     /* the texture function refused */
     PTX_FAULT_MEMORY,      /* the host has no memory */
 };
 

@@ -62,7 +62,6 @@ const struct insn *warp_fault(struct warp *w, const struct insn *in, enum ptx_fa
         [PTX_FAULT_DEADLOCK] = "deadlock: all threads of a block wait",
         [PTX_FAULT_STACK] = "stack used up",
         [PTX_FAULT_INSTRUCTION] = "operands without a meaning",
-        [PTX_FAULT_TEXTURE] = "texture or surface access failed",
         [PTX_FAULT_MEMORY] = "out of host memory",
     };
     struct launch *l = w->launch;
