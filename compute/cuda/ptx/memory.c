@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: MIT */
+#include "internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include <viaduct/errors.h>
+
+/* Between two allocations lies nothing, so that running over one is seen. */
+#define GRANULE 512u
+#define GUARD   65536u
+
+int memory_init(struct memory *m, uint64_t most)
+{
+    memset(m, 0, sizeof(*m));
+    m->most = most ? most : UINT64_MAX;
+    return pthread_rwlock_init(&m->lock, NULL) ? VD_ERR_MEMORY : 0;
+}
+
+static void release(struct region *r)
+{
+    if (!r->mapped)
+        munmap(r->host, r->size);
+}
+
+void memory_finish(struct memory *m)
+{
+    for (uint32_t i = 0; i < m->count; i++)
+        release(&m->regions[i]);
+    free(m->regions);
+    pthread_rwlock_destroy(&m->lock);
+}
+
+/* First address behind every allocation, or a hole that fits. */
+static uint64_t place(const struct memory *m, uint64_t room, uint32_t *ret_index)
+{
+    uint64_t at = DEVICE_BASE;
+    uint32_t i;
+
+    /* Mostly at the end; holes are looked for once the end is far away. */
+    if (m->count) {
+        const struct region *last = &m->regions[m->count - 1];
+
+        at = last->address + last->room;
+        if (at < DEVICE_BASE * 2 - room || room > DEVICE_BASE) {
+            *ret_index = m->count;
+            return at < DEVICE_BASE * 2 ? at : 0;
+        }
+        at = DEVICE_BASE;
+    }
+    for (i = 0; i < m->count; i++) {
+        if (m->regions[i].address - at >= room)
+            break;
+        at = m->regions[i].address + m->regions[i].room;
+    }
+    *ret_index = i;
+    return at;
+}
+
+int memory_create(struct memory *m, uint64_t size, void *mapped, bool constant,
+                  uint64_t *ret_address)
+{
+    struct region r = {
+        .size = size, .host = mapped, .mapped = mapped != NULL, .constant = constant};
+    uint32_t index;
+    int err = VD_ERR_MEMORY;
+
+    if (!size || size > (uint64_t)1 << 40)
+        return VD_ERR_PARAMETER;
+    r.room = (size + GRANULE - 1) / GRANULE * GRANULE + GUARD;
+    if (!mapped) {
+        void *host = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+        if (host == MAP_FAILED)
+            return VD_ERR_MEMORY;
+        r.host = host;
+    }
+    pthread_rwlock_wrlock(&m->lock);
+    if (!mapped && (size > m->most || m->used > m->most - size))
+        goto out;
+    if (m->count == m->room) {
+        uint32_t more = m->room ? m->room * 2 : 64;
+        struct region *grown = realloc(m->regions, more * sizeof(*grown));
+
+        if (!grown)
+            goto out;
+        m->regions = grown;
+        m->room = more;
+    }
+    r.address = place(m, r.room, &index);
+    if (!r.address)
+        goto out;
+    memmove(m->regions + index + 1, m->regions + index, (m->count - index) * sizeof(r));
+    m->regions[index] = r;
+    m->count++;
+    if (!mapped)
+        m->used += size;
+    *ret_address = r.address;
+    err = 0;
+out:
+    pthread_rwlock_unlock(&m->lock);
+    if (err && !mapped)
+        munmap(r.host, size);
+    return err;
+}
+
+const struct region *memory_find(const struct memory *m, uint64_t address)
+{
+    uint32_t low = 0, high = m->count;
+
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        const struct region *r = &m->regions[middle];
+
+        if (address < r->address)
+            high = middle;
+        else if (address - r->address >= r->size)
+            low = middle + 1;
+        else
+            return r;
+    }
+    return NULL;
+}
+
+int memory_destroy(struct memory *m, uint64_t address)
+{
+    const struct region *r;
+    int err = VD_ERR_ID;
+
+    pthread_rwlock_wrlock(&m->lock);
+    r = memory_find(m, address);
+    if (r && r->address == address) {
+        uint32_t index = (uint32_t)(r - m->regions);
+
+        if (!r->mapped)
+            m->used -= r->size;
+        release(&m->regions[index]);
+        m->count--;
+        memmove(m->regions + index, m->regions + index + 1, (m->count - index) * sizeof(*r));
+        err = 0;
+    }
+    pthread_rwlock_unlock(&m->lock);
+    return err;
+}
+
+int ptx_memory_create(struct ptx_context *context, uint64_t size, uint64_t *ret_address)
+{
+    return memory_create(&context->memory, size, NULL, false, ret_address);
+}
+
+int ptx_memory_map(struct ptx_context *context, void *memory, uint64_t size, uint64_t *ret_address)
+{
+    if (!memory)
+        return VD_ERR_PARAMETER;
+    return memory_create(&context->memory, size, memory, false, ret_address);
+}
+
+int ptx_memory_destroy(struct ptx_context *context, uint64_t address)
+{
+    return memory_destroy(&context->memory, address);
+}
+
+int ptx_memory_find(struct ptx_context *context, uint64_t address, uint64_t *ret_base,
+                    uint64_t *ret_size)
+{
+    const struct region *r;
+    int err = VD_ERR_ID;
+
+    pthread_rwlock_rdlock(&context->memory.lock);
+    r = memory_find(&context->memory, address);
+    if (r) {
+        *ret_base = r->address;
+        *ret_size = r->size;
+        err = 0;
+    }
+    pthread_rwlock_unlock(&context->memory.lock);
+    return err;
+}
+
+/* With the lock held. NULL: not all of it is in one allocation. */
+static uint8_t *range(const struct memory *m, uint64_t address, uint64_t size)
+{
+    const struct region *r = memory_find(m, address);
+
+    if (!r || size > r->size - (address - r->address))
+        return NULL;
+    return r->host + (address - r->address);
+}
+
+int ptx_memory_write(struct ptx_context *context, uint64_t address, const void *data, uint64_t size)
+{
+    uint8_t *host;
+
+    if (!size)
+        return 0;
+    pthread_rwlock_rdlock(&context->memory.lock);
+    host = range(&context->memory, address, size);
+    if (host)
+        memcpy(host, data, size);
+    pthread_rwlock_unlock(&context->memory.lock);
+    return host ? 0 : VD_ERR_PARAMETER;
+}
+
+int ptx_memory_read(struct ptx_context *context, uint64_t address, void *data, uint64_t size)
+{
+    const uint8_t *host;
+
+    if (!size)
+        return 0;
+    pthread_rwlock_rdlock(&context->memory.lock);
+    host = range(&context->memory, address, size);
+    if (host)
+        memcpy(data, host, size);
+    pthread_rwlock_unlock(&context->memory.lock);
+    return host ? 0 : VD_ERR_PARAMETER;
+}
+
+int ptx_memory_copy(struct ptx_context *context, uint64_t to, uint64_t from, uint64_t size)
+{
+    const uint8_t *source;
+    uint8_t *target;
+
+    if (!size)
+        return 0;
+    pthread_rwlock_rdlock(&context->memory.lock);
+    source = range(&context->memory, from, size);
+    target = range(&context->memory, to, size);
+    if (source && target)
+        memmove(target, source, size);
+    pthread_rwlock_unlock(&context->memory.lock);
+    return source && target ? 0 : VD_ERR_PARAMETER;
+}
+
+int ptx_memory_set(struct ptx_context *context, uint64_t address, uint32_t value, unsigned width,
+                   uint64_t count)
+{
+    uint8_t *host;
+
+    if ((width != 1 && width != 2 && width != 4) || address % width || count > UINT64_MAX / 4)
+        return VD_ERR_PARAMETER;
+    if (!count)
+        return 0;
+    pthread_rwlock_rdlock(&context->memory.lock);
+    host = range(&context->memory, address, count * width);
+    if (host && width == 1)
+        memset(host, (int)(value & 255), count);
+    else if (host)
+        for (uint64_t i = 0; i < count; i++)
+            memcpy(host + i * width, &value, width);
+    pthread_rwlock_unlock(&context->memory.lock);
+    return host ? 0 : VD_ERR_PARAMETER;
+}
