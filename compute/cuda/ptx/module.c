@@ -808,18 +808,22 @@ static void layout(struct compile *c, struct ptx_function *kernel)
     kernel->as_kernel->function = kernel;
 }
 
+/* The best that this processor has, or VIADUCT_PTX_SIMD = base, avx2: for tests of the others. */
 static const struct isa *choose_isa(void)
 {
     static const struct isa base = {alu_base, mem_base};
 #ifdef PTX_X86
     static const struct isa avx2 = {alu_avx2, mem_avx2}, avx512 = {alu_avx512, mem_avx512};
+    const char *most = getenv("VIADUCT_PTX_SIMD");
 
     __builtin_cpu_init();
+    if (most && !strcmp(most, "base"))
+        return &base;
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
         __builtin_cpu_supports("f16c")) {
-        if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-            __builtin_cpu_supports("avx512cd"))
+        if ((!most || strcmp(most, "avx2")) && __builtin_cpu_supports("avx512f") &&
+            __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512cd"))
             return &avx512;
         return &avx2;
     }
