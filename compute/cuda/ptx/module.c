@@ -4,6 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#ifdef PTX_X86
+#include <cpuid.h>
+#endif
+
 #include <viaduct/errors.h>
 
 #include "compile.h"
@@ -808,6 +812,16 @@ static void layout(struct compile *c, struct ptx_function *kernel)
     kernel->as_kernel->function = kernel;
 }
 
+#ifdef PTX_X86
+/* Clang 14 does not know it by name. */
+static bool has_f16c(void)
+{
+    unsigned a, b, c, d;
+
+    return __get_cpuid(1, &a, &b, &c, &d) && c & bit_F16C;
+}
+#endif
+
 /* The best that this processor has, or VIADUCT_PTX_SIMD = base, avx2: for tests of the others. */
 static const struct isa *choose_isa(void)
 {
@@ -819,8 +833,7 @@ static const struct isa *choose_isa(void)
     __builtin_cpu_init();
     if (most && !strcmp(most, "base"))
         return &base;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-        __builtin_cpu_supports("f16c")) {
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c()) {
         if ((!most || strcmp(most, "avx2")) && __builtin_cpu_supports("avx512f") &&
             __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
             __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512cd"))
