@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <transport/fence.h>
+#include <transport/mirror.h>
 #include <va/va.h>
 #include <viaduct/errors.h>
 #include <wire/log.h>
@@ -57,6 +58,22 @@ static bool ends(struct context *context)
     return quit;
 }
 
+/* What was encoded, for a guest that does not see the coded buffer. */
+static void mirror_coded(struct arena *arena, const struct backend_job *job)
+{
+    const struct backend_work *work = job->work;
+    struct vd_coded head;
+    uint64_t size;
+
+    if (!work || !work->coded)
+        return;
+    memcpy(&head, work->coded, sizeof(head));
+    size = VD_CODED_HEAD + (uint64_t)head.size;
+    if (size > work->coded_room)
+        size = work->coded_room;
+    mirror_host_coded(arena->mirror, (uint64_t)(work->coded - arena->base), (uint32_t)size);
+}
+
 /* backend_context_info.done: publishes one picture. Context's thread. */
 static void job_done(void *arg, struct backend_job *job)
 {
@@ -98,6 +115,8 @@ static void job_done(void *arg, struct backend_job *job)
     stats_add(&context->setup.stats->bytes_out, job->coded_size);
     stats_set(&context->setup.stats->mapped,
               __atomic_load_n(&context->setup.arena->status->mapped, __ATOMIC_RELAXED));
+    if (context->setup.arena->mirror)
+        mirror_coded(context->setup.arena, job);
     done = *job;
     pthread_mutex_lock(&context->lock);
     context->complete++;
@@ -106,6 +125,8 @@ static void job_done(void *arg, struct backend_job *job)
     /* Not before it counts as complete: cancel_reads looks at jobs that are not. */
     release_job(&done);
     fence_signal(&slot->done, &slot->waiters, count);
+    if (context->setup.arena->mirror)
+        mirror_host_context(context->setup.arena->mirror, context->setup.id, count);
 }
 
 /* The pictures that a job reads. A damaged one is read all the same; one that will not come fails

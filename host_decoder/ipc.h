@@ -18,7 +18,7 @@
 /* Listener to nursery, with two descriptors: the client's socket and its stats page. */
 struct ipc_client {
     uint32_t slot; /* the listener's number for this client */
-    uint32_t zero;
+    uint32_t kind; /* enum listen_kind */
 };
 
 /* Nursery to listener. */

@@ -9,6 +9,7 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
+#include <transport/tls.h>
 #include <unistd.h>
 #include <viaduct/errors.h>
 #include <wire/log.h>
@@ -17,6 +18,7 @@
 #include "config.h"
 #include "engine.h"
 #include "ipc.h"
+#include "listen.h"
 #include "sandbox.h"
 
 /*
@@ -47,7 +49,7 @@ static int worker_ready(void *arg, bool devices)
 }
 
 /* The worker's whole life; never returns. */
-static void worker_run(struct nursery *n, int client, int stats_fd)
+static void worker_run(struct nursery *n, enum listen_kind kind, int client, int stats_fd)
 {
     struct stats_counters *stats;
     struct channel *channel;
@@ -61,7 +63,7 @@ static void worker_run(struct nursery *n, int client, int stats_fd)
     signal(SIGPIPE, SIG_IGN);
     stats = mmap(NULL, sizeof(*stats), PROT_READ | PROT_WRITE, MAP_SHARED, stats_fd, 0);
     close(stats_fd);
-    if (stats == MAP_FAILED || unix_create(client, &channel))
+    if (stats == MAP_FAILED || listen_channel(kind, client, &channel))
         _exit(1);
     err = session_serve(channel, &n->backends, &n->options, &n->limits, stats, worker_ready, n);
     channel_destroy(&channel);
@@ -77,7 +79,7 @@ static void nursery_client(struct nursery *n, const struct ipc_client *request, 
     if (!pid) {
         close(IPC_FD);
         close(n->signals);
-        worker_run(n, client, stats_fd);
+        worker_run(n, request->kind, client, stats_fd);
     }
     if (pid < 0) {
         log_error("cannot start a worker: %s", strerror(errno));
@@ -153,14 +155,20 @@ static void nursery_stop(struct nursery *n)
         ;
 }
 
+static const char *text_or_null(const char *text)
+{
+    return *text ? text : NULL;
+}
+
 int main(int argc, char **argv)
 {
     static struct nursery n;
     struct ipc_event event = {.kind = IPC_READY};
+    struct tls_settings tls;
     sigset_t set;
 
     log_set_name("viaductd");
-    if (argc != 8) {
+    if (argc != 12) {
         fprintf(stderr, "viaduct-worker is started by viaductd, not by hand\n");
         return 2;
     }
@@ -170,6 +178,12 @@ int main(int argc, char **argv)
     n.limits.bytes = strtoull(argv[5], NULL, 10);
     n.options.surface_format = (uint32_t)strtoul(argv[6], NULL, 10);
     n.limits.pixels = strtoull(argv[7], NULL, 10);
+    tls = (struct tls_settings){
+        .certificate = text_or_null(argv[8]),
+        .key = text_or_null(argv[9]),
+        .authority = text_or_null(argv[10]),
+        .secret = text_or_null(argv[11]),
+    };
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     sigemptyset(&set);
     sigaddset(&set, SIGCHLD);
@@ -179,7 +193,10 @@ int main(int argc, char **argv)
     n.signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     if (!sandbox_has_filter())
         log_warn("this build's workers run without a system call filter");
-    if (engine_select(argv[1], &n.options, &n.backends) || n.signals < 0) {
+    if ((tls.certificate || tls.secret) && tls_load(&tls)) {
+        event.kind = IPC_FAILED;
+        snprintf(event.text, sizeof(event.text), "TLS cannot be served");
+    } else if (engine_select(argv[1], &n.options, &n.backends) || n.signals < 0) {
         event.kind = IPC_FAILED;
         snprintf(event.text, sizeof(event.text), "back end %.80s cannot serve on this machine",
                  argv[1][0] ? argv[1] : "(any)");

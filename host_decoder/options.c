@@ -17,10 +17,16 @@
 
 static const char usage_text[] =
     "usage: viaductd [options]\n"
-    "Serves video acceleration to guests over a Unix socket.\n"
+    "Serves video acceleration to guests over a Unix socket, and what --listen adds.\n"
     "\n"
     "  --socket PATH        where to listen (default: /run/viaduct/viaduct.sock for root,\n"
     "                       else $XDG_RUNTIME_DIR/viaduct.sock)\n"
+    "  --listen URI         serve on this, too (repeatable): tls:ADDRESS:PORT for other machines,\n"
+    "                       vsock:any:PORT for virtual machines, tcp:127.0.0.1:PORT for this one\n"
+    "  --tls-certificate F, --tls-key F, --tls-authority F\n"
+    "                       for tls: this host's certificate and its key, and the authority whose\n"
+    "                       certificates clients must have (PEM files)\n"
+    "  --tls-secret FILE    or a line NAME:HEX that clients must know\n"
     "  --backend ENGINE,... what does the work, best first: vaapi, avcodec, dav1d, encode, "
     "filter,\n"
     "                       null, with a device vaapi:/dev/dri/renderD129, avcodec:cuda:1, or\n"
@@ -44,6 +50,11 @@ static const char usage_text[] =
 
 enum option_id {
     OPT_SOCKET = 256,
+    OPT_LISTEN,
+    OPT_TLS_CERTIFICATE,
+    OPT_TLS_KEY,
+    OPT_TLS_AUTHORITY,
+    OPT_TLS_SECRET,
     OPT_BACKEND,
     OPT_THREADS,
     OPT_SURFACE_FORMAT,
@@ -65,6 +76,11 @@ enum option_id {
 
 static const struct option long_options[] = {
     {"socket", required_argument, NULL, OPT_SOCKET},
+    {"listen", required_argument, NULL, OPT_LISTEN},
+    {"tls-certificate", required_argument, NULL, OPT_TLS_CERTIFICATE},
+    {"tls-key", required_argument, NULL, OPT_TLS_KEY},
+    {"tls-authority", required_argument, NULL, OPT_TLS_AUTHORITY},
+    {"tls-secret", required_argument, NULL, OPT_TLS_SECRET},
     {"backend", required_argument, NULL, OPT_BACKEND},
     {"threads", required_argument, NULL, OPT_THREADS},
     {"surface-format", required_argument, NULL, OPT_SURFACE_FORMAT},
@@ -160,6 +176,23 @@ static void set(struct service_options *o, int id, const struct place *place, co
     case OPT_SOCKET:
         o->socket = text;
         break;
+    case OPT_LISTEN:
+        if (o->listen_count == SERVICE_MAX_LISTEN)
+            refuse(place, text, "more than %d places to listen on", SERVICE_MAX_LISTEN);
+        o->listen[o->listen_count++] = text;
+        break;
+    case OPT_TLS_CERTIFICATE:
+        o->tls_certificate = text;
+        break;
+    case OPT_TLS_KEY:
+        o->tls_key = text;
+        break;
+    case OPT_TLS_AUTHORITY:
+        o->tls_authority = text;
+        break;
+    case OPT_TLS_SECRET:
+        o->tls_secret = text;
+        break;
     case OPT_BACKEND:
         o->backend = text;
         break;
@@ -252,7 +285,7 @@ void options_file(struct service_options *options, const char *path, bool must_b
         if (!kept)
             refuse(&place, value, "out of memory");
         set(options, option->val, &place, kept);
-        if (option->val != OPT_SOCKET && option->val != OPT_BACKEND)
+        if (option->val > OPT_BACKEND)
             free(kept);
     }
     fclose(file);

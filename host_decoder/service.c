@@ -21,6 +21,7 @@
 
 #include "config.h"
 #include "ipc.h"
+#include "listen.h"
 
 #if HAVE_SYSTEMD
 #include <systemd/sd-daemon.h>
@@ -34,6 +35,7 @@
 struct service {
     const struct service_options *options;
     struct clients clients;
+    struct listener further[SERVICE_MAX_LISTEN];
     int listen_fd, stats_fd, signal_fd, nursery_fd;
     pid_t nursery;
     int restarts;
@@ -109,6 +111,19 @@ static int open_sockets(struct service *s)
         if (s->stats_fd < 0)
             return VD_ERR_IO;
     }
+    for (int i = 0; i < s->options->listen_count; i++) {
+        int err = listen_open(s->options->listen[i], &s->further[i]);
+
+        if (err)
+            return err;
+        if (s->further[i].kind == LISTEN_TLS && !*s->options->tls_certificate &&
+            !*s->options->tls_secret) {
+            log_error("%s: TLS needs --tls-certificate, --tls-key and --tls-authority, or "
+                      "--tls-secret",
+                      s->options->listen[i]);
+            return VD_ERR_PARAMETER;
+        }
+    }
     return 0;
 }
 
@@ -146,7 +161,7 @@ static void nursery_exec(const struct service_options *o, int fd)
     if (fd < 0 || dup2(fd, IPC_FD) < 0)
         _exit(127);
     execl(path, "viaduct-worker", o->backend, threads, contexts, surfaces, bytes, format, pixels,
-          (char *)NULL);
+          o->tls_certificate, o->tls_key, o->tls_authority, o->tls_secret, (char *)NULL);
     log_error("cannot run %s: %s", path, strerror(errno));
     _exit(127);
 }
@@ -230,13 +245,14 @@ static bool allowed(const struct service *s, int fd, struct ucred *ret_peer)
 }
 
 /* Tells a client why it is not served: an answer to the HELLO it is about to send. */
-static void refuse(struct service *s, int fd, int reason)
+static void refuse(struct service *s, enum listen_kind kind, int fd, int reason)
 {
     struct vd_hello_rep rep = {.status = (uint32_t)-reason, .major = VD_MAJOR};
     struct channel *channel;
 
     s->clients.totals.clients_refused++;
-    if (unix_create(fd, &channel)) {
+    /* With TLS that would be a handshake: a client could keep this process waiting. */
+    if (kind == LISTEN_TLS || listen_channel(kind, fd, &channel)) {
         close(fd);
         return;
     }
@@ -244,36 +260,57 @@ static void refuse(struct service *s, int fd, int reason)
     channel_destroy(&channel);
 }
 
-static void accept_client(struct service *s)
+/* Hands a client on to the nursery. */
+static void serve(struct service *s, enum listen_kind kind, int fd, const struct listen_peer *peer)
 {
-    int fd = accept4(s->listen_fd, NULL, NULL, SOCK_CLOEXEC);
-    struct ipc_client request = {0};
-    struct ucred peer;
-    int fds[2], err;
+    struct ipc_client request = {.kind = kind};
+    int fds[2] = {fd, -1}, err;
 
-    if (fd < 0)
-        return;
-    if (!allowed(s, fd, &peer)) {
-        log_warn("refused a client of user %u; allow it with --allow-uid", peer.uid);
-        refuse(s, fd, VD_ERR_DENIED);
-        return;
-    }
     if (s->clients.count >= s->options->max_clients || s->nursery_fd < 0) {
-        log_warn("refused process %d: %u clients are served already (--max-clients)", (int)peer.pid,
+        log_warn("refused %s: %u clients are served already (--max-clients)", peer->text,
                  s->clients.count);
-        refuse(s, fd, VD_ERR_BUSY);
-        return;
+        err = VD_ERR_BUSY;
+    } else {
+        err = clients_add(&s->clients, peer->uid, peer->pid, &request.slot, &fds[1]);
     }
-    err = clients_add(&s->clients, peer.uid, peer.pid, &request.slot, &fds[1]);
     if (err) {
-        refuse(s, fd, err);
+        refuse(s, kind, fd, err);
         return;
     }
-    fds[0] = fd;
     if (ipc_send(s->nursery_fd, &request, sizeof(request), fds, 2))
         clients_remove(&s->clients, request.slot, false);
     close(fds[0]);
     close(fds[1]);
+}
+
+static void accept_client(struct service *s)
+{
+    int fd = accept4(s->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+    struct listen_peer peer;
+    struct ucred user;
+
+    if (fd < 0)
+        return;
+    if (!allowed(s, fd, &user)) {
+        log_warn("refused a client of user %u; allow it with --allow-uid", user.uid);
+        refuse(s, LISTEN_UNIX, fd, VD_ERR_DENIED);
+        return;
+    }
+    peer = (struct listen_peer){.uid = user.uid, .pid = user.pid};
+    snprintf(peer.text, sizeof(peer.text), "process %d", (int)user.pid);
+    serve(s, LISTEN_UNIX, fd, &peer);
+}
+
+/* Who can reach these, and proves who it is where that is asked for, is served. */
+static void accept_further(struct service *s, const struct listener *listener)
+{
+    struct listen_peer peer;
+    int fd = listen_accept(listener, &peer);
+
+    if (fd < 0)
+        return;
+    log_info("a client on %s: %s", listener->uri, peer.text);
+    serve(s, listener->kind, fd, &peer);
 }
 
 static void accept_stats(struct service *s)
@@ -325,13 +362,15 @@ static void nursery_event(struct service *s)
 static void service_loop(struct service *s)
 {
     while (!s->stop) {
-        struct pollfd p[] = {
+        struct pollfd p[5 + SERVICE_MAX_LISTEN] = {
             {.fd = s->listen_fd, .events = POLLIN},    {.fd = s->stats_fd, .events = POLLIN},
             {.fd = s->signal_fd, .events = POLLIN},    {.fd = s->nursery_fd, .events = POLLIN},
             {.fd = s->options->lifeline, .events = 0},
         };
 
-        if (poll(p, sizeof(p) / sizeof(p[0]), -1) < 0) {
+        for (int i = 0; i < s->options->listen_count; i++)
+            p[5 + i] = (struct pollfd){.fd = s->further[i].fd, .events = POLLIN};
+        if (poll(p, 5 + (nfds_t)s->options->listen_count, -1) < 0) {
             if (errno == EINTR)
                 continue;
             break;
@@ -340,6 +379,10 @@ static void service_loop(struct service *s)
             nursery_event(s);
         if (p[0].revents)
             accept_client(s);
+        for (int i = 0; i < s->options->listen_count; i++) {
+            if (p[5 + i].revents)
+                accept_further(s, &s->further[i]);
+        }
         if (p[1].revents)
             accept_stats(s);
         if (p[2].revents || p[4].revents)
@@ -353,6 +396,8 @@ static void service_finish(struct service *s)
         close(s->nursery_fd);
     if (s->nursery > 0)
         waitpid(s->nursery, NULL, 0);
+    for (int i = 0; i < s->options->listen_count; i++)
+        listen_close(&s->further[i]);
     if (s->own_socket && s->listen_fd >= 0)
         unlink(s->options->socket);
     if (s->own_socket && s->stats_fd >= 0)
@@ -366,6 +411,8 @@ int service_run(const struct service_options *options)
     int code = 1;
 
     s = (struct service){.options = options, .listen_fd = -1, .stats_fd = -1, .nursery_fd = -1};
+    for (int i = 0; i < SERVICE_MAX_LISTEN; i++)
+        s.further[i].fd = -1;
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);

@@ -11,11 +11,16 @@
 /* The listener: accepts clients by policy and hands them to the nursery. Holds no codec. */
 
 #define SERVICE_MAX_ALLOWED 32
+#define SERVICE_MAX_LISTEN  8
 /* Made if missing: where the system's service listens. */
 #define SERVICE_RUN_DIR "/run/viaduct"
 
 struct service_options {
-    const char *socket;      /* path */
+    const char *socket;                     /* path */
+    const char *listen[SERVICE_MAX_LISTEN]; /* further ones, as listen_open has them */
+    int listen_count;
+    /* Files for tls: listeners, "" for none; see transport/tls.h. */
+    const char *tls_certificate, *tls_key, *tls_authority, *tls_secret;
     const char *backend;     /* "" for the best */
     uint32_t surface_format; /* VA_FOURCC_* to offer alone, 0: all */
     int threads;             /* a context, 0: as the machine has */

@@ -55,6 +55,7 @@ int session_hello(void *self, const struct vd_hello_req *req, const struct vd_no
 {
     struct session *s = self;
     struct vd_hello_rep *rep = reply->fixed;
+    uint64_t way = s->arena.mirror ? VD_FEATURE_IN_BAND : VD_FEATURE_SHARED_ARENA;
 
     (void)tail, (void)tail_count;
     if (req->magic != VD_MAGIC)
@@ -62,13 +63,13 @@ int session_hello(void *self, const struct vd_hello_req *req, const struct vd_no
     rep->major = VD_MAJOR;
     rep->minor = smaller(req->minor, VD_MINOR);
     rep->va_version = VA_MAJOR_VERSION << 16 | VA_MINOR_VERSION;
-    if (req->major != VD_MAJOR || !(req->features & VD_FEATURE_SHARED_ARENA)) {
+    if (req->major != VD_MAJOR || !(req->features & way)) {
         log_warn("client %s speaks protocol %u.%u, this host %u.%u", req->name, req->major,
                  req->minor, VD_MAJOR, VD_MINOR);
         rep->status = (uint32_t)-VD_ERR_VERSION;
         return 0;
     }
-    rep->features = req->features & VD_FEATURES;
+    rep->features = way;
     rep->arena_size = s->arena.size;
     rep->upload_offset = s->arena.upload_offset;
     rep->upload_size = s->arena.upload_size;
@@ -81,7 +82,8 @@ int session_hello(void *self, const struct vd_hello_req *req, const struct vd_no
     memcpy(s->stats->name, req->name, sizeof(s->stats->name));
     memcpy(reply->tail, s->caps, s->cap_count * sizeof(s->caps[0]));
     reply->tail_count = s->cap_count;
-    reply->fd = s->arena.fd;
+    if (!s->arena.mirror)
+        reply->fd = s->arena.fd;
     s->state = VD_STATE_READY;
     return 0;
 }
@@ -90,6 +92,19 @@ static const struct dispatch_handlers session_handlers = {
 #define VD_CALL(number, name, since, kind, states, rt, rn, pt, pn) .name = session_##name,
 #include <viaduct/calls.def>
 };
+
+static int session_reply(struct session *s, const struct dispatch_call *call, uint32_t serial,
+                         const struct dispatch_reply *reply)
+{
+    uint32_t op = call->number | VD_REPLY;
+    size_t element = call->rep_tail ? call->rep_tail->size : 0;
+
+    if (s->arena.mirror)
+        return mirror_host_reply(s->arena.mirror, op, serial, reply->fixed, call->rep->size,
+                                 reply->tail, reply->tail_count, element);
+    return message_send(s->channel, op, serial, reply->fixed, call->rep->size, reply->tail,
+                        reply->tail_count, element, reply->fd, SESSION_SEND_MS);
+}
 
 /* Runs one checked message and sends its reply. `room` has space for the largest reply. */
 static int session_handle(struct session *s, const struct dispatch_message *message, int fd,
@@ -107,9 +122,7 @@ static int session_handle(struct session *s, const struct dispatch_message *mess
     if (reply.request_fd >= 0)
         close(reply.request_fd);
     if (!err && call->rep)
-        err = message_send(s->channel, call->number | VD_REPLY, message->serial, reply.fixed,
-                           call->rep->size, reply.tail, reply.tail_count,
-                           call->rep_tail ? call->rep_tail->size : 0, reply.fd, SESSION_SEND_MS);
+        err = session_reply(s, call, message->serial, &reply);
     if (reply.close_fd)
         close(reply.fd);
     return err;
@@ -151,6 +164,13 @@ static int session_loop(struct session *s, void *room)
     return err;
 }
 
+void session_release(void *hold)
+{
+    struct backing *backing = hold;
+
+    pool_unref(&backing);
+}
+
 int session_serve(struct channel *channel, const struct backend_set *set,
                   const struct backend_options *options, const struct session_limits *limits,
                   struct stats_counters *stats, int (*ready)(void *arg, bool devices), void *arg)
@@ -179,6 +199,8 @@ int session_serve(struct channel *channel, const struct backend_set *set,
     if (!room)
         goto out;
     err = arena_create(&s->arena, session_frame_zone(limits));
+    if (!err && !channel->ops->shares_memory)
+        err = mirror_host_create(channel, &s->arena, session_release, &s->arena.mirror);
     if (!err)
         err = pool_create(&s->arena, limits->bytes, &s->pool);
     if (err)
@@ -205,6 +227,8 @@ out:
     for (size_t i = 0; i < VD_MAX_CONTEXTS; i++)
         context_destroy(s->contexts[i]);
     decoder_park_finish(&s->park);
+    mirror_host_destroy(s->arena.mirror);
+    s->arena.mirror = NULL;
     for (size_t i = 0; i < VD_MAX_SURFACES; i++)
         surface_unref(&s->surfaces[i]);
     for (uint32_t i = 0; i < set->count; i++) {

@@ -2,6 +2,7 @@
 #ifndef HOST_SESSION_PRIVATE_H
 #define HOST_SESSION_PRIVATE_H
 
+#include <transport/mirror.h>
 #include <wire/dispatch.h>
 
 #include "budget.h"
@@ -50,6 +51,8 @@ struct context *session_find_context(struct session *s, uint32_t id);
 struct surface *session_find_surface(struct session *s, uint32_t id);
 /* The latter as backend_context_info.find_surface. */
 struct surface *session_surface_of(void *arg, uint32_t id);
+/* mirror_host's release: drops a backing; NULL is fine. */
+void session_release(void *hold);
 /* For decoder_park_sweep: whether a surface that this decoder decoded is left. */
 bool session_decoder_needed(void *arg, uint64_t number);
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <string.h>
 #include <time.h>
 #include <transport/fence.h>
 #include <viaduct/errors.h>
@@ -112,6 +113,10 @@ int session_submit(void *self, const struct vd_submit_req *req, const struct vd_
         target.display = surface_ref(display);
         target.display_sequence = ++display->sequence;
     }
+    if (s->arena.mirror)
+        mirror_host_fix(s->arena.mirror, surface->id, req->flags & VD_SUBMIT_FIXED);
+    if (s->arena.mirror && display)
+        mirror_host_fix(s->arena.mirror, display->id, req->flags & VD_SUBMIT_DISPLAY_FIXED);
     err = context_submit(context, &target, block, &s->collect.picture, refused);
     if (err) {
         work_drop(work);
@@ -120,4 +125,18 @@ int session_submit(void *self, const struct vd_submit_req *req, const struct vd_
         block_unref(&block);
     }
     return err;
+}
+
+int session_arena_write(void *self, const struct vd_arena_write_req *req,
+                        const struct vd_word *tail, uint32_t tail_count,
+                        struct dispatch_reply *reply)
+{
+    struct session *s = self;
+    uint64_t size = (uint64_t)tail_count * sizeof(*tail);
+
+    (void)reply;
+    if (!s->arena.mirror || arena_check_upload(&s->arena, req->offset, size))
+        return VD_ERR_PROTOCOL;
+    memcpy(s->arena.base + req->offset, tail, size);
+    return 0;
 }

@@ -31,6 +31,8 @@ int session_surface_create(void *self, const struct vd_surface_create_req *req,
 
         if (slot >= VD_MAX_SURFACES || s->surfaces[slot])
             return VD_ERR_PROTOCOL;
+        if (s->arena.mirror)
+            session_release(mirror_host_reset(s->arena.mirror, tail[made].id));
         err = surface_create(s->pool, tail[made].id, format, req->width, req->height,
                              &s->surfaces[slot]);
         if (err)
@@ -68,6 +70,19 @@ int session_surface_destroy(void *self, const struct vd_surface_destroy_req *req
     return 0;
 }
 
+/* Without shared memory the reply comes behind the pixels themselves. */
+static int send_pixels(struct session *s, struct surface *surface)
+{
+    struct backing *backing = surface_current(surface);
+    int err = backing ? mirror_host_pixels(s->arena.mirror, surface->id, backing->bytes,
+                                           (uint32_t)surface->layout.size)
+                      : VD_ERR_PROTOCOL;
+
+    pool_unref(&backing);
+    __atomic_add_fetch(&s->arena.status->mapped, 1, __ATOMIC_RELAXED);
+    return err;
+}
+
 int session_surface_back(void *self, const struct vd_surface_back_req *req,
                          const struct vd_none *tail, uint32_t tail_count,
                          struct dispatch_reply *reply)
@@ -81,6 +96,12 @@ int session_surface_back(void *self, const struct vd_surface_back_req *req,
         return VD_ERR_PROTOCOL;
     rep->backing = VD_NO_BACKING;
     rep->status = (uint32_t)-surface_back(surface, &rep->backing);
+    if (!rep->status && s->arena.mirror) {
+        int err = send_pixels(s, surface);
+
+        if (err)
+            return err;
+    }
     stats_set(&s->stats->frame_bytes, pool_bytes(s->pool));
     return 0;
 }
@@ -147,5 +168,36 @@ int session_surface_export(void *self, const struct vd_surface_export_req *req,
     reply->tail_count = export.plane_count;
     reply->fd = export.fd;
     reply->close_fd = true;
+    return 0;
+}
+
+int session_surface_write(void *self, const struct vd_surface_write_req *req,
+                          const struct vd_word *tail, uint32_t tail_count,
+                          struct dispatch_reply *reply)
+{
+    struct session *s = self;
+    struct surface *surface = session_find_surface(s, req->surface);
+    uint64_t size = (uint64_t)tail_count * sizeof(*tail), whole;
+    struct backing *backing;
+    uint32_t index;
+
+    (void)reply;
+    if (!s->arena.mirror || !surface || req->offset % 8)
+        return VD_ERR_PROTOCOL;
+    whole = (surface->layout.size + 7) & ~UINT64_C(7);
+    if (size > whole || req->offset > whole - size)
+        return VD_ERR_PROTOCOL;
+    /* Without memory for it the surface stays as it was; who encodes from it is told. */
+    if (surface_back(surface, &index))
+        return 0;
+    backing = surface_current(surface);
+    if (backing) {
+        memcpy(backing->bytes + req->offset, tail,
+               size < surface->layout.size - req->offset ? size
+                                                         : surface->layout.size - req->offset);
+        __atomic_add_fetch(&s->arena.status->mapped, !req->offset, __ATOMIC_RELAXED);
+    }
+    pool_unref(&backing);
+    stats_set(&s->stats->frame_bytes, pool_bytes(s->pool));
     return 0;
 }

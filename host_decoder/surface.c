@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 #include <transport/fence.h>
 #include <transport/memory.h>
+#include <transport/mirror.h>
 #include <viaduct/errors.h>
 
 #include "pool_private.h"
@@ -269,8 +270,35 @@ static void settle_locked(struct surface *surface, uint32_t sequence, int status
     }
 }
 
+/* The same for a guest that does not see the status page. `fresh`: the surface has another picture.
+ */
+static void mirror_locked(struct surface *surface, const struct vd_surface_slot *slot, bool fresh)
+{
+    struct mirror_host *mirror = surface->pool->arena->mirror;
+    struct mirror_picture picture = {
+        .surface = surface->id,
+        .done = slot->done,
+        .status = slot->status,
+        .errors = slot->errors,
+        .fresh = fresh,
+    };
+    struct backing *old;
+
+    if (fresh && surface->current && mirror_host_wants(mirror, surface->id)) {
+        surface->current->refs++;
+        picture.bytes = surface->current->bytes;
+        picture.size = (uint32_t)surface->layout.size;
+        picture.hold = surface->current;
+        __atomic_add_fetch(&surface->pool->arena->status->mapped, 1, __ATOMIC_RELAXED);
+    }
+    old = mirror_host_picture(mirror, &picture);
+    if (old)
+        old->refs--;
+}
+
 /* Tells the guest that a picture is complete. */
-static void publish_locked(struct surface *surface, uint32_t sequence, int status, uint32_t errors)
+static void publish_locked(struct surface *surface, uint32_t sequence, int status, uint32_t errors,
+                           bool fresh)
 {
     struct vd_surface_slot *slot = &surface->pool->arena->status->surfaces[VD_SLOT(surface->id)];
 
@@ -281,6 +309,8 @@ static void publish_locked(struct surface *surface, uint32_t sequence, int statu
     slot->status = (uint32_t)-status;
     slot->errors = errors;
     fence_signal(&slot->done, &slot->waiters, sequence);
+    if (surface->pool->arena->mirror)
+        mirror_locked(surface, slot, fresh);
 }
 
 /* Set once, before the first picture. */
@@ -363,7 +393,7 @@ void surface_complete(struct surface *surface, uint32_t sequence, struct backing
         old = take_frame(surface);
     }
     settle_locked(surface, sequence, status);
-    publish_locked(surface, sequence, status, errors);
+    publish_locked(surface, sequence, status, errors, true);
     pthread_mutex_unlock(&surface->pool->lock);
     device_frame_unref(&old);
 }
@@ -371,7 +401,7 @@ void surface_complete(struct surface *surface, uint32_t sequence, struct backing
 void surface_complete_use(struct surface *surface, uint32_t sequence, int status)
 {
     pthread_mutex_lock(&surface->pool->lock);
-    publish_locked(surface, sequence, status, 0);
+    publish_locked(surface, sequence, status, 0, false);
     pthread_mutex_unlock(&surface->pool->lock);
 }
 
@@ -435,7 +465,7 @@ void surface_complete_device(struct surface *surface, uint32_t sequence, struct 
         unbind_locked(surface);
     }
     settle_locked(surface, sequence, status);
-    publish_locked(surface, sequence, status, errors);
+    publish_locked(surface, sequence, status, errors, true);
     pthread_mutex_unlock(&surface->pool->lock);
     device_frame_unref(&others);
     device_frame_unref(&old);

@@ -21,6 +21,10 @@ int main(int argc, char **argv)
 {
     struct service_options options = {
         .backend = "",
+        .tls_certificate = "",
+        .tls_key = "",
+        .tls_authority = "",
+        .tls_secret = "",
         .max_clients = VD_DEFAULT_CLIENTS,
         .max_contexts = VD_DEFAULT_CONTEXTS,
         .max_surfaces = VD_DEFAULT_SURFACES,

@@ -62,6 +62,24 @@ static const struct {
      "`UNSUPPORTED` (the surface is not on a device, or the device's driver exports nothing: the "
      "guest goes other ways), `PARAMETER` (no such piece of memory), `LIMIT`, `MEMORY`. An unknown "
      "id ends the session."},
+    {"arena_write", "In-band sessions: bytes for the upload zone.",
+     "None. Bytes outside the zone end the session."},
+    {"surface_write",
+     "In-band sessions: what the guest wrote to a surface, which gets memory if it has none.",
+     "None. An unknown id, and bytes outside the surface's memory, end the session."},
+};
+
+static const struct {
+    const char *name;
+    const char *purpose;
+} doc_events[] = {
+    {"surface", "A picture of a surface is complete. Of several that the guest has not been told "
+                "of, the last one counts."},
+    {"context", "Pictures of a context are complete. Comes after the events of their surfaces and "
+                "coded buffers."},
+    {"pixels", "What a surface holds: after `surface_back`, before the reply; or, where the guest "
+               "looked at the surface's last pictures, unasked, before the picture's event."},
+    {"coded", "What was encoded into a coded buffer, its head included."},
 };
 
 #define DOC_COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -194,6 +212,31 @@ static void print_call_details(void)
     }
 }
 
+static void print_events(void)
+{
+    const struct dispatch_event *e;
+
+    for (size_t i = 0; (e = dispatch_event_at(i)); i++) {
+        size_t j = 0;
+
+        while (j < DOC_COUNT(doc_events) && strcmp(doc_events[j].name, e->name))
+            j++;
+        if (j == DOC_COUNT(doc_events)) {
+            fprintf(stderr, "protocol-doc: say in tools/protocol-doc.c what event %s is\n",
+                    e->name);
+            exit(1);
+        }
+        printf("%s### %s\n\nNumber %u. %s\n\n", i ? "\n" : "", e->name, e->number & ~VD_EVENT,
+               doc_events[j].purpose);
+        print_struct(e->fixed);
+        if (e->tail) {
+            printf("\nTail: ");
+            print_tail(e->tail, e->tail_max);
+            printf(".\n");
+        }
+    }
+}
+
 static void print_header(void)
 {
     print_struct(dispatch_struct_at(0));
@@ -206,6 +249,8 @@ static bool in_calls(const struct dispatch_struct *s)
 
     for (size_t i = 0; (c = dispatch_at(i)); i++)
         used = used || c->req == s || c->rep == s || c->req_tail == s || c->rep_tail == s;
+    for (size_t i = 0; dispatch_event_at(i); i++)
+        used = used || dispatch_event_at(i)->fixed == s || dispatch_event_at(i)->tail == s;
     return used;
 }
 
@@ -312,6 +357,7 @@ static const struct {
     {"header", print_header},
     {"calls", print_calls},
     {"call-details", print_call_details},
+    {"events", print_events},
     {"tails", print_tails},
     {"zone", print_zone},
     {"va-encode", print_va_encode},

@@ -55,9 +55,19 @@ static int arena_map(struct arena *arena)
     return 0;
 }
 
+/* Memory for an arena whose layout stands. */
+static int arena_make(struct arena *arena)
+{
+    arena->fd = memfd_create("viaduct-arena", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (arena->fd < 0 || ftruncate(arena->fd, (off_t)arena->size) < 0 ||
+        fcntl(arena->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+        return VD_ERR_MEMORY;
+    return arena_map(arena);
+}
+
 int arena_create(struct arena *arena, uint64_t frame_size)
 {
-    int err = VD_ERR_MEMORY;
+    int err;
 
     *arena = (struct arena){.fd = -1};
     arena->upload_offset = arena_align(sizeof(struct vd_status_page));
@@ -65,24 +75,32 @@ int arena_create(struct arena *arena, uint64_t frame_size)
     arena->frame_offset = arena->upload_offset + arena->upload_size;
     arena->frame_size = arena_align(frame_size);
     arena->size = arena->frame_offset + arena->frame_size;
-    arena->fd = memfd_create("viaduct-arena", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (arena->fd < 0)
-        goto fail;
-    if (ftruncate(arena->fd, (off_t)arena->size) < 0)
-        goto fail;
-    if (fcntl(arena->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
-        goto fail;
-    err = arena_map(arena);
-    if (!err)
-        return 0;
-fail:
-    arena_finish(arena);
+    err = arena_make(arena);
+    if (err)
+        arena_finish(arena);
     return err;
 }
 
 static int zone_fits(uint64_t offset, uint64_t size, uint64_t total)
 {
     return offset <= total && size <= total - offset && offset % 4096 == 0;
+}
+
+/* Takes the layout that the host says, if it can be. */
+static int arena_layout(struct arena *arena, const struct vd_hello_rep *hello)
+{
+    if (hello->arena_size < sizeof(struct vd_status_page) ||
+        hello->upload_offset < sizeof(struct vd_status_page) ||
+        hello->frame_offset < sizeof(struct vd_status_page) ||
+        !zone_fits(hello->upload_offset, hello->upload_size, hello->arena_size) ||
+        !zone_fits(hello->frame_offset, hello->frame_size, hello->arena_size))
+        return VD_ERR_PROTOCOL;
+    arena->size = hello->arena_size;
+    arena->upload_offset = hello->upload_offset;
+    arena->upload_size = hello->upload_size;
+    arena->frame_offset = hello->frame_offset;
+    arena->frame_size = hello->frame_size;
+    return 0;
 }
 
 int arena_open(struct arena *arena, int fd, const struct vd_hello_rep *hello)
@@ -94,25 +112,32 @@ int arena_open(struct arena *arena, int fd, const struct vd_hello_rep *hello)
     if (fd < 0)
         goto fail;
     seals = fcntl(fd, F_GET_SEALS);
-    if (seals < 0 || !(seals & F_SEAL_SHRINK) || fstat(fd, &st) < 0)
+    if (seals < 0 || !(seals & F_SEAL_SHRINK) || fstat(fd, &st) < 0 ||
+        (uint64_t)st.st_size != hello->arena_size)
         goto fail;
-    if ((uint64_t)st.st_size != hello->arena_size ||
-        hello->arena_size < sizeof(struct vd_status_page) ||
-        hello->upload_offset < sizeof(struct vd_status_page) ||
-        hello->frame_offset < sizeof(struct vd_status_page) ||
-        !zone_fits(hello->upload_offset, hello->upload_size, hello->arena_size) ||
-        !zone_fits(hello->frame_offset, hello->frame_size, hello->arena_size))
-        goto fail;
-    arena->size = hello->arena_size;
-    arena->upload_offset = hello->upload_offset;
-    arena->upload_size = hello->upload_size;
-    arena->frame_offset = hello->frame_offset;
-    arena->frame_size = hello->frame_size;
-    err = arena_map(arena);
+    err = arena_layout(arena, hello);
+    if (!err)
+        err = arena_map(arena);
     if (!err)
         return 0;
 fail:
     arena_finish(arena);
+    return err;
+}
+
+int arena_twin(struct arena *arena, const struct vd_hello_rep *hello)
+{
+    int err;
+
+    *arena = (struct arena){.fd = -1};
+    err = arena_layout(arena, hello);
+    /* Addresses for more than this are none of a host that means well. */
+    if (!err && hello->arena_size > VD_MAX_ARENA)
+        err = VD_ERR_PROTOCOL;
+    if (!err)
+        err = arena_make(arena);
+    if (err)
+        arena_finish(arena);
     return err;
 }
 

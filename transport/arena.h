@@ -11,6 +11,8 @@
  * it, a sparse memfd sealed against shrinking and growing, so neither side can fault the other
  * by truncating it. Pages exist once they are touched.
  */
+struct mirror_host;
+
 struct arena {
     int fd;
     uint64_t size;
@@ -18,6 +20,7 @@ struct arena {
     uint64_t upload_offset, upload_size;
     uint64_t frame_offset, frame_size;
     struct vd_status_page *status; /* at base */
+    struct mirror_host *mirror; /* host: tells a guest that does not see it (mirror.h); or NULL */
 };
 
 /* Host: makes an arena with `frame_size` bytes (rounded up to 2 MiB) of frame zone. */
@@ -27,6 +30,8 @@ int arena_create(struct arena *arena, uint64_t frame_size);
  * failure). Refuses a descriptor that could shrink later and zones that do not fit.
  */
 int arena_open(struct arena *arena, int fd, const struct vd_hello_rep *hello);
+/* Guest of an in-band session: an arena of its own, laid out as the host's. */
+int arena_twin(struct arena *arena, const struct vd_hello_rep *hello);
 /* Unmaps and closes; fine for a zeroed arena with fd -1. */
 void arena_finish(struct arena *arena);
 /*

@@ -12,9 +12,10 @@
  * the kind of channel can, file descriptors with them. Everything above (framing, protocol,
  * arena) is the same for all kinds.
  *
- * Kinds stand in one visible table in channel.c: unix for containers on the same kernel; mem,
- * record and fuzz for tests. vsock, virtio-gpu, virtio-serial and TLS are further rows: a kind
- * that cannot pass descriptors says so with shares_memory = false.
+ * Kinds stand in one visible table in channel.c: unix for containers on the same kernel, vsock for
+ * virtual machines, tcp for this machine, tls for others; mem, record and fuzz are for
+ * tests. A kind that cannot pass descriptors says so with shares_memory = false; then the session
+ * is in-band (mirror.h).
  *
  * A channel may be used by one sender and one receiver thread at the same time. As a general
  * rule waits are bounded by `timeout_ms` and end with -VD_ERR_TIMEOUT; -VD_ERR_GONE means that
@@ -36,6 +37,8 @@ struct channel_ops {
                 int timeout_ms);
     /* False once the other side is gone; bytes may still wait to be received. No blocking. */
     bool (*alive)(struct channel *channel);
+    /* Ends both directions: whoever waits in send or recv returns -VD_ERR_GONE. Any thread. */
+    void (*shut)(struct channel *channel);
     void (*destroy)(struct channel *channel);
     /* Guest side. Optional: connects to `address` (the part behind "scheme:"). */
     int (*connect)(const char *address, struct channel **ret_channel);
@@ -51,10 +54,16 @@ int channel_connect(const char *uri, struct channel **ret_channel);
 /* Destroys and clears; NULL is fine. */
 void channel_destroy(struct channel **channel);
 
-/* unix.c: takes ownership of a connected socket. */
+/*
+ * A channel of this kind over a connected socket, which it takes over; on failure it stays the
+ * caller's.
+ */
 int unix_create(int fd, struct channel **ret_channel);
-/* mem.c: two ends in one process; descriptors are passed on. */
+int tcp_create(int fd, struct channel **ret_channel);
+int vsock_create(int fd, struct channel **ret_channel);
+/* mem.c: two ends in one process; descriptors are passed on, or, `in_band`, not. */
 int mem_create_pair(struct channel **ret_a, struct channel **ret_b);
+int mem_create_pair_in_band(struct channel **ret_a, struct channel **ret_b);
 /* record.c: passes everything on to `inner` (owned from now on) and appends it to `log_fd`
  * (not owned): per transfer u32 direction (0 sent, 1 received), u32 size, bytes. */
 int record_create(struct channel *inner, int log_fd, struct channel **ret_channel);
@@ -64,7 +73,11 @@ int record_create(struct channel *inner, int log_fd, struct channel **ret_channe
 int fuzz_create(const void *bytes, size_t size, size_t piece, int fd, struct channel **ret_channel);
 
 extern const struct channel_ops unix_ops;
+extern const struct channel_ops vsock_ops;
+extern const struct channel_ops tcp_ops;
+extern const struct channel_ops tls_ops;
 extern const struct channel_ops mem_ops;
+extern const struct channel_ops mem_in_band_ops;
 extern const struct channel_ops record_ops;
 extern const struct channel_ops fuzz_ops;
 

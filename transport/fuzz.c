@@ -49,6 +49,11 @@ static bool fuzz_alive(struct channel *channel)
     return ((struct fuzz_channel *)channel)->size > 0;
 }
 
+static void fuzz_shut(struct channel *channel)
+{
+    (void)channel;
+}
+
 static void fuzz_destroy(struct channel *channel)
 {
     free(channel);
@@ -75,5 +80,6 @@ const struct channel_ops fuzz_ops = {
     .send = fuzz_send,
     .recv = fuzz_recv,
     .alive = fuzz_alive,
+    .shut = fuzz_shut,
     .destroy = fuzz_destroy,
 };

@@ -115,6 +115,16 @@ static bool mem_alive(struct channel *channel)
     return alive;
 }
 
+static void mem_shut(struct channel *channel)
+{
+    struct mem_channel *self = (struct mem_channel *)channel;
+
+    pthread_mutex_lock(&self->shared->lock);
+    self->shared->queue[0].closed = self->shared->queue[1].closed = true;
+    pthread_cond_broadcast(&self->shared->changed);
+    pthread_mutex_unlock(&self->shared->lock);
+}
+
 static void mem_destroy(struct channel *channel)
 {
     struct mem_channel *self = (struct mem_channel *)channel;
@@ -139,7 +149,8 @@ static void mem_destroy(struct channel *channel)
     free(self);
 }
 
-int mem_create_pair(struct channel **ret_a, struct channel **ret_b)
+static int create_pair(const struct channel_ops *ops, struct channel **ret_a,
+                       struct channel **ret_b)
 {
     struct mem_shared *shared = calloc(1, sizeof(*shared));
     struct mem_channel *side[2] = {calloc(1, sizeof(*side[0])), calloc(1, sizeof(*side[0]))};
@@ -155,7 +166,7 @@ int mem_create_pair(struct channel **ret_a, struct channel **ret_b)
     shared->refs = 2;
     for (int i = 0; i < 2; i++) {
         shared->queue[i].fd = -1;
-        side[i]->base.ops = &mem_ops;
+        side[i]->base.ops = ops;
         side[i]->shared = shared;
         side[i]->side = i;
     }
@@ -164,11 +175,31 @@ int mem_create_pair(struct channel **ret_a, struct channel **ret_b)
     return 0;
 }
 
+int mem_create_pair(struct channel **ret_a, struct channel **ret_b)
+{
+    return create_pair(&mem_ops, ret_a, ret_b);
+}
+
+int mem_create_pair_in_band(struct channel **ret_a, struct channel **ret_b)
+{
+    return create_pair(&mem_in_band_ops, ret_a, ret_b);
+}
+
 const struct channel_ops mem_ops = {
     .scheme = "mem",
     .shares_memory = true,
     .send = mem_send,
     .recv = mem_recv,
     .alive = mem_alive,
+    .shut = mem_shut,
+    .destroy = mem_destroy,
+};
+
+const struct channel_ops mem_in_band_ops = {
+    .scheme = "mem",
+    .send = mem_send,
+    .recv = mem_recv,
+    .alive = mem_alive,
+    .shut = mem_shut,
     .destroy = mem_destroy,
 };

@@ -55,6 +55,13 @@ static bool record_alive(struct channel *channel)
     return self->inner->ops->alive(self->inner);
 }
 
+static void record_shut(struct channel *channel)
+{
+    struct record_channel *self = (struct record_channel *)channel;
+
+    self->inner->ops->shut(self->inner);
+}
+
 static void record_destroy(struct channel *channel)
 {
     struct record_channel *self = (struct record_channel *)channel;
@@ -82,5 +89,6 @@ const struct channel_ops record_ops = {
     .send = record_send,
     .recv = record_recv,
     .alive = record_alive,
+    .shut = record_shut,
     .destroy = record_destroy,
 };

@@ -246,6 +246,11 @@ VAStatus driver_MapBuffer(VADriverContextP ctx, VABufferID id, void **ret_bytes)
         status = VA_STATUS_ERROR_TIMEDOUT;
         goto out;
     }
+    if (buffer->memory == BUFFER_IMAGE) {
+        object_ref(buffer);
+        inband_mapped(driver, buffer->image);
+        object_unref(&driver->buffers, buffer);
+    }
     *ret_bytes = buffer_bytes(driver, buffer);
     /* Some programs derive an image only to see whether that works. */
     if (buffer->memory == BUFFER_IMAGE && buffer->image->memory == IMAGE_DERIVED)
@@ -270,8 +275,8 @@ VAStatus driver_UnmapBuffer(VADriverContextP ctx, VABufferID id)
     buffer = object_find(&driver->buffers, id);
     if (!buffer)
         status = VA_STATUS_ERROR_INVALID_BUFFER;
-    else if (buffer->mapped)
-        buffer->mapped--;
+    else if (buffer->mapped && !--buffer->mapped && buffer->memory == BUFFER_IMAGE)
+        status = driver_status(inband_unmapped(driver, buffer->image));
     driver_leave(driver);
     return status;
 }

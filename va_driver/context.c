@@ -91,6 +91,8 @@ VAStatus driver_CreateContext(VADriverContextP ctx, VAConfigID config_id, int wi
     req.height = (uint32_t)height;
     req.rate_control = config->rate_control;
     req.packed_headers = config->packed_headers;
+    if (host->mirror)
+        mirror_guest_expect_context(host->mirror, req.context);
     err = host_call(host, VD_OP_context_create, &req, NULL, 0, &rep, NULL, NULL);
     if (!err)
         err = errors_from_wire(rep.status);
@@ -414,10 +416,15 @@ static int submit(struct driver *driver, struct context *context)
         };
         encode_begin(coded, context);
     }
-    err = host_send(host, VD_OP_submit, &req, context->refs, count);
+    err = inband_submit(context, &req, coded);
+    if (err)
+        host_lost(host);
+    if (!err)
+        err = host_send(host, VD_OP_submit, &req, context->refs, count);
     if (err)
         return err;
     host->submission++;
+    inband_submitted(host);
     context->submitted++;
     count_picture(context, surface);
     count_inputs(context);

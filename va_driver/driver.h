@@ -150,6 +150,8 @@ struct image {
     struct surface_view view; /* SNAPSHOT, DERIVED: what is pinned */
     struct surface *surface;  /* DERIVED: a reference */
     bool touched;             /* SNAPSHOT: was mapped, so the app may have written */
+    bool writes;              /* DERIVED, in band: the app writes to it while it is mapped */
+    uint64_t hash;            /* if not known: what it held when it was mapped */
 };
 
 /* Locks. VA_STATUS_SUCCESS, or an error and no lock (a display from before a fork). */
@@ -231,6 +233,21 @@ struct buffer *context_own_buffer(struct driver *driver, struct context *context
                                   uint32_t bytes);
 /* Waits until nobody processes from the surface any more: its memory is about to change. */
 VAStatus surface_wait_readers(struct driver *driver, struct surface *surface);
+
+/*
+ * inband.c: what is sent where the host does not share memory. Lock held; it is released inside
+ * while pixels are read or sent.
+ *
+ * Before and after SUBMIT. A call's error means that the session is lost.
+ */
+int inband_submit(struct context *context, const struct vd_submit_req *req,
+                  const struct buffer *coded);
+void inband_submitted(struct host *host);
+/* A derived image is about to be mapped, was unmapped by the last who mapped it. */
+void inband_mapped(struct driver *driver, struct image *image);
+int inband_unmapped(struct driver *driver, struct image *image);
+/* The app's pixels are in the surface's memory. */
+int inband_wrote(struct driver *driver, struct surface *surface, const struct surface_view *view);
 
 /* encode.c */
 /* Renders a misc buffer whose struct has pointers; false: it has none, render it as it is. */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <transport/tls.h>
 #include <unistd.h>
 #include <va/va_version.h>
 #include <viaduct/errors.h>
@@ -45,6 +46,48 @@ static int host_result(struct host *host, int err)
     return err;
 }
 
+/* One message to the host, behind what waits for it. */
+static int send_to(struct host *host, uint32_t op, uint32_t serial, const void *req,
+                   const void *tail, uint32_t tail_count, int fd)
+{
+    const struct dispatch_call *call = dispatch_find(op);
+    size_t element = call->req_tail ? call->req_tail->size : 0;
+
+    if (host->mirror)
+        return mirror_guest_send(host->mirror, op, serial, req, call->req->size, tail, tail_count,
+                                 element, HOST_CALL_MS);
+    return message_send(host->channel, op, serial, req, call->req->size, tail, tail_count, element,
+                        fd, HOST_CALL_MS);
+}
+
+static int read_reply(struct host *host, int timeout_ms, const uint8_t **ret_bytes,
+                      size_t *ret_size, int *ret_fd)
+{
+    if (host->mirror)
+        return mirror_guest_reply(host->mirror, timeout_ms, ret_bytes, ret_size);
+    return message_read(&host->reader, timeout_ms, ret_bytes, ret_size, ret_fd);
+}
+
+/* The arena of a session that begins. */
+static int open_arena(struct host *host, const struct vd_hello_rep *hello, int *fd)
+{
+    int err;
+
+    switch (hello->features) {
+    case VD_FEATURE_SHARED_ARENA:
+        err = arena_open(&host->arena, *fd, hello);
+        *fd = -1;
+        return err;
+    case VD_FEATURE_IN_BAND:
+        if (host->channel->ops->shares_memory)
+            return VD_ERR_VERSION;
+        err = arena_twin(&host->arena, hello);
+        return err ? err : mirror_guest_create(&host->reader, &host->arena, &host->mirror);
+    default:
+        return VD_ERR_VERSION;
+    }
+}
+
 static int call_with(struct host *host, uint32_t op, const void *req, const void *tail,
                      uint32_t tail_count, int send_fd, void *rep, const void **ret_tail,
                      uint32_t *ret_tail_count, int *ret_fd)
@@ -60,13 +103,12 @@ static int call_with(struct host *host, uint32_t op, const void *req, const void
     /* 0 marks one-way messages. */
     if (!++host->serial)
         host->serial = 1;
-    err = message_send(host->channel, op, host->serial, req, call->req->size, tail, tail_count,
-                       call->req_tail ? call->req_tail->size : 0, send_fd, HOST_CALL_MS);
+    err = send_to(host, op, host->serial, req, tail, tail_count, send_fd);
     /* Who refuses a client answers and closes, maybe before the question was asked. */
     if (!err)
-        err = message_read(&host->reader, HOST_CALL_MS, &bytes, &size, &fd);
+        err = read_reply(host, HOST_CALL_MS, &bytes, &size, &fd);
     else if (err == VD_ERR_GONE)
-        err = message_read(&host->reader, 0, &bytes, &size, &fd);
+        err = read_reply(host, 0, &bytes, &size, &fd);
     if (!err && trace_enabled())
         trace_message("<-", bytes, size);
     if (!err)
@@ -77,10 +119,6 @@ static int call_with(struct host *host, uint32_t op, const void *req, const void
     if (ret_tail) {
         *ret_tail = message.tail;
         *ret_tail_count = message.tail_count;
-    }
-    if (op == VD_OP_hello && ((struct vd_hello_rep *)rep)->status == 0) {
-        err = arena_open(&host->arena, fd, rep);
-        fd = -1;
     }
     if (ret_fd) {
         *ret_fd = fd;
@@ -112,13 +150,9 @@ int host_call_take(struct host *host, uint32_t op, const void *req, void *rep,
 int host_send(struct host *host, uint32_t op, const void *req, const void *tail,
               uint32_t tail_count)
 {
-    const struct dispatch_call *call = dispatch_find(op);
-
     if (host->dead)
         return VD_ERR_GONE;
-    return host_result(host,
-                       message_send(host->channel, op, 0, req, call->req->size, tail, tail_count,
-                                    call->req_tail ? call->req_tail->size : 0, -1, HOST_CALL_MS));
+    return host_result(host, send_to(host, op, 0, req, tail, tail_count, -1));
 }
 
 void host_lost(struct host *host)
@@ -130,11 +164,15 @@ bool host_alive(void *arg)
 {
     struct host *host = arg;
 
+    if (host && host->mirror)
+        return mirror_guest_alive(host->mirror);
     return host && host->channel->ops->alive(host->channel);
 }
 
 static void host_free(struct host *host)
 {
+    /* Its thread reads the channel. */
+    mirror_guest_destroy(host->mirror);
     message_finish(&host->reader);
     channel_destroy(&host->channel);
     if (host->snapshot)
@@ -159,17 +197,22 @@ static int host_hello(struct host *host)
     struct vd_hello_rep rep;
     const void *tail;
     uint32_t count;
-    int err;
+    int fd = -1, err;
 
     snprintf(req.name, sizeof(req.name), "%s", program_invocation_short_name);
-    err = host_call(host, VD_OP_hello, &req, NULL, 0, &rep, &tail, &count);
+    err = host_call_take(host, VD_OP_hello, &req, &rep, &tail, &count, &fd);
+    if (!err)
+        err = errors_from_wire(rep.status);
+    if (!err && (rep.major != VD_MAJOR || rep.minor > VD_MINOR))
+        err = VD_ERR_VERSION;
+    if (!err) /* the tail must not be read again: a mirror reads on */
+        memcpy(host->caps, tail, count * sizeof(host->caps[0]));
+    if (!err)
+        err = open_arena(host, &rep, &fd);
+    if (fd >= 0)
+        close(fd);
     if (err)
         return err;
-    if (rep.status)
-        return errors_from_wire(rep.status);
-    if (rep.major != VD_MAJOR || rep.minor > VD_MINOR || rep.features != VD_FEATURES)
-        return VD_ERR_VERSION;
-    memcpy(host->caps, tail, count * sizeof(host->caps[0]));
     host->cap_count = count;
     for (uint32_t i = 0; i < count; i++) {
         if (host->caps[i].format_count > VD_MAX_CAP_FORMATS)
@@ -209,10 +252,38 @@ int host_open_channel(struct channel *channel, const char *uri, uint32_t generat
     return 0;
 }
 
+/* A setting of the environment, or of the file. */
+static const char *tls_setting(const char *variable, const char *key, char *text, size_t room)
+{
+    const char *named = getenv(variable);
+
+    if (named && *named)
+        return named;
+    return host_setting(key, text, room) ? text : NULL;
+}
+
+/* Who this guest is for a host that is another machine. */
+static int connect_tls(const char *uri, struct channel **ret_channel)
+{
+    char text[5][256];
+    struct tls_settings settings = {
+        .certificate =
+            tls_setting("VIADUCT_TLS_CERTIFICATE", "tls-certificate", text[0], sizeof(text[0])),
+        .key = tls_setting("VIADUCT_TLS_KEY", "tls-key", text[1], sizeof(text[1])),
+        .authority =
+            tls_setting("VIADUCT_TLS_AUTHORITY", "tls-authority", text[2], sizeof(text[2])),
+        .secret = tls_setting("VIADUCT_TLS_SECRET", "tls-secret", text[3], sizeof(text[3])),
+        .name = tls_setting("VIADUCT_TLS_NAME", "tls-name", text[4], sizeof(text[4])),
+    };
+
+    tls_set_client(&settings);
+    return channel_connect(uri, ret_channel);
+}
+
 static int try_uri(const char *uri, uint32_t generation, struct host **ret_host)
 {
     struct channel *channel;
-    int err = channel_connect(uri, &channel);
+    int err = strncmp(uri, "tls:", 4) ? channel_connect(uri, &channel) : connect_tls(uri, &channel);
 
     if (!err)
         err = host_open_channel(channel, uri, generation, ret_host);
@@ -276,5 +347,7 @@ void host_abandon(struct host **ref)
     /* The mappings did not come along (MADV_DONTFORK); only descriptors and heap did. */
     host->arena.base = NULL;
     host->snapshot = NULL;
+    /* Its thread did not come along either; what it held stays until the child ends. */
+    host->mirror = NULL;
     host_free(host);
 }

@@ -7,6 +7,7 @@
 #include <transport/arena.h>
 #include <transport/channel.h>
 #include <transport/message.h>
+#include <transport/mirror.h>
 #include <viaduct/protocol.h>
 
 #include "upload.h"
@@ -24,8 +25,9 @@ struct host {
     bool dead;
     uint32_t generation; /* counts sessions of a display */
     struct channel *channel;
-    struct message_reader reader;
+    struct message_reader reader; /* without shared memory the mirror's after HELLO */
     struct arena arena;
+    struct mirror_guest *mirror; /* the host does not share memory; else NULL */
     struct upload upload;
     uint8_t *snapshot; /* private mapping of the frame zone, made when first needed */
     int pagemap;       /* with it: /proc/self/pagemap, -1 if it cannot be had */

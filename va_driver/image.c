@@ -466,6 +466,7 @@ VAStatus driver_PutImage(VADriverContextP ctx, VASurfaceID surface_id, VAImageID
                    src_width, src_height);
     pthread_mutex_lock(&driver->lock);
     surface->uploaded = true;
+    status = driver_status(inband_wrote(driver, surface, &view));
 out_pin:
     surface_view_end(&view);
 out_refs:

@@ -29,6 +29,8 @@ void surface_finish(void *owner, struct object *object)
     if (surface->exported)
         unpin(surface->host, surface->export_backing);
     import_destroy(&surface->import);
+    if (surface->host && surface->host->mirror)
+        mirror_guest_forget(surface->host->mirror, object->id);
     if (surface->host && !surface->host->dead)
         host_send(surface->host, VD_OP_surface_destroy, &req, &tail, 1);
     host_unref(&surface->host);
@@ -44,8 +46,11 @@ static int register_many(struct host *host, const struct surface *like, const st
         .height = like->height,
     };
     struct vd_surface_create_rep rep;
-    int err = host_call(host, VD_OP_surface_create, &req, ids, count, &rep, NULL, NULL);
+    int err;
 
+    for (uint32_t i = 0; host->mirror && i < count; i++)
+        mirror_guest_expect_surface(host->mirror, ids[i].id, like->layout.size);
+    err = host_call(host, VD_OP_surface_create, &req, ids, count, &rep, NULL, NULL);
     return err ? err : errors_from_wire(rep.status);
 }
 
@@ -230,6 +235,11 @@ VAStatus driver_CreateSurfaces2(VADriverContextP ctx, unsigned rt_format, unsign
     host = driver_host(driver, true);
     if (!host) {
         status = VA_STATUS_ERROR_HW_BUSY;
+        goto out;
+    }
+    if (external && host->mirror) {
+        /* The host cannot have it. */
+        status = VA_STATUS_ERROR_UNSUPPORTED_MEMORY_TYPE;
         goto out;
     }
     for (; made < count; made++) {
@@ -478,11 +488,56 @@ out:
     return status;
 }
 
-int surface_view(struct driver *driver, struct surface *surface, struct surface_view *ret_view)
+/* Memory for a surface that has none: its picture, or nothing yet. `ret_backing`: the host's. */
+static int back(struct surface *surface, uint32_t *ret_backing)
 {
     struct vd_surface_back_req req = {.surface = surface->object.id};
     struct vd_surface_back_rep rep;
-    struct vd_status_page *status;
+    int err;
+
+    /* Nothing to be fetched: this side's memory is enough. */
+    if (surface->host->mirror && !surface->sequence)
+        return mirror_guest_memory(surface->host->mirror, req.surface);
+    err = host_call(surface->host, VD_OP_surface_back, &req, NULL, 0, &rep, NULL, NULL);
+    if (!err)
+        err = errors_from_wire(rep.status);
+    if (!err)
+        *ret_backing = rep.backing;
+    return err;
+}
+
+/*
+ * Pins what the surface's slot names. Without shared memory the mirror may put the next picture
+ * there until the pin is seen, so who pinned looks again.
+ */
+static int pin(struct surface *surface, uint32_t *ret_backing)
+{
+    struct vd_status_page *status = surface->host->arena.status;
+    struct vd_surface_slot *slot = &status->surfaces[VD_SLOT(surface->object.id)];
+
+    for (int tries = 0; tries < 100; tries++) {
+        uint32_t backing = __atomic_load_n(&slot->backing, __ATOMIC_SEQ_CST);
+        int err = backing == VD_NO_BACKING ? back(surface, &backing) : 0;
+
+        if (err)
+            return err;
+        if (surface->host->mirror)
+            backing = __atomic_load_n(&slot->backing, __ATOMIC_SEQ_CST);
+        if (surface->host->mirror && backing == VD_NO_BACKING)
+            continue; /* there is a newer picture already */
+        if (backing >= VD_MAX_BACKINGS)
+            return VD_ERR_PROTOCOL;
+        __atomic_add_fetch(&status->backings[backing].pins, 1, __ATOMIC_SEQ_CST);
+        *ret_backing = backing;
+        if (!surface->host->mirror || __atomic_load_n(&slot->backing, __ATOMIC_SEQ_CST) == backing)
+            return 0;
+        unpin(surface->host, backing);
+    }
+    return VD_ERR_TIMEOUT;
+}
+
+int surface_view(struct driver *driver, struct surface *surface, struct surface_view *ret_view)
+{
     struct host *host;
     uint64_t offset, end;
     uint32_t backing;
@@ -500,24 +555,16 @@ int surface_view(struct driver *driver, struct surface *surface, struct surface_
             return err;
     }
     host = surface->host;
-    status = host->arena.status;
-    backing = __atomic_load_n(&status->surfaces[VD_SLOT(req.surface)].backing, __ATOMIC_ACQUIRE);
-    if (backing == VD_NO_BACKING) {
-        err = host_call(host, VD_OP_surface_back, &req, NULL, 0, &rep, NULL, NULL);
-        if (!err && rep.status)
-            err = errors_from_wire(rep.status);
-        if (err)
-            return err;
-        backing = rep.backing;
-    }
-    if (backing >= VD_MAX_BACKINGS)
-        return VD_ERR_PROTOCOL;
-    offset = __atomic_load_n(&status->backings[backing].offset, __ATOMIC_RELAXED);
+    err = pin(surface, &backing);
+    if (err)
+        return err;
+    offset = __atomic_load_n(&host->arena.status->backings[backing].offset, __ATOMIC_RELAXED);
     end = host->arena.frame_offset + host->arena.frame_size;
     if (offset < host->arena.frame_offset || offset % 4096 || offset > end ||
-        surface->layout.size > end - offset)
+        surface->layout.size > end - offset) {
+        unpin(host, backing);
         return VD_ERR_PROTOCOL;
-    __atomic_add_fetch(&status->backings[backing].pins, 1, __ATOMIC_SEQ_CST);
+    }
     *ret_view = (struct surface_view){
         .bytes = host->arena.base + offset,
         .layout = &surface->layout,

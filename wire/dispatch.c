@@ -86,6 +86,19 @@ static const struct dispatch_call dispatch_calls[] = {
 #include <viaduct/calls.def>
 };
 
+static const struct dispatch_event dispatch_events[] = {
+#define VD_EVENT_ROW(number, name, since, rt, rn)                                              \
+    {(number) | VD_EVENT, #name, (since), &dispatch_structs[DISPATCH_INDEX_vd_##name##_event], \
+     DISPATCH_STRUCT(rt), (rn)},
+#include <viaduct/events.def>
+};
+
+const struct dispatch_event *dispatch_event_at(size_t index)
+{
+    return index < sizeof(dispatch_events) / sizeof(dispatch_events[0]) ? &dispatch_events[index]
+                                                                        : NULL;
+}
+
 const struct dispatch_call *dispatch_at(size_t index)
 {
     return index < sizeof(dispatch_calls) / sizeof(dispatch_calls[0]) ? &dispatch_calls[index]
@@ -118,6 +131,19 @@ static bool text_ok(const uint8_t *text, uint32_t size)
             return false;
     }
     return end != NULL;
+}
+
+/* Whether some field may be wrong: what carries bytes need not be looked at word by word. */
+static bool has_rules(const struct dispatch_struct *s)
+{
+    bool rules = false;
+
+    for (uint32_t i = 0; i < s->field_count; i++) {
+        enum dispatch_field_kind kind = s->fields[i].kind;
+
+        rules = rules || kind == DISPATCH_ZERO || kind == DISPATCH_FLAGS || kind == DISPATCH_TEXT;
+    }
+    return rules;
 }
 
 /* Reserved fields zero, flags known, texts terminated. */
@@ -156,7 +182,7 @@ static int check_body(const uint8_t *bytes, size_t size, const struct dispatch_s
     want = sizeof(header) + fixed->size + (tail ? (size_t)header.tail * tail->size : 0);
     if (size != want || !fields_ok(fixed, bytes + sizeof(header)))
         return VD_ERR_PROTOCOL;
-    for (uint32_t i = 0; tail && i < header.tail; i++) {
+    for (uint32_t i = 0; tail && has_rules(tail) && i < header.tail; i++) {
         if (!fields_ok(tail, bytes + sizeof(header) + fixed->size + (size_t)i * tail->size))
             return VD_ERR_PROTOCOL;
     }
@@ -202,6 +228,28 @@ int dispatch_check_reply(const void *bytes, size_t size, const struct dispatch_c
     if (header.op != (call->number | VD_REPLY) || header.serial != serial)
         return VD_ERR_PROTOCOL;
     err = check_body(bytes, size, call->rep, call->rep_tail, call->rep_tail_max, &message);
+    if (!err)
+        *ret_message = message;
+    return err;
+}
+
+int dispatch_check_event(const void *bytes, size_t size, struct dispatch_message *ret_message)
+{
+    struct dispatch_message message = {0};
+    struct vd_header header;
+    int err;
+
+    if (size < sizeof(header) || size > VD_MAX_MESSAGE)
+        return VD_ERR_PROTOCOL;
+    memcpy(&header, bytes, sizeof(header));
+    for (size_t i = 0; dispatch_event_at(i); i++) {
+        if (dispatch_event_at(i)->number == header.op)
+            message.event = dispatch_event_at(i);
+    }
+    if (!message.event || header.serial)
+        return VD_ERR_PROTOCOL;
+    err = check_body(bytes, size, message.event->fixed, message.event->tail,
+                     message.event->tail_max, &message);
     if (!err)
         *ret_message = message;
     return err;

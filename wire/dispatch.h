@@ -49,9 +49,19 @@ struct dispatch_call {
     uint32_t req_tail_max, rep_tail_max;
 };
 
+/* What the host sends unasked (events.def). */
+struct dispatch_event {
+    uint32_t number; /* with VD_EVENT */
+    const char *name;
+    uint32_t since;
+    const struct dispatch_struct *fixed, *tail;
+    uint32_t tail_max;
+};
+
 /* A message that passed the checks; pointers into the caller's bytes. */
 struct dispatch_message {
-    const struct dispatch_call *call;
+    const struct dispatch_call *call;   /* NULL for an event */
+    const struct dispatch_event *event; /* NULL for others */
     uint32_t serial;
     const void *fixed;
     const void *tail;
@@ -101,6 +111,10 @@ int dispatch_check_request(const void *bytes, size_t size, uint32_t state,
 /* The same for the reply to `call` with `serial`. */
 int dispatch_check_reply(const void *bytes, size_t size, const struct dispatch_call *call,
                          uint32_t serial, struct dispatch_message *ret_message);
+/* The same for an event. */
+int dispatch_check_event(const void *bytes, size_t size, struct dispatch_message *ret_message);
+/* The i-th row of events.def, NULL behind the last. */
+const struct dispatch_event *dispatch_event_at(size_t index);
 /* Calls the handler of a checked request. */
 int dispatch_run(const struct dispatch_handlers *handlers, void *self,
                  const struct dispatch_message *message, struct dispatch_reply *reply);

@@ -104,6 +104,7 @@ size_t trace_format(const char *direction, const void *bytes, size_t size, char 
 {
     struct text out = {text, room, 0};
     const struct dispatch_call *call;
+    const struct dispatch_event *event;
     const struct dispatch_struct *fixed, *tail;
     const uint8_t *at = bytes;
     struct vd_header header;
@@ -117,15 +118,23 @@ size_t trace_format(const char *direction, const void *bytes, size_t size, char 
         return out.used;
     }
     memcpy(&header, bytes, sizeof(header));
+    for (size_t i = 0; (event = dispatch_event_at(i)) && event->number != header.op; i++)
+        ;
     reply = header.op & VD_REPLY;
     call = dispatch_find(header.op & ~VD_REPLY);
-    if (!call || (reply && !call->rep)) {
+    if (!event && (!call || (reply && !call->rep))) {
         put(&out, "unknown call %#" PRIx32 ", %zu bytes", header.op, size);
         return out.used;
     }
-    put(&out, "%s%s #%" PRIu32, call->name, reply ? " reply" : "", header.serial);
-    fixed = reply ? call->rep : call->req;
-    tail = reply ? call->rep_tail : call->req_tail;
+    if (event) {
+        put(&out, "%s event", event->name);
+        fixed = event->fixed;
+        tail = event->tail;
+    } else {
+        put(&out, "%s%s #%" PRIu32, call->name, reply ? " reply" : "", header.serial);
+        fixed = reply ? call->rep : call->req;
+        tail = reply ? call->rep_tail : call->req_tail;
+    }
     at += sizeof(header);
     size -= sizeof(header);
     if (size < fixed->size) {

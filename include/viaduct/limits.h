@@ -8,12 +8,14 @@
  * (clients, contexts, surfaces, bytes) start from the defaults at the end and can only be lower.
  */
 
-#define VD_MAX_MESSAGE        (1u << 20) /* bytes of one message, header included */
-#define VD_MAX_MESSAGE_FDS    4          /* descriptors that travel with one message */
-#define VD_MAX_CONTEXTS       64         /* contexts of one client */
-#define VD_MAX_SURFACES       4096       /* surfaces of one client */
-#define VD_MAX_BACKINGS       8192       /* pieces of frame memory of one client */
-#define VD_MAX_CREATE         1024       /* surfaces created or destroyed by one message */
+#define VD_MAX_MESSAGE        (1u << 20)   /* bytes of one message, header included */
+#define VD_MAX_ARENA          (1ull << 40) /* bytes of an arena */
+#define VD_MAX_WORDS          (1u << 16)   /* words of bytes that travel in one message: 512 KiB */
+#define VD_MAX_MESSAGE_FDS    4            /* descriptors that travel with one message */
+#define VD_MAX_CONTEXTS       64           /* contexts of one client */
+#define VD_MAX_SURFACES       4096         /* surfaces of one client */
+#define VD_MAX_BACKINGS       8192         /* pieces of frame memory of one client */
+#define VD_MAX_CREATE         1024         /* surfaces created or destroyed by one message */
 #define VD_MAX_BUFFERS        40000 /* VA buffers of one picture (8k slices make 16k buffers) */
 #define VD_MAX_SLICES         16384 /* slice parameter elements of one picture */
 #define VD_MAX_PICTURE_BYTES  (64u << 20)  /* slice data of one picture */

@@ -23,10 +23,13 @@
 
 /* Feature bits of HELLO. */
 #define VD_FEATURE_SHARED_ARENA (1ull << 0) /* both sides see one arena and its status page */
-#define VD_FEATURES             VD_FEATURE_SHARED_ARENA
+/* Each side has an arena of its own, with the same layout; what changes in it is sent. */
+#define VD_FEATURE_IN_BAND (1ull << 1)
+#define VD_FEATURES        (VD_FEATURE_SHARED_ARENA | VD_FEATURE_IN_BAND)
 
-/* header.op of a reply. */
+/* header.op of a reply, of an event. */
 #define VD_REPLY 0x80000000u
+#define VD_EVENT 0x40000000u
 
 /*
  * Session states. NEW: connected, nothing but HELLO is legal. READY: after a successful HELLO,
@@ -82,6 +85,11 @@
 #define VD_EXPORT_SEPARATE (1u << 2) /* a layer for each plane; else one for all */
 #define VD_EXPORT_FLAGS    (VD_EXPORT_READ | VD_EXPORT_WRITE | VD_EXPORT_SEPARATE)
 
+/* surface_event.flags */
+#define VD_SURFACE_FRESH       (1u << 0) /* there is another picture; the guest's pixels are old */
+#define VD_SURFACE_PIXELS      (1u << 1) /* but its pixels came right before */
+#define VD_SURFACE_EVENT_FLAGS (VD_SURFACE_FRESH | VD_SURFACE_PIXELS)
+
 #define VD_SLOT(id) ((id)&0xfffffu)
 
 /* Stands for "no tail" in calls.def. */
@@ -104,6 +112,11 @@ struct vd_none {
 enum vd_op {
 #define VD_CALL(number, name, since, kind, states, rt, rn, pt, pn) VD_OP_##name = (number),
 #include <viaduct/calls.def>
+};
+
+enum vd_event {
+#define VD_EVENT_ROW(number, name, since, rt, rn) VD_EVENT_##name = (number) | VD_EVENT,
+#include <viaduct/events.def>
 };
 
 static_assert(sizeof(struct vd_header) == 16, "header");

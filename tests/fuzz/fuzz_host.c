@@ -29,7 +29,8 @@
 enum {
     OPTION_AVCODEC = 1,
     OPTION_THREADS = 2,
-    OPTION_WORK = 4, /* engines that encode and process */
+    OPTION_WORK = 4,    /* engines that encode and process */
+    OPTION_IN_BAND = 8, /* a channel that shares no memory */
     KIND_FIX = 0x10,
     KIND_WITH_FD = 0x20,
     KIND_UPLOAD = 0x40,
@@ -181,12 +182,28 @@ static void script_destroy(struct channel *channel)
     (void)channel;
 }
 
+/* Nobody waits in it. */
+static void script_shut(struct channel *channel)
+{
+    (void)channel;
+}
+
 static const struct channel_ops script_ops = {
     .scheme = "script",
     .shares_memory = true,
     .send = script_send,
     .recv = script_recv,
     .alive = script_alive,
+    .shut = script_shut,
+    .destroy = script_destroy,
+};
+
+static const struct channel_ops script_in_band_ops = {
+    .scheme = "script",
+    .send = script_send,
+    .recv = script_recv,
+    .alive = script_alive,
+    .shut = script_shut,
     .destroy = script_destroy,
 };
 
@@ -341,10 +358,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uint8_t option;
 
     memset(&s, 0, sizeof(s));
-    s.base.ops = &script_ops;
     s.input = (struct fuzz_input){data, size};
     s.arena.fd = s.fd = -1;
     option = fuzz_byte(&s.input);
+    s.base.ops = option & OPTION_IN_BAND ? &script_in_band_ops : &script_ops;
     if (option & OPTION_THREADS)
         options.threads = 3;
     session_serve(&s.base, engines(option, &options), &options, &limits, &stats, NULL, NULL);
@@ -512,7 +529,8 @@ static size_t work_seed(int index, struct fuzz_writer *w)
     struct vd_buffer_ref refs[8];
     struct picture p;
 
-    fuzz_put_byte(w, (uint8_t)(OPTION_WORK | (proc && index % 2 ? OPTION_AVCODEC : 0)));
+    fuzz_put_byte(w, (uint8_t)(OPTION_WORK | (proc && index % 2 ? OPTION_AVCODEC : 0) |
+                               (index % 4 / 2 ? OPTION_IN_BAND : 0)));
     put_start(w, VA_FOURCC_NV12);
     put_message(w, VD_OP_context_create, KIND_FIX, &context, NULL, 0);
     picture_idr(&p, SURFACE);
@@ -548,7 +566,7 @@ size_t fuzz_seed(int index, uint8_t *buffer, size_t room)
     if (index >= 8)
         return 0;
     /* Back end, threads and format by the bits of the index. */
-    fuzz_put_byte(&w, (uint8_t)(index & 3));
+    fuzz_put_byte(&w, (uint8_t)((index & 3) | (index & 1 ? OPTION_IN_BAND : 0)));
     put_start(&w, index & 4 ? VA_FOURCC_NV12 : VA_FOURCC_I420);
     if (!(index & 4))
         put_message(&w, VD_OP_surface_import, KIND_FIX | KIND_WITH_FD, &import, NULL, 0);
@@ -566,6 +584,14 @@ size_t fuzz_seed(int index, uint8_t *buffer, size_t room)
             fuzz_put_byte(&w, KIND_PAUSE);
     }
     put_message(&w, VD_OP_surface_back, KIND_FIX, &back, NULL, 0);
+    if (index & 1) {
+        struct vd_surface_write_req write = {SURFACE + 3, 8};
+        struct vd_arena_write_req zone = {upload_begin};
+        struct vd_word words[4] = {{1}, {2}, {3}, {4}};
+
+        put_message(&w, VD_OP_surface_write, KIND_FIX, &write, words, 4);
+        put_message(&w, VD_OP_arena_write, KIND_FIX, &zone, words, 4);
+    }
     put_message(&w, VD_OP_surface_export, KIND_FIX, &export, NULL, 0);
     put_end(&w);
     return w.used;

@@ -12,6 +12,7 @@
 /* A message under construction, header included. */
 struct built {
     const struct dispatch_call *call;
+    const struct dispatch_event *event; /* instead of a call */
     const struct dispatch_struct *fixed, *tail;
     uint32_t tail_max;
     bool reply;
@@ -64,19 +65,12 @@ static void put_header(struct built *b, uint32_t tail)
     memcpy(b->bytes, &b->header, sizeof(b->header));
 }
 
-/* A message that passes. */
-static void build(const struct dispatch_call *call, bool reply, uint32_t tail)
+/* Makes the message anew with so many tail elements. */
+static void rebuild(uint32_t tail)
 {
     struct built *b = &built;
     uint32_t counter = 0x01020304;
 
-    b->call = call;
-    b->reply = reply;
-    b->fixed = reply ? call->rep : call->req;
-    b->tail = reply ? call->rep_tail : call->req_tail;
-    b->tail_max = reply ? call->rep_tail_max : call->req_tail_max;
-    b->header.op = call->number | (reply ? VD_REPLY : 0);
-    b->header.serial = call->kind == DISPATCH_ONEWAY ? 0 : 77;
     put_header(b, tail);
     assert_in_range(b->size, sizeof(b->header), sizeof(b->bytes));
     fill(b->fixed, b->bytes + sizeof(b->header), &counter);
@@ -85,18 +79,52 @@ static void build(const struct dispatch_call *call, bool reply, uint32_t tail)
              &counter);
 }
 
+/* A message that passes. */
+static void build(const struct dispatch_call *call, bool reply, uint32_t tail)
+{
+    struct built *b = &built;
+
+    b->call = call;
+    b->event = NULL;
+    b->reply = reply;
+    b->fixed = reply ? call->rep : call->req;
+    b->tail = reply ? call->rep_tail : call->req_tail;
+    b->tail_max = reply ? call->rep_tail_max : call->req_tail_max;
+    b->header.op = call->number | (reply ? VD_REPLY : 0);
+    b->header.serial = call->kind == DISPATCH_ONEWAY ? 0 : 77;
+    rebuild(tail);
+}
+
+static void build_event(const struct dispatch_event *event, uint32_t tail)
+{
+    struct built *b = &built;
+
+    b->call = NULL;
+    b->event = event;
+    b->reply = false;
+    b->fixed = event->fixed;
+    b->tail = event->tail;
+    b->tail_max = event->tail_max;
+    b->header.op = event->number;
+    b->header.serial = 0;
+    rebuild(tail);
+}
+
 /* In memory of exactly this size. */
 static int check(struct dispatch_message *message)
 {
     uint8_t *copy = check_exact(built.bytes, built.size);
     int err;
 
-    if (built.reply)
+    if (built.event)
+        err = dispatch_check_event(copy, built.size, message);
+    else if (built.reply)
         err = dispatch_check_reply(copy, built.size, built.call, 77, message);
     else
         err = dispatch_check_request(copy, built.size, built.call->states, message);
     if (!err) {
         assert_ptr_equal(message->call, built.call);
+        assert_ptr_equal(message->event, built.event);
         assert_ptr_equal(message->fixed, copy + sizeof(struct vd_header));
         assert_ptr_equal(message->tail, copy + sizeof(struct vd_header) + built.fixed->size);
         assert_int_equal(message->serial, built.header.serial);
@@ -127,10 +155,20 @@ static uint32_t tail_fit(const struct built *b)
     return room / b->tail->size < b->tail_max ? (uint32_t)(room / b->tail->size) : b->tail_max;
 }
 
-/* Runs `one` on every request and every reply, without and with a tail. */
+/* Runs `one` on every request, every reply and every event, without and with a tail. */
 static void for_all(void (*one)(void))
 {
+    const struct dispatch_event *event;
     const struct dispatch_call *call;
+
+    for (size_t i = 0; (event = dispatch_event_at(i)); i++) {
+        build_event(event, 0);
+        one();
+        if (built.tail) {
+            build_event(event, 2);
+            one();
+        }
+    }
 
     for (size_t i = 0; (call = dispatch_at(i)); i++) {
         for (int reply = 0; reply <= (call->rep != NULL); reply++) {
@@ -223,7 +261,6 @@ static void one_fields(void)
 
 static void one_tail(void)
 {
-    const struct dispatch_call *call = built.call;
     uint32_t fit = tail_fit(&built);
 
     if (built.header.tail)
@@ -234,13 +271,13 @@ static void one_tail(void)
         assert_true(refused());
         return;
     }
-    build(call, built.reply, fit);
+    rebuild(fit);
     assert_false(refused());
     /* A count that matches the length, one over the limit. */
-    build(call, built.reply, fit + 1);
+    rebuild(fit + 1);
     assert_true(refused());
     /* A count whose product with the element wraps. */
-    build(call, built.reply, 0);
+    rebuild(0);
     built.header.tail = 0x80000000u;
     memcpy(built.bytes, &built.header, sizeof(built.header));
     assert_true(refused());
@@ -335,6 +372,32 @@ static void test_operation(void **state)
             assert_int_equal(
                 dispatch_check_request(built.bytes, built.size, VD_STATE_READY, &message),
                 VD_ERR_PROTOCOL);
+    }
+}
+
+static void test_event(void **state)
+{
+    const struct dispatch_event *event;
+
+    (void)state;
+    for (size_t i = 0; (event = dispatch_event_at(i)); i++) {
+        assert_int_equal(event->number & (VD_EVENT | VD_REPLY), VD_EVENT);
+        assert_null(dispatch_find(event->number));
+        for (size_t j = 0; j < i; j++)
+            assert_int_not_equal(event->number, dispatch_event_at(j)->number);
+        /* Nobody asked for it: no serial; no other number, and no call. */
+        build_event(event, 0);
+        built.header.serial = 1;
+        memcpy(built.bytes, &built.header, sizeof(built.header));
+        assert_true(refused());
+        built.header.serial = 0;
+        for (uint32_t wrong = 0; wrong < 3; wrong++) {
+            static const uint32_t ops[] = {0x4fffffff, VD_OP_hello, VD_REPLY | VD_EVENT | 1};
+
+            built.header.op = ops[wrong];
+            memcpy(built.bytes, &built.header, sizeof(built.header));
+            assert_true(refused());
+        }
     }
 }
 
@@ -461,6 +524,7 @@ int main(void)
         cmocka_unit_test(test_state),     cmocka_unit_test(test_serial),
         cmocka_unit_test(test_operation), cmocka_unit_test(test_reply),
         cmocka_unit_test(test_tables),    cmocka_unit_test(test_run),
+        cmocka_unit_test(test_event),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

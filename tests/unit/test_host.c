@@ -37,7 +37,7 @@ static int setup(void **state)
     s.rep = (struct vd_hello_rep){
         .major = VD_MAJOR,
         .minor = VD_MINOR,
-        .features = VD_FEATURES,
+        .features = VD_FEATURE_SHARED_ARENA,
         .arena_size = s.arena.size,
         .upload_offset = s.arena.upload_offset,
         .upload_size = s.arena.upload_size,

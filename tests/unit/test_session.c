@@ -61,7 +61,7 @@ static void test_hello(void **state)
     assert_int_equal(guest_hello(&g), 0);
     assert_int_equal(g.hello.major, VD_MAJOR);
     assert_int_equal(g.hello.minor, VD_MINOR);
-    assert_int_equal(g.hello.features, VD_FEATURES);
+    assert_int_equal(g.hello.features, VD_FEATURE_SHARED_ARENA);
     assert_int_equal(g.hello.max_contexts, g.limits.contexts);
     assert_int_equal(g.hello.max_surfaces, g.limits.surfaces);
     assert_true(g.hello.frame_size >= g.limits.bytes);
@@ -89,7 +89,7 @@ static void test_hello_newer_minor(void **state)
     assert_int_equal(guest_call(&g, VD_OP_hello, &req, NULL, 0, &g.hello), 0);
     assert_int_equal(g.hello.status, 0);
     assert_int_equal(g.hello.minor, VD_MINOR);
-    assert_int_equal(g.hello.features, VD_FEATURES);
+    assert_int_equal(g.hello.features, VD_FEATURE_SHARED_ARENA);
 }
 
 static void test_wrong_magic(void **state)

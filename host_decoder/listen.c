@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT */
+#include "listen.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <transport/tcp.h>
+#include <transport/tls.h>
+#include <transport/vsock.h>
+#include <unistd.h>
+#include <viaduct/errors.h>
+#include <wire/log.h>
+
+static int listen_tcp(const char *address, int *ret_fd)
+{
+    return tcp_listen(address, true, ret_fd);
+}
+
+static int listen_tls(const char *address, int *ret_fd)
+{
+    return tcp_listen(address, false, ret_fd);
+}
+
+static void listen_peer_tcp(int fd, struct listen_peer *peer)
+{
+    struct sockaddr_storage address;
+    socklen_t size = sizeof(address);
+    char host[48] = "?", port[8] = "";
+
+    tcp_tune(fd);
+    if (!getpeername(fd, (struct sockaddr *)&address, &size))
+        getnameinfo((struct sockaddr *)&address, size, host, sizeof(host), port, sizeof(port),
+                    NI_NUMERICHOST | NI_NUMERICSERV);
+    snprintf(peer->text, sizeof(peer->text), "%s port %s", host, port);
+}
+
+static void listen_peer_vsock(int fd, struct listen_peer *peer)
+{
+    snprintf(peer->text, sizeof(peer->text), "virtual machine %u", vsock_peer(fd));
+}
+
+static const struct {
+    const char *scheme;
+    int (*open)(const char *address, int *ret_fd);
+    void (*peer)(int fd, struct listen_peer *peer);
+    int (*channel)(int fd, struct channel **ret_channel);
+} listen_kinds[LISTEN_KINDS] = {
+    [LISTEN_UNIX] = {"unix", NULL, NULL, unix_create},
+    [LISTEN_TCP] = {"tcp", listen_tcp, listen_peer_tcp, tcp_create},
+    [LISTEN_VSOCK] = {"vsock", vsock_listen, listen_peer_vsock, vsock_create},
+    [LISTEN_TLS] = {"tls", listen_tls, listen_peer_tcp, tls_accept},
+};
+
+static const char *listen_why(enum listen_kind kind, int err)
+{
+    if (kind == LISTEN_TCP && err == VD_ERR_DENIED)
+        return "without encryption only addresses of this machine (127.0.0.1, [::1]) are allowed; "
+               "for others use tls:";
+    if (kind == LISTEN_VSOCK && err == VD_ERR_UNSUPPORTED)
+        return "this kernel has no vsock; load the module vhost_vsock";
+    if (err == VD_ERR_PARAMETER)
+        return kind == LISTEN_VSOCK ? "write vsock:any:PORT" : "write it as ADDRESS:PORT";
+    return err == VD_ERR_IO ? strerror(errno) : errors_text(err);
+}
+
+int listen_open(const char *uri, struct listener *ret_listener)
+{
+    for (enum listen_kind kind = 0; kind < LISTEN_KINDS; kind++) {
+        size_t n = strlen(listen_kinds[kind].scheme);
+        int fd, err;
+
+        if (!listen_kinds[kind].open || strncmp(uri, listen_kinds[kind].scheme, n) || uri[n] != ':')
+            continue;
+        err = kind == LISTEN_TLS ? tls_ready() : 0;
+        if (!err)
+            err = listen_kinds[kind].open(uri + n + 1, &fd);
+        if (err) {
+            log_error("cannot listen on %s: %s", uri, listen_why(kind, err));
+            return err;
+        }
+        *ret_listener = (struct listener){.fd = fd, .kind = kind, .uri = uri};
+        return 0;
+    }
+    log_error("cannot listen on %s: it starts with none of tcp:, tls:, vsock:", uri);
+    return VD_ERR_PARAMETER;
+}
+
+void listen_close(struct listener *listener)
+{
+    if (listener->fd >= 0)
+        close(listener->fd);
+    listener->fd = -1;
+}
+
+int listen_accept(const struct listener *listener, struct listen_peer *ret_peer)
+{
+    int fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC);
+
+    *ret_peer = (struct listen_peer){.uid = (uid_t)-1};
+    if (fd >= 0 && listen_kinds[listener->kind].peer)
+        listen_kinds[listener->kind].peer(fd, ret_peer);
+    return fd;
+}
+
+int listen_channel(enum listen_kind kind, int fd, struct channel **ret_channel)
+{
+    return kind < LISTEN_KINDS ? listen_kinds[kind].channel(fd, ret_channel) : VD_ERR_PARAMETER;
+}

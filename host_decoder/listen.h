@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef HOST_LISTEN_H
+#define HOST_LISTEN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <transport/channel.h>
+
+/*
+ * The sockets that viaductd listens on beside its own (--listen), and the kinds of channel that a
+ * worker makes of a client's socket: one row a kind in listen.c.
+ */
+enum listen_kind { LISTEN_UNIX, LISTEN_TCP, LISTEN_VSOCK, LISTEN_TLS, LISTEN_KINDS };
+
+struct listener {
+    int fd;
+    enum listen_kind kind;
+    const char *uri; /* as the user wrote it; not owned */
+};
+
+/* What is known of a client before it says a word, for people. */
+struct listen_peer {
+    uid_t uid; /* unix: its user, else -1 */
+    pid_t pid; /* unix: its process, else 0 */
+    char text[64];
+};
+
+/* Opens "scheme:address"; says on the log what is wrong with it. 0 or an error code. */
+int listen_open(const char *uri, struct listener *ret_listener);
+void listen_close(struct listener *listener);
+/* Accepts a client; -1: nobody is there any more. */
+int listen_accept(const struct listener *listener, struct listen_peer *ret_peer);
+/* The worker's end of a client of this kind, which takes the socket over. */
+int listen_channel(enum listen_kind kind, int fd, struct channel **ret_channel);
+
+#endif

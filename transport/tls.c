@@ -1,0 +1,490 @@
+/* SPDX-License-Identifier: MIT */
+#include "tls.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <gnutls/gnutls.h>
+#include <gnutls/x509.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+#include <viaduct/errors.h>
+#include <wire/log.h>
+
+#include "tcp.h"
+
+/*
+ * GnuTLS, whose names do not meet those of the programs that load the driver (some bring an OpenSSL
+ * of their own). A session may be read by one thread and written by another; the handshake is over
+ * before there are two.
+ */
+#define TLS_CONNECT_MS   10000
+#define TLS_HANDSHAKE_MS 10000
+/* Messages up to this size travel as one record. */
+#define TLS_RECORD       16384u
+#define TLS_LEAST_SECRET 16u
+#define TLS_PRIORITY     "NORMAL:-VERS-ALL:+VERS-TLS1.3:+ECDHE-PSK:+DHE-PSK"
+
+struct tls_credentials {
+    gnutls_certificate_credentials_t certificate; /* NULL: a secret */
+    gnutls_psk_server_credentials_t secret_server;
+    gnutls_psk_client_credentials_t secret_client;
+};
+
+struct tls_channel {
+    struct channel base;
+    int fd;
+    gnutls_session_t session;
+    bool shaken;                /* hands */
+    struct tls_credentials own; /* guest's; a host has one set for all */
+    uint8_t record[TLS_RECORD]; /* the sender's */
+};
+
+static struct {
+    bool loaded;
+    struct tls_credentials credentials;
+    char user[128];
+    gnutls_datum_t key;
+} tls_host;
+
+/* Of the thread that connects. */
+static _Thread_local struct tls_settings tls_client;
+
+void tls_set_client(const struct tls_settings *settings)
+{
+    tls_client = *settings;
+}
+
+static void tls_free_credentials(struct tls_credentials *c)
+{
+    if (c->certificate)
+        gnutls_certificate_free_credentials(c->certificate);
+    if (c->secret_server)
+        gnutls_psk_free_server_credentials(c->secret_server);
+    if (c->secret_client)
+        gnutls_psk_free_client_credentials(c->secret_client);
+    *c = (struct tls_credentials){0};
+}
+
+static int tls_load_certificates(const struct tls_settings *s, struct tls_credentials *c)
+{
+    int err;
+
+    if (!s->certificate || !s->key || !s->authority) {
+        log_error("TLS needs a certificate, its key and the authority of the other side, or a "
+                  "secret that both know");
+        return VD_ERR_PARAMETER;
+    }
+    if (gnutls_certificate_allocate_credentials(&c->certificate))
+        return VD_ERR_MEMORY;
+    err = gnutls_certificate_set_x509_key_file(c->certificate, s->certificate, s->key,
+                                               GNUTLS_X509_FMT_PEM);
+    if (err) {
+        log_error("TLS: certificate %s with key %s: %s", s->certificate, s->key,
+                  gnutls_strerror(err));
+        return VD_ERR_PARAMETER;
+    }
+    err = gnutls_certificate_set_x509_trust_file(c->certificate, s->authority, GNUTLS_X509_FMT_PEM);
+    if (err <= 0) {
+        log_error("TLS: authority %s: %s", s->authority,
+                  err ? gnutls_strerror(err) : "no certificate in it");
+        return VD_ERR_PARAMETER;
+    }
+    return 0;
+}
+
+/* "NAME:HEX"; ret_user has room for 128 bytes. The key is the caller's (gnutls_free). */
+static int tls_read_secret(const char *path, char *ret_user, gnutls_datum_t *ret_key)
+{
+    FILE *file = fopen(path, "re");
+    char line[1024] = "", *colon, *end;
+    gnutls_datum_t hex;
+    int err = VD_ERR_PARAMETER;
+
+    if (!file) {
+        log_error("TLS: secret %s: %s", path, strerror(errno));
+        return VD_ERR_PARAMETER;
+    }
+    if (!fgets(line, sizeof(line), file))
+        line[0] = 0;
+    fclose(file);
+    for (end = line + strlen(line); end > line && isspace((unsigned char)end[-1]); end--)
+        ;
+    *end = 0;
+    colon = strchr(line, ':');
+    if (!colon || colon == line || colon - line > 127)
+        goto out;
+    *colon = 0;
+    strcpy(ret_user, line);
+    hex = (gnutls_datum_t){(unsigned char *)colon + 1, (unsigned)strlen(colon + 1)};
+    if (gnutls_hex_decode2(&hex, ret_key))
+        goto out;
+    err = ret_key->size < TLS_LEAST_SECRET ? VD_ERR_PARAMETER : 0;
+    if (err)
+        gnutls_free(ret_key->data);
+out:
+    if (err)
+        log_error("TLS: secret %s: not one line NAME:HEX with %u bytes or more", path,
+                  TLS_LEAST_SECRET);
+    explicit_bzero(line, sizeof(line));
+    return err;
+}
+
+/* gnutls_psk_server_credentials_function */
+static int tls_find_secret(gnutls_session_t session, const char *user, gnutls_datum_t *ret_key)
+{
+    (void)session;
+    if (!user || strcmp(user, tls_host.user))
+        return -1;
+    ret_key->data = gnutls_malloc(tls_host.key.size);
+    if (!ret_key->data)
+        return -1;
+    memcpy(ret_key->data, tls_host.key.data, tls_host.key.size);
+    ret_key->size = tls_host.key.size;
+    return 0;
+}
+
+int tls_load(const struct tls_settings *settings)
+{
+    int err;
+
+    if (settings->secret) {
+        err = tls_read_secret(settings->secret, tls_host.user, &tls_host.key);
+        if (!err && gnutls_psk_allocate_server_credentials(&tls_host.credentials.secret_server))
+            err = VD_ERR_MEMORY;
+        if (!err)
+            gnutls_psk_set_server_credentials_function(tls_host.credentials.secret_server,
+                                                       tls_find_secret);
+    } else {
+        err = tls_load_certificates(settings, &tls_host.credentials);
+    }
+    tls_host.loaded = !err;
+    return err;
+}
+
+int tls_ready(void)
+{
+    return 0;
+}
+
+static uint64_t tls_now_ms(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+static ssize_t tls_push(gnutls_transport_ptr_t arg, const void *bytes, size_t size)
+{
+    struct tls_channel *self = arg;
+    ssize_t n = send(self->fd, bytes, size, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+    if (n < 0)
+        gnutls_transport_set_errno(self->session, errno);
+    return n;
+}
+
+static ssize_t tls_pull(gnutls_transport_ptr_t arg, void *bytes, size_t size)
+{
+    struct tls_channel *self = arg;
+    ssize_t n = recv(self->fd, bytes, size, MSG_DONTWAIT);
+
+    if (n < 0)
+        gnutls_transport_set_errno(self->session, errno);
+    return n;
+}
+
+/* GnuTLS asks only with time-outs of its own, which are off. */
+static int tls_pull_timeout(gnutls_transport_ptr_t arg, unsigned ms)
+{
+    struct pollfd p = {.fd = ((struct tls_channel *)arg)->fd, .events = POLLIN};
+
+    return poll(&p, 1, (int)ms);
+}
+
+static int tls_wait(struct tls_channel *self, short events, int timeout_ms)
+{
+    struct pollfd p = {.fd = self->fd, .events = events};
+    int n;
+
+    do {
+        n = poll(&p, 1, timeout_ms);
+    } while (n < 0 && errno == EINTR);
+    return n < 0 ? VD_ERR_IO : n ? 0 : VD_ERR_TIMEOUT;
+}
+
+static bool tls_again(ssize_t n)
+{
+    return n == GNUTLS_E_AGAIN || n == GNUTLS_E_INTERRUPTED;
+}
+
+/* Why the other side is not who it should be. */
+static void tls_log_failure(struct tls_channel *self, int code)
+{
+    gnutls_datum_t text = {0};
+
+    if (code == GNUTLS_E_CERTIFICATE_VERIFICATION_ERROR &&
+        !gnutls_certificate_verification_status_print(
+            gnutls_session_get_verify_cert_status(self->session), GNUTLS_CRT_X509, &text, 0)) {
+        log_error("TLS: the other side is not trusted: %s", (const char *)text.data);
+        gnutls_free(text.data);
+    } else if (code == GNUTLS_E_FATAL_ALERT_RECEIVED) {
+        log_error("TLS: the other side refuses: %s",
+                  gnutls_alert_get_name(gnutls_alert_get(self->session)));
+    } else {
+        log_error("TLS: %s", gnutls_strerror(code));
+    }
+}
+
+static int tls_shake(struct tls_channel *self)
+{
+    uint64_t until = tls_now_ms() + TLS_HANDSHAKE_MS;
+    int code, err = 0;
+
+    if (self->shaken)
+        return 0;
+    do {
+        uint64_t now = tls_now_ms();
+
+        code = gnutls_handshake(self->session);
+        if (tls_again(code))
+            err =
+                now >= until
+                    ? VD_ERR_TIMEOUT
+                    : tls_wait(self, gnutls_record_get_direction(self->session) ? POLLOUT : POLLIN,
+                               (int)(until - now));
+    } while (!err && (tls_again(code) || (code && !gnutls_error_is_fatal(code))));
+    if (!err && code) {
+        tls_log_failure(self, code);
+        gnutls_alert_send_appropriate(self->session, code);
+        err = VD_ERR_DENIED;
+    }
+    self->shaken = !err;
+    return err;
+}
+
+static int tls_put(struct tls_channel *self, const void *bytes, size_t size, int timeout_ms)
+{
+    const uint8_t *at = bytes;
+    bool again = false;
+
+    while (size) {
+        /* After AGAIN it wants to hear nothing: it has the record already. */
+        ssize_t n = again ? gnutls_record_send(self->session, NULL, 0)
+                          : gnutls_record_send(self->session, at, size);
+
+        again = tls_again(n);
+        if (again) {
+            int err = tls_wait(self, POLLOUT, timeout_ms);
+
+            if (err)
+                return err;
+        } else if (n < 0) {
+            return VD_ERR_GONE;
+        } else {
+            at += n;
+            size -= (size_t)n;
+        }
+    }
+    return 0;
+}
+
+static int tls_send(struct channel *channel, const struct iovec *iov, int count, int fd,
+                    int timeout_ms)
+{
+    struct tls_channel *self = (struct tls_channel *)channel;
+    size_t used = 0;
+    int err = fd >= 0 ? VD_ERR_UNSUPPORTED : tls_shake(self);
+
+    for (int i = 0; i < count && !err; i++) {
+        if (iov[i].iov_len > sizeof(self->record) - used) {
+            err = tls_put(self, self->record, used, timeout_ms);
+            used = 0;
+        }
+        if (!err && iov[i].iov_len > sizeof(self->record)) {
+            err = tls_put(self, iov[i].iov_base, iov[i].iov_len, timeout_ms);
+        } else if (!err) {
+            memcpy(self->record + used, iov[i].iov_base, iov[i].iov_len);
+            used += iov[i].iov_len;
+        }
+    }
+    return err ? err : tls_put(self, self->record, used, timeout_ms);
+}
+
+static int tls_recv(struct channel *channel, void *bytes, size_t room, size_t *ret_size,
+                    int *ret_fd, int timeout_ms)
+{
+    struct tls_channel *self = (struct tls_channel *)channel;
+    int err = tls_shake(self);
+
+    *ret_fd = -1;
+    while (!err) {
+        ssize_t n = gnutls_record_recv(self->session, bytes, room);
+
+        if (n > 0) {
+            *ret_size = (size_t)n;
+            return 0;
+        }
+        /* A host that wants another certificate says so after the handshake. */
+        if (n == GNUTLS_E_FATAL_ALERT_RECEIVED) {
+            tls_log_failure(self, (int)n);
+            err = VD_ERR_DENIED;
+        } else if (tls_again(n)) {
+            err = tls_wait(self, POLLIN, timeout_ms);
+        } else if (!n || gnutls_error_is_fatal((int)n)) {
+            err = VD_ERR_GONE;
+        }
+    }
+    return err;
+}
+
+static bool tls_alive(struct channel *channel)
+{
+    struct pollfd p = {.fd = ((struct tls_channel *)channel)->fd, .events = POLLRDHUP};
+
+    return poll(&p, 1, 0) <= 0 || !(p.revents & (POLLHUP | POLLRDHUP | POLLERR | POLLNVAL));
+}
+
+static void tls_shut(struct channel *channel)
+{
+    shutdown(((struct tls_channel *)channel)->fd, SHUT_RDWR);
+}
+
+static void tls_destroy(struct channel *channel)
+{
+    struct tls_channel *self = (struct tls_channel *)channel;
+
+    if (self->shaken)
+        gnutls_bye(self->session, GNUTLS_SHUT_WR);
+    gnutls_deinit(self->session);
+    tls_free_credentials(&self->own);
+    close(self->fd);
+    explicit_bzero(self->record, sizeof(self->record));
+    free(self);
+}
+
+/* `credentials`: what the session uses; NULL: the channel's own, filled in here. */
+static int tls_create(int fd, unsigned flags, const struct tls_credentials *credentials,
+                      struct tls_channel **ret_channel)
+{
+    struct tls_channel *self = calloc(1, sizeof(*self));
+    int code;
+
+    if (!self)
+        return VD_ERR_MEMORY;
+    self->base.ops = &tls_ops;
+    self->fd = fd;
+    code = gnutls_init(&self->session, flags | GNUTLS_NO_SIGNAL);
+    if (!code)
+        code = gnutls_priority_set_direct(self->session, TLS_PRIORITY, NULL);
+    if (!code && credentials->certificate)
+        code =
+            gnutls_credentials_set(self->session, GNUTLS_CRD_CERTIFICATE, credentials->certificate);
+    if (!code && credentials->secret_server)
+        code = gnutls_credentials_set(self->session, GNUTLS_CRD_PSK, credentials->secret_server);
+    if (!code && credentials->secret_client)
+        code = gnutls_credentials_set(self->session, GNUTLS_CRD_PSK, credentials->secret_client);
+    if (code) {
+        log_error("TLS: %s", gnutls_strerror(code));
+        if (self->session)
+            gnutls_deinit(self->session);
+        free(self);
+        return VD_ERR_MEMORY;
+    }
+    gnutls_transport_set_ptr(self->session, self);
+    gnutls_transport_set_push_function(self->session, tls_push);
+    gnutls_transport_set_pull_function(self->session, tls_pull);
+    gnutls_transport_set_pull_timeout_function(self->session, tls_pull_timeout);
+    *ret_channel = self;
+    return 0;
+}
+
+int tls_accept(int fd, struct channel **ret_channel)
+{
+    struct tls_channel *self;
+    int err = tls_host.loaded ? tls_create(fd, GNUTLS_SERVER, &tls_host.credentials, &self)
+                              : VD_ERR_UNSUPPORTED;
+
+    if (err)
+        return err;
+    if (tls_host.credentials.certificate) {
+        gnutls_certificate_server_set_request(self->session, GNUTLS_CERT_REQUIRE);
+        gnutls_session_set_verify_cert(self->session, NULL, 0);
+    }
+    *ret_channel = &self->base;
+    return 0;
+}
+
+/* The name in an address: what the host's certificate must say. */
+static void tls_name(const char *address, char *name, size_t room)
+{
+    const char *end = strrchr(address, ':');
+    size_t n = end ? (size_t)(end - address) : strlen(address);
+
+    if (n >= 2 && address[0] == '[') {
+        address++;
+        n -= 2;
+    }
+    snprintf(name, room, "%.*s", (int)n, address);
+}
+
+static int tls_connect(const char *address, struct channel **ret_channel)
+{
+    const struct tls_settings *s = &tls_client;
+    struct tls_credentials credentials = {0};
+    struct tls_channel *self = NULL;
+    gnutls_datum_t key = {0};
+    char user[128], name[256];
+    int fd = -1, err;
+
+    if (s->secret) {
+        err = tls_read_secret(s->secret, user, &key);
+        if (!err && (gnutls_psk_allocate_client_credentials(&credentials.secret_client) ||
+                     gnutls_psk_set_client_credentials(credentials.secret_client, user, &key,
+                                                       GNUTLS_PSK_KEY_RAW)))
+            err = VD_ERR_MEMORY;
+        gnutls_free(key.data);
+    } else {
+        err = tls_load_certificates(s, &credentials);
+    }
+    if (!err)
+        err = tcp_dial(address, false, TLS_CONNECT_MS, &fd);
+    if (!err)
+        err = tls_create(fd, GNUTLS_CLIENT, &credentials, &self);
+    if (err) {
+        if (fd >= 0)
+            close(fd);
+        tls_free_credentials(&credentials);
+        return err;
+    }
+    self->own = credentials;
+    if (s->name)
+        snprintf(name, sizeof(name), "%s", s->name);
+    else
+        tls_name(address, name, sizeof(name));
+    if (credentials.certificate) {
+        gnutls_server_name_set(self->session, GNUTLS_NAME_DNS, name, strlen(name));
+        gnutls_session_set_verify_cert(self->session, name, 0);
+    }
+    err = tls_shake(self);
+    if (err)
+        tls_destroy(&self->base);
+    else
+        *ret_channel = &self->base;
+    return err;
+}
+
+const struct channel_ops tls_ops = {
+    .scheme = "tls",
+    .send = tls_send,
+    .recv = tls_recv,
+    .alive = tls_alive,
+    .shut = tls_shut,
+    .destroy = tls_destroy,
+    .connect = tls_connect,
+};

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: MIT */
+#include <string.h>
+#include <transport/fence.h>
+#include <viaduct/errors.h>
+
+#include "driver.h"
+
+/*
+ * Sessions whose host does not share the arena (transport/mirror.h): what has to be sent beside the
+ * messages themselves. With shared memory all of this does nothing.
+ */
+
+int inband_submit(struct context *context, const struct vd_submit_req *req,
+                  const struct buffer *coded)
+{
+    struct host *host = context->host;
+    int err = 0;
+
+    if (!host->mirror)
+        return 0;
+    for (uint32_t i = 0; i < context->pending_count && !err; i++) {
+        const struct buffer *buffer = context->pending[i];
+
+        err = mirror_guest_upload(host->mirror, buffer->offset,
+                                  (uint64_t)buffer->size * buffer->count, HOST_CALL_MS);
+    }
+    /* Its head says that nothing was encoded, until the host says better. */
+    if (coded && !err)
+        err = mirror_guest_upload(host->mirror, coded->offset, VD_CODED_HEAD, HOST_CALL_MS);
+    mirror_guest_fix(host->mirror, req->surface, req->flags & VD_SUBMIT_FIXED);
+    if (req->display)
+        mirror_guest_fix(host->mirror, req->display, req->flags & VD_SUBMIT_DISPLAY_FIXED);
+    return err;
+}
+
+void inband_submitted(struct host *host)
+{
+    struct vd_status_page *status = host->arena.status;
+
+    /* The bytes are on their way: the buffers are the app's again. */
+    if (host->mirror)
+        fence_signal(&status->consumed, &status->consumed_waiters, host->submission);
+}
+
+/* Any change shows, up to one in 2^64: four sums of products, as in hashes for tables. */
+static uint64_t hash(const uint8_t *bytes, uint64_t size)
+{
+    uint64_t lane[4] = {1, 2, 3, 4}, word[4];
+    uint64_t i = 0;
+
+    for (; i + sizeof(word) <= size; i += sizeof(word)) {
+        memcpy(word, bytes + i, sizeof(word));
+        for (int j = 0; j < 4; j++)
+            lane[j] = (lane[j] ^ word[j]) * UINT64_C(0x9e3779b97f4a7c15);
+        for (int j = 0; j < 4; j++)
+            lane[j] ^= lane[j] >> 29;
+    }
+    for (; i < size; i++)
+        lane[i % 4] = (lane[i % 4] ^ bytes[i]) * UINT64_C(0x9e3779b97f4a7c15);
+    return lane[0] ^ (lane[1] << 1 | lane[1] >> 63) ^ (lane[2] << 2 | lane[2] >> 62) ^
+           (lane[3] << 3 | lane[3] >> 61);
+}
+
+void inband_mapped(struct driver *driver, struct image *image)
+{
+    if (image->memory != IMAGE_DERIVED || !image->view.host || !image->view.host->mirror ||
+        image->buffer->mapped)
+        return;
+    /* Who wrote to it last, or has nothing to read there, most likely writes again. */
+    image->writes = image->surface->uploaded || !image->surface->sequence;
+    if (image->writes)
+        return;
+    object_ref(image);
+    driver_leave(driver);
+    image->hash = hash(image->bytes, image->layout.size);
+    pthread_mutex_lock(&driver->lock);
+    object_unref(&driver->images, image);
+}
+
+int inband_unmapped(struct driver *driver, struct image *image)
+{
+    int err = 0;
+
+    if (image->memory != IMAGE_DERIVED || !image->view.host || !image->view.host->mirror ||
+        image->buffer->mapped)
+        return 0;
+    object_ref(image);
+    driver_leave(driver);
+    if (!image->writes)
+        image->writes = hash(image->bytes, image->layout.size) != image->hash;
+    pthread_mutex_lock(&driver->lock);
+    if (image->writes) {
+        err = inband_wrote(driver, image->surface, &image->view);
+        image->surface->uploaded = true;
+    }
+    object_unref(&driver->images, image);
+    return err;
+}
+
+int inband_wrote(struct driver *driver, struct surface *surface, const struct surface_view *view)
+{
+    struct host *host = view->host;
+    int err;
+
+    if (!host || !host->mirror)
+        return 0;
+    if (host->dead || surface->host != host)
+        return VD_ERR_GONE;
+    object_ref(surface);
+    host_ref(host);
+    driver_leave(driver);
+    err = mirror_guest_write(host->mirror, surface->object.id, view->bytes, surface->layout.size,
+                             HOST_CALL_MS);
+    pthread_mutex_lock(&driver->lock);
+    if (err)
+        host_lost(host);
+    host_unref(&host);
+    object_unref(&driver->surfaces, surface);
+    return err;
+}
