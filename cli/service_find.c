@@ -40,7 +40,7 @@ void service_find_places(struct service_places *ret_places)
 int service_find_open_uri(const char *uri, struct host **ret_host)
 {
     struct channel *channel;
-    int err = channel_connect(uri, &channel);
+    int err = host_connect(uri, &channel);
 
     return err ? err : host_open_channel(channel, uri, 1, ret_host);
 }

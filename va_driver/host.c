@@ -262,8 +262,7 @@ static const char *tls_setting(const char *variable, const char *key, char *text
     return host_setting(key, text, room) ? text : NULL;
 }
 
-/* Who this guest is for a host that is another machine. */
-static int connect_tls(const char *uri, struct channel **ret_channel)
+int host_connect(const char *uri, struct channel **ret_channel)
 {
     char text[5][256];
     struct tls_settings settings = {
@@ -276,6 +275,7 @@ static int connect_tls(const char *uri, struct channel **ret_channel)
         .name = tls_setting("VIADUCT_TLS_NAME", "tls-name", text[4], sizeof(text[4])),
     };
 
+    /* Who this guest is for a host that is another machine. */
     tls_set_client(&settings);
     return channel_connect(uri, ret_channel);
 }
@@ -283,7 +283,7 @@ static int connect_tls(const char *uri, struct channel **ret_channel)
 static int try_uri(const char *uri, uint32_t generation, struct host **ret_host)
 {
     struct channel *channel;
-    int err = strncmp(uri, "tls:", 4) ? channel_connect(uri, &channel) : connect_tls(uri, &channel);
+    int err = host_connect(uri, &channel);
 
     if (!err)
         err = host_open_channel(channel, uri, generation, ret_host);

@@ -50,6 +50,8 @@ struct host {
  * sockets. Logs what was tried when nobody serves.
  */
 int host_open(uint32_t generation, struct host **ret_host);
+/* Connects to "scheme:address", with the settings that it needs (for tls who this guest is). */
+int host_connect(const char *uri, struct channel **ret_channel);
 /* The same over a given channel (owned from now on): for tests. */
 int host_open_channel(struct channel *channel, const char *uri, uint32_t generation,
                       struct host **ret_host);
