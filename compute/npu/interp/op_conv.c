@@ -59,36 +59,40 @@ static void pack_windows(void *arg, int64_t k, int64_t kc, int64_t n, int64_t co
     }
 }
 
-/* One channel, one filter: taps are added line by line. */
-static void depthwise(const struct spatial *s, const float *x, const float *w, float *y)
+/* One line of one channel and one filter: its taps are added up. */
+static void depthwise_line(const struct spatial *s, const float *x, const float *w, int64_t oz,
+                           int64_t oy, float *y)
 {
     const struct onnx_kernels *kernels = onnx_kernels();
+    int64_t step = s->stride[2], in = s->in[2];
 
-    for (int64_t tap = 0; tap < s->kernel_count; tap++) {
-        int64_t kx = tap % s->kernel[2], ky = tap / s->kernel[2] % s->kernel[1];
-        int64_t kz = tap / s->kernel[2] / s->kernel[1];
-        int64_t shift = kx * s->dilation[2] - s->before[2], first, last;
+    for (int64_t line = 0; line < s->kernel[0] * s->kernel[1]; line++) {
+        int64_t iz = oz * s->stride[0] - s->before[0] + line / s->kernel[1] * s->dilation[0];
+        int64_t iy = oy * s->stride[1] - s->before[1] + line % s->kernel[1] * s->dilation[1];
 
-        /* ox with 0 <= ox * stride + shift < in */
-        first = shift < 0 ? (-shift + s->stride[2] - 1) / s->stride[2] : 0;
-        last = s->in[2] - 1 - shift < 0 ? -1 : (s->in[2] - 1 - shift) / s->stride[2];
-        if (last >= s->out[2])
-            last = s->out[2] - 1;
-        if (first > last)
+        if (iz < 0 || iz >= s->in[0] || iy < 0 || iy >= s->in[1])
             continue;
-        for (int64_t oz = 0; oz < s->out[0]; oz++)
-            for (int64_t oy = 0; oy < s->out[1]; oy++) {
-                int64_t iz = oz * s->stride[0] - s->before[0] + kz * s->dilation[0];
-                int64_t iy = oy * s->stride[1] - s->before[1] + ky * s->dilation[1];
+        for (int64_t kx = 0; kx < s->kernel[2]; kx++) {
+            /* From the first to the last output whose tap is inside. */
+            int64_t shift = kx * s->dilation[2] - s->before[2];
+            int64_t first = shift >= 0 ? 0 : step == 1 ? -shift : (-shift + step - 1) / step;
+            int64_t last = in - 1 - shift < 0 ? -1
+                           : step == 1        ? in - 1 - shift
+                                              : (in - 1 - shift) / step;
 
-                if (iz < 0 || iz >= s->in[0] || iy < 0 || iy >= s->in[1])
-                    continue;
-                kernels->add_scaled(y + (oz * s->out[1] + oy) * s->out[2] + first,
-                                    x + (iz * s->in[1] + iy) * s->in[2] + first * s->stride[2] +
-                                        shift,
-                                    s->stride[2], w[tap], last - first + 1);
-            }
+            if (last >= s->out[2])
+                last = s->out[2] - 1;
+            if (first <= last)
+                kernels->add_scaled(y + first, x + (iz * s->in[1] + iy) * in + first * step + shift,
+                                    step, w[line * s->kernel[2] + kx], last - first + 1);
+        }
     }
+}
+
+static void depthwise(const struct spatial *s, const float *x, const float *w, float *y)
+{
+    for (int64_t line = 0; line < s->out[0] * s->out[1]; line++)
+        depthwise_line(s, x, w, line / s->out[1], line % s->out[1], y + line * s->out[2]);
 }
 
 static int check_conv(struct call *call, const struct value *x, const struct value *w,
@@ -109,6 +113,13 @@ static bool is_pointwise(const struct spatial *s)
     for (int i = 0; i < 3; i++)
         plain &= s->stride[i] == 1 && s->before[i] == 0 && s->after[i] == 0;
     return plain;
+}
+
+/* Apart, so that the loop is a loop over a vector. */
+static void fill(float *to, float value, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        to[i] = value;
 }
 
 int onnx_op_conv(struct call *call)
@@ -134,8 +145,7 @@ int onnx_op_conv(struct call *call)
     for (int64_t i = 0; i < x->dims[0] * w->dims[0]; i++) {
         float b = bias ? ((const float *)bias->data)[i % w->dims[0]] : 0;
 
-        for (int64_t j = 0; j < s.out_count; j++)
-            y[i * s.out_count + j] = b;
+        fill(y + i * s.out_count, b, s.out_count);
     }
     for (int64_t n = 0; n < x->dims[0]; n++)
         for (int64_t g = 0; g < group; g++) {

@@ -154,6 +154,22 @@ int onnx_op_average_pool(struct call *call)
     return 0;
 }
 
+static float mean_f32(const float *x, int64_t n)
+{
+    float part[16] = {0};
+    double sum = 0;
+    int64_t i = 0;
+
+    for (; i + 16 <= n; i += 16)
+        for (int k = 0; k < 16; k++)
+            part[k] += x[i + k];
+    for (; i < n; i++)
+        sum += x[i];
+    for (int k = 0; k < 16; k++)
+        sum += part[k];
+    return (float)(sum / (double)n);
+}
+
 /* arg: a RED_ function */
 int onnx_op_global_pool(struct call *call)
 {
@@ -173,6 +189,11 @@ int onnx_op_global_pool(struct call *call)
     n = onnx_product(x->dims, 2, x->rank);
     for (int64_t i = 0; i < planes; i++) {
         double sum = call->arg == RED_MAX ? -INFINITY : 0;
+
+        if (call->arg == RED_MEAN && x->dtype == ONNX_F32 && n) {
+            ((float *)call->out[0]->data)[i] = mean_f32((const float *)x->data + i * n, n);
+            continue;
+        }
 
         for (int64_t k = 0; k < n; k++) {
             double v = onnx_number(x, i * n + k);

@@ -85,11 +85,20 @@ static void make_tap(const struct resize *r, double x, int64_t n, struct tap *t)
 static void one_axis(const struct tap *taps, const struct resize *r, const float *from, float *to,
                      int64_t outer, int64_t in, int64_t out, int64_t inner)
 {
+    for (int64_t o = 0; r->mode == 0 && inner == 1 && o < outer; o++)
+        for (int64_t i = 0; i < out; i++)
+            to[o * out + i] = taps[i].count ? from[o * in + taps[i].at[0]] : (float)r->value;
+    if (r->mode == 0 && inner == 1)
+        return;
     for (int64_t o = 0; o < outer; o++)
         for (int64_t i = 0; i < out; i++) {
             const struct tap *t = &taps[i];
             float *row = to + (o * out + i) * inner;
 
+            if (r->mode == 0 && t->count) {
+                memcpy(row, from + (o * in + t->at[0]) * inner, (size_t)inner * sizeof(*row));
+                continue;
+            }
             for (int64_t k = 0; k < inner; k++)
                 row[k] = t->count ? 0 : (float)r->value;
             for (int p = 0; p < t->count; p++) {
