@@ -151,8 +151,13 @@ def main():
     if args.fluster:
         print(report.fluster(todo, results, software_scores(todo, args.jobs)))
     if args.table:
+        # What follows is another program's.
+        kept = ""
+        if os.path.exists(args.table):
+            with open(args.table, encoding="utf-8") as old:
+                kept = "".join(old.read().partition("\n## ONNX operators")[1:])
         with open(args.table, "w", encoding="utf-8") as out:
-            out.write(document.write(streams, results, args.viaduct))
+            out.write(document.write(streams, results, args.viaduct) + kept)
     return 0 if good else 1
 
 

@@ -1,0 +1,499 @@
+/* SPDX-License-Identifier: MIT */
+#include "check.h"
+
+#include <pthread.h>
+#include <stdio.h>
+
+#include <compute/npu/interp/onnx.h>
+#include <viaduct/errors.h>
+
+/* Models are built here, field by field of onnx.proto. */
+
+struct message {
+    uint8_t bytes[8192];
+    size_t size;
+};
+
+static void varint(struct message *m, uint64_t value)
+{
+    do {
+        m->bytes[m->size++] = (uint8_t)((value & 127) | (value > 127 ? 128 : 0));
+        value >>= 7;
+    } while (value);
+}
+
+static void number(struct message *m, unsigned field, uint64_t value)
+{
+    varint(m, field << 3);
+    varint(m, value);
+}
+
+static void bytes(struct message *m, unsigned field, const void *data, size_t size)
+{
+    varint(m, field << 3 | 2);
+    varint(m, size);
+    assert_true(m->size + size <= sizeof(m->bytes));
+    memcpy(m->bytes + m->size, data, size);
+    m->size += size;
+}
+
+static void text(struct message *m, unsigned field, const char *string)
+{
+    bytes(m, field, string, strlen(string));
+}
+
+static void nest(struct message *m, unsigned field, const struct message *inner)
+{
+    bytes(m, field, inner->bytes, inner->size);
+}
+
+/* -1: a dimension called N */
+static void io(struct message *graph, unsigned field, const char *name, unsigned dtype, int rank,
+               const int64_t *dims)
+{
+    struct message value = {.size = 0}, type = {.size = 0}, tensor = {.size = 0};
+    struct message shape = {.size = 0};
+
+    for (int i = 0; i < rank; i++) {
+        struct message dim = {.size = 0};
+
+        if (dims[i] < 0)
+            text(&dim, 2, "N");
+        else
+            number(&dim, 1, (uint64_t)dims[i]);
+        nest(&shape, 1, &dim);
+    }
+    number(&tensor, 1, dtype);
+    nest(&tensor, 2, &shape);
+    nest(&type, 1, &tensor);
+    text(&value, 1, name);
+    nest(&value, 2, &type);
+    nest(graph, field, &value);
+}
+
+static void node(struct message *graph, const char *op, const char *a, const char *b,
+                 const char *out, const struct message *attribute)
+{
+    struct message n = {.size = 0};
+
+    if (a)
+        text(&n, 1, a);
+    if (b)
+        text(&n, 1, b);
+    text(&n, 2, out);
+    text(&n, 3, "the_node");
+    text(&n, 4, op);
+    if (attribute)
+        nest(&n, 5, attribute);
+    nest(graph, 1, &n);
+}
+
+static void finish(struct message *model, const struct message *graph)
+{
+    struct message opset = {.size = 0}, pair = {.size = 0};
+
+    number(&opset, 2, 13);
+    text(&pair, 1, "key");
+    text(&pair, 2, "value");
+    number(model, 1, 8);
+    text(model, 2, "test");
+    nest(model, 7, graph);
+    nest(model, 8, &opset);
+    nest(model, 14, &pair);
+}
+
+static const int64_t row[] = {-1, 3};
+
+/* y = x op w, w = {1, 2, 3} */
+static void simple(struct message *model, const char *op)
+{
+    struct message graph = {.size = 0}, w = {.size = 0};
+    const float numbers[] = {1, 2, 3};
+
+    model->size = 0;
+    number(&w, 1, 3);
+    number(&w, 2, ONNX_F32);
+    text(&w, 8, "w");
+    bytes(&w, 9, numbers, sizeof(numbers));
+    nest(&graph, 5, &w);
+    node(&graph, op, "x", "w", "y", NULL);
+    text(&graph, 2, "the_graph");
+    io(&graph, 11, "x", ONNX_F32, 2, row);
+    io(&graph, 12, "y", ONNX_F32, 2, row);
+    finish(model, &graph);
+}
+
+static struct onnx_model *load(const struct message *m, const struct onnx_options *options)
+{
+    void *exact = check_exact(m->bytes, m->size);
+    struct onnx_model *model = NULL;
+    char error[300] = "";
+    int status = onnx_model_create(exact, m->size, options, &model, error, sizeof(error));
+
+    if (status)
+        print_error("%s\n", error);
+    assert_int_equal(status, 0);
+    free(exact);
+    return model;
+}
+
+static void refused(const struct message *m, int status, const char *because)
+{
+    void *exact = check_exact(m->bytes, m->size);
+    struct onnx_model *model = NULL;
+    char error[300] = "";
+
+    assert_int_equal(onnx_model_create(exact, m->size, NULL, &model, error, sizeof(error)), status);
+    if (!strstr(error, because))
+        print_error("%s\n", error);
+    assert_non_null(strstr(error, because));
+    assert_null(model);
+    free(exact);
+}
+
+static struct onnx_value tensor(float *data, int64_t rows)
+{
+    return (struct onnx_value){.kind = ONNX_TENSOR,
+                               .dtype = ONNX_F32,
+                               .rank = 2,
+                               .dims = {rows, 3},
+                               .data = data,
+                               .size = (size_t)rows * 3 * sizeof(*data)};
+}
+
+static void test_info(void **state)
+{
+    struct message m;
+    struct onnx_model *model;
+    const struct onnx_metadata *meta;
+    const struct onnx_io *x;
+
+    (void)state;
+    simple(&m, "Add");
+    model = load(&m, NULL);
+    meta = onnx_model_metadata(model);
+    assert_string_equal(meta->producer, "test");
+    assert_string_equal(meta->graph, "the_graph");
+    assert_int_equal(meta->opset, 13);
+    assert_int_equal(meta->ir_version, 8);
+    assert_int_equal(meta->pair_count, 1);
+    assert_string_equal(meta->keys[0], "key");
+    assert_string_equal(meta->values[0], "value");
+    assert_int_equal(onnx_model_input_count(model), 1);
+    x = onnx_model_input(model, 0);
+    assert_string_equal(x->name, "x");
+    assert_int_equal(x->dtype, ONNX_F32);
+    assert_int_equal(x->rank, 2);
+    assert_int_equal(x->dims[0], -1);
+    assert_string_equal(x->symbols[0], "N");
+    assert_int_equal(x->dims[1], 3);
+    assert_null(onnx_model_input(model, 1));
+    onnx_model_destroy(model);
+}
+
+static void test_run(void **state)
+{
+    float x[6] = {1, 2, 3, 4, 5, 6}, own[6];
+    const char *names[] = {"x"};
+    struct onnx_value in = tensor(x, 2), out = {0};
+    struct message m;
+    struct onnx_model *model;
+    struct onnx_run *run;
+
+    (void)state;
+    simple(&m, "Mul");
+    model = load(&m, NULL);
+    assert_int_equal(onnx_run_create(model, &run), 0);
+    for (int i = 0; i < 3; i++) {
+        out.data = NULL;
+        assert_int_equal(onnx_run_execute(run, i ? names : NULL, &in, 1, &out, 1), 0);
+        assert_int_equal(out.rank, 2);
+        assert_int_equal(out.dims[0], 2);
+        assert_int_equal(out.size, sizeof(x));
+        for (int k = 0; k < 6; k++)
+            assert_true(((float *)out.data)[k] == x[k] * (float)(k % 3 + 1));
+    }
+    out.data = own;
+    out.size = sizeof(own);
+    assert_int_equal(onnx_run_execute(run, NULL, &in, 1, &out, 1), 0);
+    assert_ptr_equal(out.data, own);
+    assert_true(own[5] == 18);
+    out.size = 8;
+    assert_int_equal(onnx_run_execute(run, NULL, &in, 1, &out, 1), VD_ERR_ROOM);
+    assert_int_equal(out.size, sizeof(own));
+    onnx_run_destroy(run);
+    onnx_model_destroy(model);
+}
+
+static void test_wrong_inputs(void **state)
+{
+    float x[6] = {0};
+    struct onnx_value in = tensor(x, 2), out = {0}, bad;
+    const char *other[] = {"z"};
+    struct message m;
+    struct onnx_model *model;
+    struct onnx_run *run;
+
+    (void)state;
+    simple(&m, "Mul");
+    model = load(&m, NULL);
+    assert_int_equal(onnx_run_create(model, &run), 0);
+#define FAILS(count, outs, because)                                                               \
+    do {                                                                                          \
+        assert_int_equal(onnx_run_execute(run, NULL, &bad, count, &out, outs), VD_ERR_PARAMETER); \
+        assert_non_null(strstr(onnx_run_error(run), because));                                    \
+    } while (0)
+    bad = in;
+    FAILS(0, 1, "input x is missing");
+    FAILS(1, 2, "1 outputs");
+    bad.dtype = ONNX_I32;
+    FAILS(1, 1, "int32, not float");
+    bad = in;
+    bad.dims[1] = 2;
+    FAILS(1, 1, "dimension 1 of input x is 2, not 3");
+    bad = in;
+    bad.rank = 1;
+    FAILS(1, 1, "1 dimensions, not 2");
+    bad = in;
+    bad.dims[0] = 3;
+    FAILS(1, 1, "too few");
+    bad = in;
+    bad.rank = 9;
+    FAILS(1, 1, "rank");
+    bad = in;
+    bad.kind = ONNX_SEQUENCE;
+    FAILS(1, 1, "not a tensor");
+    assert_int_equal(onnx_run_execute(run, other, &in, 1, &out, 1), VD_ERR_PARAMETER);
+    assert_non_null(strstr(onnx_run_error(run), "no input z"));
+    /* And it still runs. */
+    assert_int_equal(onnx_run_execute(run, NULL, &in, 1, &out, 1), 0);
+    assert_string_equal(onnx_run_error(run), "");
+    onnx_run_destroy(run);
+    onnx_model_destroy(model);
+}
+
+static void test_truncated(void **state)
+{
+    struct message m, cut;
+
+    (void)state;
+    simple(&m, "Add");
+    for (size_t size = 0; size < m.size; size++) {
+        struct onnx_model *model = NULL;
+        void *exact = check_exact(m.bytes, size);
+        char error[300] = "";
+        int status = onnx_model_create(exact, size, NULL, &model, error, sizeof(error));
+
+        /* What is cut off behind the operator sets is not missed. */
+        assert_true(status == 0 || (status < 0 && error[0]));
+        onnx_model_destroy(model);
+        free(exact);
+    }
+    cut = m;
+    cut.size = 40;
+    refused(&cut, VD_ERR_PARAMETER, "cut off");
+    cut.size = 0;
+    refused(&cut, VD_ERR_PARAMETER, "no graph");
+}
+
+static void test_broken_graphs(void **state)
+{
+    struct message m = {.size = 0}, graph = {.size = 0}, w = {.size = 0};
+
+    (void)state;
+    simple(&m, "Frobnicate");
+    refused(&m, VD_ERR_UNSUPPORTED, "Frobnicate");
+    /* In a cycle. */
+    node(&graph, "Add", "x", "b", "a", NULL);
+    node(&graph, "Add", "a", "x", "b", NULL);
+    io(&graph, 11, "x", ONNX_F32, 2, row);
+    io(&graph, 12, "b", ONNX_F32, 2, row);
+    m.size = 0;
+    finish(&m, &graph);
+    refused(&m, VD_ERR_PARAMETER, "node the_node (Add): nothing before it makes b");
+    /* Twice the same name. */
+    graph.size = m.size = 0;
+    io(&graph, 11, "x", ONNX_F32, 2, row);
+    node(&graph, "Add", "x", "x", "x", NULL);
+    finish(&m, &graph);
+    refused(&m, VD_ERR_PARAMETER, "makes x, which is there already");
+    /* An output nobody makes. */
+    graph.size = m.size = 0;
+    io(&graph, 12, "y", ONNX_F32, 2, row);
+    finish(&m, &graph);
+    refused(&m, VD_ERR_PARAMETER, "no node makes output y");
+    /* A tensor that says it is huge. */
+    graph.size = m.size = 0;
+    number(&w, 1, 1ull << 62);
+    number(&w, 1, 1ull << 62);
+    number(&w, 2, ONNX_F32);
+    text(&w, 8, "w");
+    nest(&graph, 5, &w);
+    finish(&m, &graph);
+    refused(&m, VD_ERR_PARAMETER, "tensor w has an impossible shape");
+    graph.size = m.size = w.size = 0;
+    number(&w, 1, 1 << 30);
+    number(&w, 2, ONNX_F32);
+    text(&w, 8, "w");
+    nest(&graph, 5, &w);
+    finish(&m, &graph);
+    refused(&m, VD_ERR_PARAMETER, "larger than what the model holds");
+}
+
+static void test_deep(void **state)
+{
+    struct message graph = {.size = 0}, m = {.size = 0};
+
+    (void)state;
+    io(&graph, 12, "c", ONNX_BOOL, 0, NULL);
+    for (int depth = 0; depth < 40; depth++) {
+        struct message attribute = {.size = 0}, outer = {.size = 0};
+
+        text(&attribute, 1, "then_branch");
+        nest(&attribute, 6, &graph);
+        number(&attribute, 20, 5);
+        node(&outer, "If", "c", NULL, "d", &attribute);
+        io(&outer, 12, "d", ONNX_BOOL, 0, NULL);
+        graph = outer;
+    }
+    io(&graph, 11, "c", ONNX_BOOL, 0, NULL);
+    finish(&m, &graph);
+    refused(&m, VD_ERR_LIMIT, "nested more than");
+}
+
+/* x doubled in length 2^40 times, or for ever: memory, work, time and cancelling end it. */
+static void endless(struct message *m, const char *op)
+{
+    struct message body = {.size = 0}, attribute = {.size = 0}, graph = {.size = 0};
+    struct message outer = {.size = 0}, n = {.size = 0}, axis = {.size = 0};
+
+    node(&body, "Identity", "go", NULL, "more", NULL);
+    text(&n, 1, "s");
+    text(&n, 1, "s");
+    text(&n, 2, "t");
+    text(&n, 4, op);
+    text(&axis, 1, "axis");
+    number(&axis, 3, 0);
+    number(&axis, 20, 2);
+    if (strcmp(op, "Concat") == 0)
+        nest(&n, 5, &axis);
+    nest(&body, 1, &n);
+    io(&body, 11, "i", ONNX_I64, 0, NULL);
+    io(&body, 11, "go", ONNX_BOOL, 0, NULL);
+    io(&body, 11, "s", ONNX_F32, 2, row);
+    io(&body, 12, "more", ONNX_BOOL, 0, NULL);
+    io(&body, 12, "t", ONNX_F32, 2, row);
+    text(&attribute, 1, "body");
+    nest(&attribute, 6, &body);
+    number(&attribute, 20, 5);
+    text(&outer, 1, "");
+    text(&outer, 1, "");
+    text(&outer, 1, "x");
+    text(&outer, 2, "y");
+    text(&outer, 3, "the_loop");
+    text(&outer, 4, "Loop");
+    nest(&outer, 5, &attribute);
+    nest(&graph, 1, &outer);
+    io(&graph, 11, "x", ONNX_F32, 2, row);
+    io(&graph, 12, "y", ONNX_F32, 2, row);
+    m->size = 0;
+    finish(m, &graph);
+}
+
+static int run_limited(const char *op, const struct onnx_options *options, char *error, size_t room)
+{
+    float x[3] = {1, 2, 3};
+    struct onnx_value in = tensor(x, 1), out = {0};
+    struct message m;
+    struct onnx_model *model;
+    struct onnx_run *run;
+    int status;
+
+    endless(&m, op);
+    model = load(&m, options);
+    assert_int_equal(onnx_run_create(model, &run), 0);
+    status = onnx_run_execute(run, NULL, &in, 1, &out, 1);
+    snprintf(error, room, "%s", onnx_run_error(run));
+    onnx_run_destroy(run);
+    onnx_model_destroy(model);
+    return status;
+}
+
+static void test_limits(void **state)
+{
+    const struct onnx_options memory = {.memory = 1 << 20}, work = {.work = 10000},
+                              time = {.milliseconds = 20};
+    char error[400];
+
+    (void)state;
+    assert_int_equal(run_limited("Concat", &memory, error, sizeof(error)), VD_ERR_LIMIT);
+    assert_non_null(strstr(error, "memory"));
+    assert_int_equal(run_limited("Add", &work, error, sizeof(error)), VD_ERR_LIMIT);
+    assert_non_null(strstr(error, "steps"));
+    assert_int_equal(run_limited("Add", &time, error, sizeof(error)), VD_ERR_TIMEOUT);
+    assert_non_null(strstr(error, "20 ms"));
+}
+
+static void *run_thread(void *run)
+{
+    float x[3] = {1, 2, 3};
+    struct onnx_value in = tensor(x, 1), out = {0};
+
+    return (void *)(intptr_t)onnx_run_execute(run, NULL, &in, 1, &out, 1);
+}
+
+static void test_cancel(void **state)
+{
+    struct message m;
+    struct onnx_model *model;
+    struct onnx_run *runs[3];
+    pthread_t threads[3];
+
+    (void)state;
+    endless(&m, "Mul");
+    model = load(&m, NULL);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(onnx_run_create(model, &runs[i]), 0);
+        assert_int_equal(pthread_create(&threads[i], NULL, run_thread, runs[i]), 0);
+    }
+    for (int i = 0; i < 3; i++) {
+        void *status;
+
+        onnx_run_cancel(runs[i]);
+        assert_int_equal(pthread_join(threads[i], &status), 0);
+        assert_int_equal((intptr_t)status, VD_ERR_GONE);
+        assert_non_null(strstr(onnx_run_error(runs[i]), "cancelled"));
+        onnx_run_destroy(runs[i]);
+    }
+    onnx_model_destroy(model);
+}
+
+static void test_table(void **state)
+{
+    const char *domain, *name, *other_domain, *other;
+    int since, until, other_since, other_until;
+
+    (void)state;
+    for (size_t i = 0; onnx_operator_at(i, &domain, &name, &since, &until); i++) {
+        assert_true(since >= 1 && since <= until);
+        for (size_t k = 0; k < i; k++) {
+            onnx_operator_at(k, &other_domain, &other, &other_since, &other_until);
+            /* Two rows of one operator do not overlap. */
+            assert_true(strcmp(name, other) || strcmp(domain, other_domain) ||
+                        since > other_until || until < other_since);
+        }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_info),          cmocka_unit_test(test_run),
+        cmocka_unit_test(test_wrong_inputs),  cmocka_unit_test(test_truncated),
+        cmocka_unit_test(test_broken_graphs), cmocka_unit_test(test_deep),
+        cmocka_unit_test(test_limits),        cmocka_unit_test(test_cancel),
+        cmocka_unit_test(test_table),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
