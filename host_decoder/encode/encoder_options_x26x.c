@@ -52,11 +52,12 @@ void encoder_options_x264(struct encoder_setup *setup)
     /* Frame threads have a delay, and threads of slices a deblocking that the app's PPS may not. */
     encoder_options_put(
         setup, "x264-params",
-        "scenecut=0:weightp=0:ref=1:bframes=0:keyint=%d:sliced-threads=0:aud=0:"
+        "scenecut=0:weightp=%d:ref=1:bframes=0:keyint=%d:sliced-threads=0:aud=0:"
         "cabac=%d:8x8dct=%d:chroma-qp-offset=%d:psy=0:deblock=0,0:mbtree=0:rc-lookahead=0:"
         "open-gop=0:no-deblock=0",
-        tools->intra_refresh ? (int)tools->intra_refresh : ENCODER_NO_PERIOD, tools->h264.cabac,
-        tools->h264.transform_8x8, (int)encoder_clamp(tools->h264.cb_qp_offset, -12, 12));
+        tools->h264.weighted, tools->intra_refresh ? (int)tools->intra_refresh : ENCODER_NO_PERIOD,
+        tools->h264.cabac, tools->h264.transform_8x8,
+        (int)encoder_clamp(tools->h264.cb_qp_offset, -12, 12));
     if (tools->slice_rows)
         encoder_options_add(setup, "x264-params", "slice-max-mbs=%u",
                             tools->slice_rows * ((tools->width + 15) / 16));
@@ -81,7 +82,7 @@ void encoder_options_x264(struct encoder_setup *setup)
         encoder_options_add(setup, "x264-params", X264_CQP);
         return;
     }
-    encoder_options_add(setup, "x264-params", "aq-mode=1:qcomp=1");
+    encoder_options_add(setup, "x264-params", "aq-mode=1:qcomp=0.6");
     encoder_options_limits(setup);
 }
 
@@ -164,7 +165,7 @@ void encoder_options_x265(struct encoder_setup *setup)
     case VA_RC_VBR:
         /* Its own is a fifth off after ten seconds: encoder_rate.c, by one region a picture. */
         if (deltas) {
-            encoder_options_add(setup, "x265-params", "qcomp=1:aq-mode=1:aq-strength=1");
+            encoder_options_add(setup, "x265-params", "qcomp=0.6:aq-mode=1:aq-strength=1");
             encoder_options_put(setup, "crf", "%d", ENCODER_BASE_QP);
             return;
         }

@@ -337,6 +337,7 @@ static const struct app_config configs[] = {
      .slices = 2},
     {.name = "not all are references", HIGH, .qp = 26, .skip_every = 3},
     {.name = "weights in the app", MAIN, .qp = 26, .weighted = true},
+    {.name = "weights in both", MAIN, .x264 = "weightp=1", .qp = 26, .weighted = true},
     {.name = "chroma offset", HIGH, .qp = 26, .cb_offset = -3, .cr_offset = -3},
     /* What the app's PPS cannot say. */
     {.name = "extra: psychovisual", HIGH, .x264 = "psy=1:subme=7", .qp = 26, .spare = true},

@@ -170,6 +170,58 @@ static void test_vbr(void **state)
     }
 }
 
+/* Every other picture is a repeated one, as in film at twice its rate: quantisers do not follow. */
+static void test_repeated(void **state)
+{
+    static const uint32_t modes[] = {VA_RC_CBR, VA_RC_VBR};
+
+    (void)state;
+    for (size_t m = 0; m < COUNT(modes); m++) {
+        int least = 51, most = 0;
+
+        if (!start(&kinds[0], modes[m], VA_FOURCC_NV12))
+            return;
+        f.request.rate.bits_per_second = f.request.rate.peak = 200000;
+        for (int i = 0; i < 80; i++) {
+            bool repeated = i % 2;
+
+            f.number -= repeated;
+            step(i ? ENCODE_P : ENCODE_IDR);
+            if (repeated || i < 40 || f.told_qp < 0)
+                continue;
+            least = f.told_qp < least ? f.told_qp : least;
+            most = f.told_qp > most ? f.told_qp : most;
+        }
+        stop();
+        assert_true(most - least <= 4);
+    }
+}
+
+/* A fade: where the app's PPS has weights, they are used. */
+static void test_weights(void **state)
+{
+    size_t size[2] = {0};
+
+    (void)state;
+    for (int weighted = 0; weighted < 2; weighted++) {
+        if (!start(&kinds[0], VA_RC_CQP, VA_FOURCC_NV12))
+            return;
+        if (strcmp(encoder_list_find(VD_CODEC_H264, 8, NULL, NULL)->name, "libx264") != 0) {
+            stop();
+            skip();
+        }
+        f.request.tools.h264.weighted = weighted;
+        f.fade = 20;
+        for (int i = 0; i < 8; i++) {
+            step(i ? ENCODE_P : ENCODE_IDR);
+            size[weighted] += f.size;
+            assert_true(f.psnr > 33);
+        }
+        stop();
+    }
+    assert_true(size[1] * 10 < size[0] * 9);
+}
+
 /* Better quality for a better quality factor. */
 static void test_quality(void **state)
 {
@@ -658,6 +710,7 @@ int main(void)
         cmocka_unit_test(test_round_trip),  cmocka_unit_test(test_cqp),
         cmocka_unit_test(test_two_qps),     cmocka_unit_test(test_cbr),
         cmocka_unit_test(test_vbr),         cmocka_unit_test(test_quality),
+        cmocka_unit_test(test_weights),     cmocka_unit_test(test_repeated),
         cmocka_unit_test(test_regions),     cmocka_unit_test(test_regions_anywhere),
         cmocka_unit_test(test_no_room),     cmocka_unit_test(test_refused),
         cmocka_unit_test(test_input),       cmocka_unit_test(test_odd_size),
