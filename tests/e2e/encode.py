@@ -173,7 +173,7 @@ def test_containers(bench):
                               outputs=options)
         near(bench, out, clip[0], frames, GOOD, want_filter=SEEN.get(codec),
              before=["-framerate", "25"] if name.endswith(".h264") else [])
-    return each(CONTAINERS, check)
+    return each(bench, CONTAINERS, check)
 
 
 def test_options(bench):
@@ -187,7 +187,7 @@ def test_options(bench):
         frames, _, _ = encode(bench, codec, out, clip, options)
         near(bench, out, clip[0], frames, RIGHT_PICTURE if "-b:v" in options else GOOD,
              want_filter=SEEN.get(codec))
-    return each(OPTIONS, check)
+    return each(bench, OPTIONS, check)
 
 
 def test_rate_modes(bench):
@@ -216,7 +216,7 @@ def test_rate_modes(bench):
         # Noise is what such a rate has to leave out: the picture below it is compared.
         if mean(distances(bench, out, clip[0], "avgblur=3", "avgblur=3")) < RIGHT_PICTURE:
             raise AssertionError("these are not the pictures")
-    return each(cases, check)
+    return each(bench, cases, check)
 
 
 def test_quantizers(bench):
@@ -243,7 +243,7 @@ def test_quantizers(bench):
             raise AssertionError(f"sizes and PSNR are {made}")
         if made[0][1] < GOOD:
             raise AssertionError(f"{made[0][1]:.1f} dB at the finest")
-    return each(steps, check)
+    return each(bench, steps, check)
 
 
 def test_speeds(bench):
@@ -256,9 +256,10 @@ def test_speeds(bench):
         frames, _, _ = encode(bench, codec, out, clip,
                               [*QUANTIZER[codec], "-compression_level", str(level)])
         near(bench, out, clip[0], frames, GOOD)
-    return each({f"{codec} {level}": level for codec, levels in
-                 (("h264", range(1, 8)), ("hevc", (1, 4, 7)), ("vp8", (1, 7)), ("vp9", (1, 7)))
-                 for level in levels}, check)
+    cases = {f"{codec} {level}": level for codec, levels in
+             (("h264", range(1, 8)), ("hevc", (1, 4, 7)), ("vp8", (1, 7)), ("vp9", (1, 7)))
+             for level in levels}
+    return each(bench, cases, check)
 
 
 def test_low_power(bench):
@@ -275,7 +276,7 @@ def test_low_power(bench):
             near(bench, out, clip[0], frames, GOOD)
         if made[0] != made[1]:
             raise AssertionError("the pictures differ")
-    return each({codec: None for codec in ("h264", "hevc", "vp9")}, check)
+    return each(bench, {codec: None for codec in ("h264", "hevc", "vp9")}, check)
 
 
 def test_key_frames(bench):
@@ -295,8 +296,9 @@ def test_key_frames(bench):
         if keys != case[1]:
             raise AssertionError(f"key frames {sorted(keys)}, not {sorted(case[1])}")
         near(bench, out, clip[0], frames, GOOD)
-    return each({f"{codec} {name}": case for codec in ("h264", "hevc", "vp8", "vp9", "mpeg2")
-                 for name, case in cases.items()}, check)
+    every = {f"{codec} {name}": case for codec in ("h264", "hevc", "vp8", "vp9", "mpeg2")
+             for name, case in cases.items()}
+    return each(bench, every, check)
 
 
 def test_seek(bench):
@@ -308,7 +310,7 @@ def test_seek(bench):
         encode(bench, codec, out, clip, [*QUANTIZER[codec], "-g", "10"])
         near(bench, out, clip[0], 15, GOOD, want_filter="trim=start_frame=10",
              before=["-ss", "0.4"])
-    return each({codec: None for codec in ("h264", "hevc", "vp8", "vp9")}, check)
+    return each(bench, {codec: None for codec in ("h264", "hevc", "vp8", "vp9")}, check)
 
 
 def test_sizes(bench):
@@ -328,8 +330,8 @@ def test_sizes(bench):
         if text.split()[0].strip("x") != size:
             raise AssertionError(f"the stream is {text.split()[0]}")
         near(bench, out, clip[0], frames, GOOD, want_filter=SEEN.get(codec))
-    return each({f"{codec} {size}": size for codec, all_sizes in sizes.items()
-                 for size in all_sizes}, check)
+    every = {f"{codec} {size}": size for codec, all_sizes in sizes.items() for size in all_sizes}
+    return each(bench, every, check)
 
 
 def test_formats(bench):
@@ -353,7 +355,7 @@ def test_formats(bench):
         if "scale_vaapi" in upload:
             expect(count, processed=frames)
         near(bench, out, clip[0], frames, GOOD, want_filter=SEEN.get(codec))
-    return each(cases, check)
+    return each(bench, cases, check)
 
 
 def test_ten_bits(bench):
@@ -386,7 +388,7 @@ def test_repeatable(bench):
                              "-"]).stdout)
         if made[0] != made[1]:
             raise AssertionError("two runs differ")
-    return each({codec: None for codec in ("h264", "hevc", "vp8", "mpeg2", "mjpeg")}, check)
+    return each(bench, {codec: None for codec in ("h264", "hevc", "vp8", "mpeg2", "mjpeg")}, check)
 
 
 def test_several(bench):
@@ -432,9 +434,9 @@ def test_av1(bench):
         if mode != "cqp" and abs(made / 250000 - 1) > TOLERANCE:
             raise AssertionError(f"{made / 1000:.0f} kbit/s, not 250")
         near(bench, out, file, frames, GOOD if mode == "cqp" else 0)
-    return each({"cqp slice mkv": ("cqp", "slice", "mkv"), "cqp lp mp4": ("cqp", "lp", "mp4"),
-                 "cbr slice webm": ("cbr", "slice", "webm"), "vbr lp mkv": ("vbr", "lp", "mkv")},
-                check)
+    cases = {"cqp slice mkv": ("cqp", "slice", "mkv"), "cqp lp mp4": ("cqp", "lp", "mp4"),
+             "cbr slice webm": ("cbr", "slice", "webm"), "vbr lp mkv": ("vbr", "lp", "mkv")}
+    return each(bench, cases, check)
 
 
 # Element, properties by mode, what follows it, and the floor.
@@ -495,7 +497,7 @@ def test_gstreamer(bench):
         expect(count, encoded=frames)
         near(bench, out, file, frames, GOOD if "cqp" in name or "quality" in name else
              RIGHT_PICTURE, want_filter=SEEN.get(codec))
-    return each(GST, check)
+    return each(bench, GST, check)
 
 
 # gst-launch cannot change a property while it plays; GStreamer's own library can. Arguments: the
@@ -557,7 +559,7 @@ def test_live_rate(bench):
             raise AssertionError(f"{before:.0f} kbit/s for 600, then {after:.0f} for 150")
         # At such a rate little is left of the noise: all that counts is that it decodes.
         near(bench, out, file, frames, 0, before=["-framerate", "25"])
-    return each(cases, check)
+    return each(bench, cases, check)
 
 
 def main():
