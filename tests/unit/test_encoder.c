@@ -505,6 +505,48 @@ static void test_slices_and_refresh(void **state)
     stop();
 }
 
+/* Slices that threads can share are where the app has them, with threads and without. */
+static void test_slice_threads(void **state)
+{
+    (void)state;
+    for (int threads = 1; threads <= 4; threads += 3) {
+        int slices = 0, where[2] = {-1, -1};
+
+        if (!start(&kinds[0], VA_RC_CBR, VA_FOURCC_NV12))
+            return;
+        encoder_destroy(f.encoder);
+        assert_int_equal(encoder_create(&f.codec, NULL, threads, &f.encoder), 0);
+        surface(VA_FOURCC_NV12, WIDTH, 128);
+        f.request.rate.bits_per_second = f.request.rate.peak = 400000;
+        f.request.tools.height = 128;
+        f.request.tools.slices = 2;
+        f.request.tools.slice_rows = 4;
+        f.request.tools.h264.deblocking_control = true;
+        for (int i = 0; i < 12; i++) {
+            step(i ? ENCODE_P : ENCODE_IDR);
+            assert_true(f.psnr > 25);
+        }
+        for (size_t i = 0; i + 6 < f.size; i++) {
+            uint32_t bits =
+                (uint32_t)f.room[i + 4] << 16 | (uint32_t)f.room[i + 5] << 8 | f.room[i + 6];
+            int zeros = 0;
+
+            if (f.room[i] || f.room[i + 1] || f.room[i + 2] != 1 || (f.room[i + 3] & 31) != 1)
+                continue;
+            /* first_mb_in_slice, ue(v) */
+            while (zeros < 11 && !(bits >> (23 - zeros) & 1))
+                zeros++;
+            if (slices < 2)
+                where[slices] = (int)(bits >> (23 - 2 * zeros)) - 1;
+            slices++;
+        }
+        stop();
+        assert_int_equal(slices, 2);
+        assert_int_equal(where[0], 0);
+        assert_int_equal(where[1], 4 * WIDTH / 16);
+    }
+}
+
 /* Any number: a packet or an error, and the encoder goes on after it. */
 static void test_hostile(void **state)
 {
@@ -707,18 +749,18 @@ static void test_entrypoints(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),  cmocka_unit_test(test_cqp),
-        cmocka_unit_test(test_two_qps),     cmocka_unit_test(test_cbr),
-        cmocka_unit_test(test_vbr),         cmocka_unit_test(test_quality),
-        cmocka_unit_test(test_weights),     cmocka_unit_test(test_repeated),
-        cmocka_unit_test(test_regions),     cmocka_unit_test(test_regions_anywhere),
-        cmocka_unit_test(test_no_room),     cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_input),       cmocka_unit_test(test_odd_size),
-        cmocka_unit_test(test_rgb),         cmocka_unit_test(test_ten_bits),
-        cmocka_unit_test(test_changes),     cmocka_unit_test(test_slices_and_refresh),
-        cmocka_unit_test(test_hostile),     cmocka_unit_test(test_hevc_tools),
-        cmocka_unit_test(test_jpeg),        cmocka_unit_test(test_caps),
-        cmocka_unit_test(test_entrypoints),
+        cmocka_unit_test(test_round_trip),    cmocka_unit_test(test_cqp),
+        cmocka_unit_test(test_two_qps),       cmocka_unit_test(test_cbr),
+        cmocka_unit_test(test_vbr),           cmocka_unit_test(test_quality),
+        cmocka_unit_test(test_weights),       cmocka_unit_test(test_repeated),
+        cmocka_unit_test(test_regions),       cmocka_unit_test(test_regions_anywhere),
+        cmocka_unit_test(test_no_room),       cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_input),         cmocka_unit_test(test_odd_size),
+        cmocka_unit_test(test_rgb),           cmocka_unit_test(test_ten_bits),
+        cmocka_unit_test(test_changes),       cmocka_unit_test(test_slices_and_refresh),
+        cmocka_unit_test(test_slice_threads), cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_hevc_tools),    cmocka_unit_test(test_jpeg),
+        cmocka_unit_test(test_caps),          cmocka_unit_test(test_entrypoints),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
