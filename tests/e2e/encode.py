@@ -315,7 +315,7 @@ def test_seek(bench):
 
 def test_sizes(bench):
     sizes = {
-        "h264": ("34x34", "66x50", "354x290", "1918x1078"), "hevc": ("66x66", "354x290"),
+        "h264": ("34x34", "66x50", "130x98", "1366x768", "1918x1078"), "hevc": ("66x66", "130x98", "354x290"),
         "vp8": ("34x34", "354x290"), "vp9": ("66x50", "354x290"), "mpeg2": ("34x34", "354x290"),
         "mjpeg": ("34x34", "354x290"),
     }
@@ -498,6 +498,44 @@ def test_gstreamer(bench):
         near(bench, out, file, frames, GOOD if "cqp" in name or "quality" in name else
              RIGHT_PICTURE, want_filter=SEEN.get(codec))
     return each(bench, GST, check)
+
+
+def test_captions(bench):
+    """Captions of television (ATSC A/53) travel in SEI that the program packs."""
+    need("gst-launch-1.0")
+    need("gst-inspect-1.0")
+    need_element(bench, "vah264enc")
+    need_element(bench, "avdec_h264")
+    text, _ = bench.bridge(["gst-inspect-1.0", "vah264enc"], stats=False, env=elements(bench))
+    if "cc-insert" not in text:
+        raise Skip("this GStreamer's vah264enc has no cc-insert")
+    plain, clip, out = (bench.path(f"{name}.h264") for name in ("plain", "captions", "captioned"))
+    made = run([*QUIET, "-f", "lavfi", "-i", CLIP, "-c:v", "libx264", "-bf", "0", "-threads", "1",
+                "-y", plain], check=False)
+    if made.returncode:
+        raise Skip("this ffmpeg cannot make H.264 clips (libx264)")
+    # user_data_registered_itu_t_t35 in front of each slice: two triples of line 21.
+    body = b"\xb5\x00\x31GA94\x03" + bytes([0xc2, 0xff, 0xfc, 0xc8, 0xe9, 0xfd, 0x80, 0x80, 0xff])
+    sei = b"\0\0\0\1\x06" + bytes([4, len(body)]) + body + b"\x80"
+    with open(plain, "rb") as file:
+        units = file.read().split(b"\0\0\1")
+    with open(clip, "wb") as file:
+        file.write(units[0] + b"".join((sei if u[0] & 31 in (1, 5) else b"") + b"\0\0\1" + u
+                                       for u in units[1:]))
+    text, count = bench.bridge(
+        ["gst-launch-1.0", "-q", "filesrc", f"location={clip}", "!", "h264parse", "!",
+         "avdec_h264", "!", "videoconvert", "!", "video/x-raw,format=NV12", "!", "vah264enc",
+         "cc-insert=true", "rate-control=cqp", "!", "h264parse", "!",
+         "video/x-h264,stream-format=byte-stream", "!", "filesink", f"location={out}"],
+        env=elements(bench))
+    frames = len(packets(out))
+    expect(count, encoded=frames)
+    found = run(["ffprobe", "-v", "error", "-select_streams", "v", "-show_frames",
+                 out]).stdout.decode().count("Closed Captions")
+    if frames < 20 or found != frames:
+        raise AssertionError(f"captions in {found} of {frames} frames")
+    near(bench, out, plain, frames, RIGHT_PICTURE)
+    return f"{found} frames"
 
 
 # gst-launch cannot change a property while it plays; GStreamer's own library can. Arguments: the
