@@ -102,7 +102,7 @@ struct encode_tools {
     uint32_t intra_refresh; /* pictures that a rolling intra refresh takes, 0: none */
     bool layered; /* pictures of upper temporal layers may be dropped: the app says what refers */
     struct {
-        bool cabac, transform_8x8, deblocking_control;
+        bool cabac, transform_8x8, deblocking_control, weighted;
         int8_t cb_qp_offset, cr_qp_offset;
         uint8_t level_idc;
     } h264;

@@ -42,8 +42,7 @@ struct encoder {
     bool mixed_qp;     /* CQP: pictures since then had different ones */
     int qp;            /* CQP: of the last picture */
     int qp_i, qp_p;    /* of both kinds, -1: none yet */
-    double mean_qp, mean_weight; /* ENCODER_RATE: of the last P pictures, as libx264 has it */
-    bool knew_p;                 /* when it was opened, or since */
+    bool knew_p;       /* when it was opened, or since */
     enum encode_type last_type;
     struct encoder_rate rate; /* ENCODER_RATE; lives on in a new encoder of the same */
     bool lost;                /* the app misses a picture: the next one is an IDR picture */
@@ -138,29 +137,6 @@ static bool qp_needs_open(const struct encoder *self, const struct encoder_rates
            (key || self->pictures >= QP_PATIENCE || !self->knew_p);
 }
 
-/*
- * libx264 gives an intra picture the mean QP of the P pictures before, whatever it is told: after a
- * change of scene that is another one, and a picture that is far too large or too bad.
- */
-#define INTRA_QP_OFF 3.0
-#define MEAN_DECAY   0.95
-
-static bool intra_needs_open(const struct encoder *self, const struct encoder_rates *rates,
-                             uint32_t mode, bool key)
-{
-    return key && self->mean_weight > 0 && self->row->flags & ENCODER_REOPEN_I &&
-           (mode == VA_RC_CBR || mode == VA_RC_VBR) &&
-           fabs(self->mean_qp / self->mean_weight - rates->chosen) > INTRA_QP_OFF;
-}
-
-static void remember_mean(struct encoder *self, const struct encode_packet *packet)
-{
-    if (packet->key || packet->qp < 0)
-        return;
-    self->mean_qp = MEAN_DECAY * self->mean_qp + packet->qp;
-    self->mean_weight = MEAN_DECAY * self->mean_weight + 1;
-}
-
 static bool needs_open(const struct encoder *self, const struct encode_request *request,
                        const struct encoder_rates *rates, bool key)
 {
@@ -172,8 +148,6 @@ static bool needs_open(const struct encoder *self, const struct encode_request *
     if (mode == VA_RC_CQP ? qp_needs_open(self, rates, key)
                           : !(self->row->flags & ENCODER_LIVE_RATE) && mode != VA_RC_ICQ &&
                                 rate_needs_open(self, rates, key))
-        return true;
-    if (intra_needs_open(self, rates, mode, key))
         return true;
     /* Hints can wait for an intra picture. */
     return key && (rates->level != old->level || rates->min_qp != old->min_qp ||
@@ -226,7 +200,6 @@ static int open_encoder(struct encoder *self, const struct encode_request *reque
     self->knew_p = self->qp_p >= 0;
     self->pictures = 0;
     self->time = 0;
-    self->mean_qp = self->mean_weight = 0;
     self->mixed_qp = false;
     return 0;
 }
@@ -363,12 +336,9 @@ static int write_packet(struct encoder *self, const struct encode_request *reque
     int err;
 
     read_packet(self->packet, &packet);
-    remember_mean(self, &packet);
-    /* Only libx264 tells QPs of this scale. */
     if (self->row->flags & ENCODER_RATE || (self->shifts && request->rate.mode == VA_RC_VBR))
-        encoder_rate_done(&self->rate, rates, 8 * (uint64_t)packet.size,
-                          self->codec->codec == VD_CODEC_H264 ? packet.qp : -1, packet.key,
-                          request->rate.mode == VA_RC_CBR);
+        encoder_rate_done(&self->rate, rates, self->codec->codec, 8 * (uint64_t)packet.size,
+                          packet.key, request->rate.mode == VA_RC_CBR);
     memcpy(self->write_backup, self->write_state, self->codec->write_state_size);
     err = self->codec->write(self->write_state, request, &packet, output);
     if (err)

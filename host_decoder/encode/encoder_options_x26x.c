@@ -27,6 +27,8 @@ static int level_h264(uint8_t level_idc)
  */
 #define X264_CQP "qcomp=1:aq-mode=1:aq-strength=0.001:ipratio=1"
 
+#define X264_MAX_THREADS 16
+
 static double x264_crf(const struct encode_request *request, const struct encoder_rates *rates)
 {
     double qp = rates->quality;
@@ -38,6 +40,21 @@ static double x264_crf(const struct encode_request *request, const struct encode
     return qp >= 1 ? qp : 1;
 }
 
+/*
+ * A thread a slice: only where the app has several, all of a size, so that x264 cuts them alike,
+ * and a PPS that allows what they need: deblocking that stops at slices (idc 2). To fewer than four
+ * rows x264 gives no thread.
+ */
+static bool x264_threads(const struct encoder_setup *setup)
+{
+    const struct encode_tools *tools = &setup->request->tools;
+    uint32_t rows = (tools->height + 15) / 16;
+
+    return setup->threads > 1 && tools->h264.deblocking_control && !tools->intra_refresh &&
+           tools->slices > 1 && tools->slices <= X264_MAX_THREADS && tools->slice_rows >= 4 &&
+           tools->slice_rows <= rows && tools->slices * tools->slice_rows == rows;
+}
+
 void encoder_options_x264(struct encoder_setup *setup)
 {
     static const char *const presets[] = {"veryfast", "medium",    "fast",      "faster",
@@ -45,22 +62,24 @@ void encoder_options_x264(struct encoder_setup *setup)
     const struct encode_request *request = setup->request;
     const struct encode_tools *tools = &request->tools;
     const struct encoder_rates *rates = setup->rates;
+    bool threads = x264_threads(setup);
 
     encoder_options_put(setup, "preset", "%s", presets[rates->level]);
     encoder_options_put(setup, "tune", "zerolatency");
     encoder_options_put(setup, "forced-idr", "1");
-    /* Frame threads have a delay, and threads of slices a deblocking that the app's PPS may not. */
+    /* Frame threads have a delay. */
     encoder_options_put(
         setup, "x264-params",
-        "scenecut=0:weightp=0:ref=1:bframes=0:keyint=%d:sliced-threads=0:aud=0:"
+        "scenecut=0:weightp=%d:ref=1:bframes=0:keyint=%d:sliced-threads=%d:aud=0:"
         "cabac=%d:8x8dct=%d:chroma-qp-offset=%d:psy=0:deblock=0,0:mbtree=0:rc-lookahead=0:"
         "open-gop=0:no-deblock=0",
-        tools->intra_refresh ? (int)tools->intra_refresh : ENCODER_NO_PERIOD, tools->h264.cabac,
-        tools->h264.transform_8x8, (int)encoder_clamp(tools->h264.cb_qp_offset, -12, 12));
-    if (tools->slice_rows)
+        tools->h264.weighted, tools->intra_refresh ? (int)tools->intra_refresh : ENCODER_NO_PERIOD,
+        threads, tools->h264.cabac, tools->h264.transform_8x8,
+        (int)encoder_clamp(tools->h264.cb_qp_offset, -12, 12));
+    if (tools->slice_rows && !threads)
         encoder_options_add(setup, "x264-params", "slice-max-mbs=%u",
                             tools->slice_rows * ((tools->width + 15) / 16));
-    else
+    else if (!threads)
         encoder_options_add(
             setup, "x264-params", "slices=%u",
             (unsigned)encoder_clamp(encoder_clamp(tools->slices, 1, ENCODER_MAX_SLICES), 1,
@@ -68,7 +87,7 @@ void encoder_options_x264(struct encoder_setup *setup)
     if (tools->intra_refresh)
         encoder_options_add(setup, "x264-params", "intra-refresh=1");
     setup->context->level = level_h264(tools->h264.level_idc);
-    setup->context->thread_count = 1;
+    setup->context->thread_count = threads ? (int)tools->slices : 1;
     /*
      * Its own bit rate control keeps the rate that it was opened with (ratecontrol.c: "We don't
      * support changing the ABR bitrate right now"); its buffer model does not.
@@ -81,7 +100,7 @@ void encoder_options_x264(struct encoder_setup *setup)
         encoder_options_add(setup, "x264-params", X264_CQP);
         return;
     }
-    encoder_options_add(setup, "x264-params", "aq-mode=1:qcomp=1");
+    encoder_options_add(setup, "x264-params", "aq-mode=1:qcomp=0.6");
     encoder_options_limits(setup);
 }
 
@@ -164,7 +183,7 @@ void encoder_options_x265(struct encoder_setup *setup)
     case VA_RC_VBR:
         /* Its own is a fifth off after ten seconds: encoder_rate.c, by one region a picture. */
         if (deltas) {
-            encoder_options_add(setup, "x265-params", "qcomp=1:aq-mode=1:aq-strength=1");
+            encoder_options_add(setup, "x265-params", "qcomp=0.6:aq-mode=1:aq-strength=1");
             encoder_options_put(setup, "crf", "%d", ENCODER_BASE_QP);
             return;
         }

@@ -14,8 +14,6 @@
 /* QP steps from one picture to the next: quality comes slowly, bits are saved at once. */
 #define MAX_STEP_DOWN 4.0
 #define MAX_STEP_UP   16.0
-/* Differences that adaptive quantisation explains; more was the buffer model's doing. */
-#define ADAPTIVE_STEPS 3.0
 /* Better than this nobody sees, and the next scene would begin with it. */
 #define LEAST_QP 5.0
 /* Seconds in which a debt is paid back. */
@@ -32,6 +30,19 @@
 #define KEY_SHARE_CBR 4.0
 #define KEY_SHARE_VBR 6.0
 #define MAX_KEY_STEP  12.0
+
+/*
+ * Encoders that look at a picture before they choose its quantiser (CRF of libx264 and libx265,
+ * qcomp 0.6) share bits out themselves, and are told the level alone. It follows the mean cost of
+ * all pictures of a window, as their own control of an average bit rate has it.
+ */
+#define WINDOW_VBR 30.0
+/* CBR: shares of the buffer. */
+#define WINDOW_CBR 4.0
+/* Seconds of debt that double the quantiser, and of savings that halve it. */
+#define LEVEL_SECONDS 1.5
+/* Seconds of pictures that the first guess counts for. */
+#define GUESS_SECONDS 0.5
 
 static double limit(double value, double low, double high)
 {
@@ -61,6 +72,33 @@ static double complexity(const struct encoder_rate *rate, const struct encoder_r
     return pow(ratio, COMPLEXITY * limit(room, 0, 1));
 }
 
+static bool foresees(enum vd_codec codec)
+{
+    return codec == VD_CODEC_H264 || codec == VD_CODEC_HEVC;
+}
+
+static double level(const struct encoder_rate *rate, const struct encoder_rates *rates)
+{
+    double owed = rate->debt / (LEVEL_SECONDS * (double)rates->target);
+
+    return 6 * log2(rate->cost / picture_bits(rates) * limit(1 + owed, 0.5, 2));
+}
+
+static void level_done(struct encoder_rate *rate, const struct encoder_rates *rates, double cost,
+                       bool cbr)
+{
+    double bits = picture_bits(rates);
+    double window = cbr ? WINDOW_CBR * rates->vbv / bits
+                        : WINDOW_VBR * rates->frame_rate.num / rates->frame_rate.den;
+
+    if (!rate->weight) {
+        rate->weight = GUESS_SECONDS * rates->frame_rate.num / rates->frame_rate.den;
+        rate->cost = cost * INTER_SHARE;
+    }
+    rate->weight = rate->weight * (1 - 1 / (window > 1 ? window : 1)) + 1;
+    rate->cost += (cost - rate->cost) / rate->weight;
+}
+
 double encoder_rate_qp(struct encoder_rate *rate, const struct encoder_rates *rates,
                        enum vd_codec codec, uint64_t pixels, bool key, bool cbr)
 {
@@ -74,6 +112,8 @@ double encoder_rate_qp(struct encoder_rate *rate, const struct encoder_rates *ra
         /* An intra picture: several times what the others get, and no more than half a buffer. */
         bits = limit(8 * bits, bits, rates->vbv / 2.0);
         qp = 6 * log2((double)pixels * INTRA_COST / bits);
+    } else if (foresees(codec)) {
+        qp = level(rate, rates);
     } else {
         double scaled = bits * limit(1 - rate->debt / window, 0.25, 2) *
                         limit(complexity(rate, rates, cbr), 0.25, 4);
@@ -93,18 +133,20 @@ double encoder_rate_qp(struct encoder_rate *rate, const struct encoder_rates *ra
     return rate->qp;
 }
 
-void encoder_rate_done(struct encoder_rate *rate, const struct encoder_rates *rates, uint64_t bits,
-                       int qp, bool key, bool cbr)
+void encoder_rate_done(struct encoder_rate *rate, const struct encoder_rates *rates,
+                       enum vd_codec codec, uint64_t bits, bool key, bool cbr)
 {
     double used = rate->qp, cost,
            saved = cbr ? rates->vbv / 2.0 : VBR_SECONDS * (double)rates->target;
 
-    if (qp >= 0 && fabs(qp - used) > ADAPTIVE_STEPS)
-        used = qp;
     /* What was saved long ago may not be spent at once. */
     rate->debt = limit(rate->debt + (double)(bits + rates->left_bits) - picture_bits(rates), -saved,
                        5 * (double)rates->target);
     cost = (double)(bits ? bits : 1) * exp2(used / 6);
+    if (foresees(codec)) {
+        level_done(rate, rates, cost, cbr);
+        return;
+    }
     if (key)
         rate->intra = cost;
     if (key && !rate->pictures) {

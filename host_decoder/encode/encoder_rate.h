@@ -13,7 +13,8 @@
  * Zeroed: nothing was encoded. QPs are H.264's: six double the bits.
  */
 struct encoder_rate {
-    double cost;       /* bits that a P picture takes at QP 0, smoothed */
+    double cost;       /* bits that a P picture (H.264, HEVC: any) takes at QP 0, smoothed */
+    double weight;     /* H.264, HEVC: pictures that it is made of */
     double mean;       /* the same over some seconds */
     double intra;      /* bits that the last intra picture took at QP 0 */
     double debt;       /* bits above the target so far */
@@ -24,8 +25,8 @@ struct encoder_rate {
 /* QP of the next picture. */
 double encoder_rate_qp(struct encoder_rate *rate, const struct encoder_rates *rates,
                        enum vd_codec codec, uint64_t pixels, bool key, bool cbr);
-/* What it took; `qp`: what the encoder says it used in the end, -1: nothing. */
-void encoder_rate_done(struct encoder_rate *rate, const struct encoder_rates *rates, uint64_t bits,
-                       int qp, bool key, bool cbr);
+/* What it took. */
+void encoder_rate_done(struct encoder_rate *rate, const struct encoder_rates *rates,
+                       enum vd_codec codec, uint64_t bits, bool key, bool cbr);
 
 #endif

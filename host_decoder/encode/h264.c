@@ -24,7 +24,7 @@
  * What costs an extra PPS in the stream, harmless to most players, and should be avoided:
  *   CABAC, transform_8x8, chroma QP offsets (x264's psychovisual options change them),
  *     constrained intra prediction (off) that are not those of encode_tools
- *   weighted prediction (x264: weightp=0)
+ *   weighted prediction (x264: weightp=0), if not encode_tools.h264.weighted
  *   deblocking offsets other than 0, or idc 2 (x264: sliced threads), or the filter off, if not
  *     encode_tools.h264.deblocking_control
  *

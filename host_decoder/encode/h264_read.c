@@ -312,6 +312,7 @@ static void read_tools(const struct h264_read_state *state, const struct encode_
     tools->h264.cabac = pps->cabac;
     tools->h264.transform_8x8 = pps->transform_8x8;
     tools->h264.deblocking_control = pps->deblocking_control;
+    tools->h264.weighted = pps->weighted;
     tools->h264.cb_qp_offset = pps->cb_offset;
     tools->h264.cr_qp_offset = pps->cr_offset;
     tools->h264.level_idc = own->sps.level_idc;

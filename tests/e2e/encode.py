@@ -173,7 +173,7 @@ def test_containers(bench):
                               outputs=options)
         near(bench, out, clip[0], frames, GOOD, want_filter=SEEN.get(codec),
              before=["-framerate", "25"] if name.endswith(".h264") else [])
-    return each(CONTAINERS, check)
+    return each(bench, CONTAINERS, check)
 
 
 def test_options(bench):
@@ -187,7 +187,7 @@ def test_options(bench):
         frames, _, _ = encode(bench, codec, out, clip, options)
         near(bench, out, clip[0], frames, RIGHT_PICTURE if "-b:v" in options else GOOD,
              want_filter=SEEN.get(codec))
-    return each(OPTIONS, check)
+    return each(bench, OPTIONS, check)
 
 
 def test_rate_modes(bench):
@@ -216,7 +216,7 @@ def test_rate_modes(bench):
         # Noise is what such a rate has to leave out: the picture below it is compared.
         if mean(distances(bench, out, clip[0], "avgblur=3", "avgblur=3")) < RIGHT_PICTURE:
             raise AssertionError("these are not the pictures")
-    return each(cases, check)
+    return each(bench, cases, check)
 
 
 def test_quantizers(bench):
@@ -243,7 +243,7 @@ def test_quantizers(bench):
             raise AssertionError(f"sizes and PSNR are {made}")
         if made[0][1] < GOOD:
             raise AssertionError(f"{made[0][1]:.1f} dB at the finest")
-    return each(steps, check)
+    return each(bench, steps, check)
 
 
 def test_speeds(bench):
@@ -256,9 +256,10 @@ def test_speeds(bench):
         frames, _, _ = encode(bench, codec, out, clip,
                               [*QUANTIZER[codec], "-compression_level", str(level)])
         near(bench, out, clip[0], frames, GOOD)
-    return each({f"{codec} {level}": level for codec, levels in
-                 (("h264", range(1, 8)), ("hevc", (1, 4, 7)), ("vp8", (1, 7)), ("vp9", (1, 7)))
-                 for level in levels}, check)
+    cases = {f"{codec} {level}": level for codec, levels in
+             (("h264", range(1, 8)), ("hevc", (1, 4, 7)), ("vp8", (1, 7)), ("vp9", (1, 7)))
+             for level in levels}
+    return each(bench, cases, check)
 
 
 def test_low_power(bench):
@@ -275,7 +276,7 @@ def test_low_power(bench):
             near(bench, out, clip[0], frames, GOOD)
         if made[0] != made[1]:
             raise AssertionError("the pictures differ")
-    return each({codec: None for codec in ("h264", "hevc", "vp9")}, check)
+    return each(bench, {codec: None for codec in ("h264", "hevc", "vp9")}, check)
 
 
 def test_key_frames(bench):
@@ -295,8 +296,9 @@ def test_key_frames(bench):
         if keys != case[1]:
             raise AssertionError(f"key frames {sorted(keys)}, not {sorted(case[1])}")
         near(bench, out, clip[0], frames, GOOD)
-    return each({f"{codec} {name}": case for codec in ("h264", "hevc", "vp8", "vp9", "mpeg2")
-                 for name, case in cases.items()}, check)
+    every = {f"{codec} {name}": case for codec in ("h264", "hevc", "vp8", "vp9", "mpeg2")
+             for name, case in cases.items()}
+    return each(bench, every, check)
 
 
 def test_seek(bench):
@@ -308,12 +310,12 @@ def test_seek(bench):
         encode(bench, codec, out, clip, [*QUANTIZER[codec], "-g", "10"])
         near(bench, out, clip[0], 15, GOOD, want_filter="trim=start_frame=10",
              before=["-ss", "0.4"])
-    return each({codec: None for codec in ("h264", "hevc", "vp8", "vp9")}, check)
+    return each(bench, {codec: None for codec in ("h264", "hevc", "vp8", "vp9")}, check)
 
 
 def test_sizes(bench):
     sizes = {
-        "h264": ("34x34", "66x50", "354x290", "1918x1078"), "hevc": ("66x66", "354x290"),
+        "h264": ("34x34", "66x50", "130x98", "1366x768", "1918x1078"), "hevc": ("66x66", "130x98", "354x290"),
         "vp8": ("34x34", "354x290"), "vp9": ("66x50", "354x290"), "mpeg2": ("34x34", "354x290"),
         "mjpeg": ("34x34", "354x290"),
     }
@@ -328,8 +330,8 @@ def test_sizes(bench):
         if text.split()[0].strip("x") != size:
             raise AssertionError(f"the stream is {text.split()[0]}")
         near(bench, out, clip[0], frames, GOOD, want_filter=SEEN.get(codec))
-    return each({f"{codec} {size}": size for codec, all_sizes in sizes.items()
-                 for size in all_sizes}, check)
+    every = {f"{codec} {size}": size for codec, all_sizes in sizes.items() for size in all_sizes}
+    return each(bench, every, check)
 
 
 def test_formats(bench):
@@ -353,7 +355,7 @@ def test_formats(bench):
         if "scale_vaapi" in upload:
             expect(count, processed=frames)
         near(bench, out, clip[0], frames, GOOD, want_filter=SEEN.get(codec))
-    return each(cases, check)
+    return each(bench, cases, check)
 
 
 def test_ten_bits(bench):
@@ -386,7 +388,7 @@ def test_repeatable(bench):
                              "-"]).stdout)
         if made[0] != made[1]:
             raise AssertionError("two runs differ")
-    return each({codec: None for codec in ("h264", "hevc", "vp8", "mpeg2", "mjpeg")}, check)
+    return each(bench, {codec: None for codec in ("h264", "hevc", "vp8", "mpeg2", "mjpeg")}, check)
 
 
 def test_several(bench):
@@ -432,9 +434,9 @@ def test_av1(bench):
         if mode != "cqp" and abs(made / 250000 - 1) > TOLERANCE:
             raise AssertionError(f"{made / 1000:.0f} kbit/s, not 250")
         near(bench, out, file, frames, GOOD if mode == "cqp" else 0)
-    return each({"cqp slice mkv": ("cqp", "slice", "mkv"), "cqp lp mp4": ("cqp", "lp", "mp4"),
-                 "cbr slice webm": ("cbr", "slice", "webm"), "vbr lp mkv": ("vbr", "lp", "mkv")},
-                check)
+    cases = {"cqp slice mkv": ("cqp", "slice", "mkv"), "cqp lp mp4": ("cqp", "lp", "mp4"),
+             "cbr slice webm": ("cbr", "slice", "webm"), "vbr lp mkv": ("vbr", "lp", "mkv")}
+    return each(bench, cases, check)
 
 
 # Element, properties by mode, what follows it, and the floor.
@@ -495,7 +497,45 @@ def test_gstreamer(bench):
         expect(count, encoded=frames)
         near(bench, out, file, frames, GOOD if "cqp" in name or "quality" in name else
              RIGHT_PICTURE, want_filter=SEEN.get(codec))
-    return each(GST, check)
+    return each(bench, GST, check)
+
+
+def test_captions(bench):
+    """Captions of television (ATSC A/53) travel in SEI that the program packs."""
+    need("gst-launch-1.0")
+    need("gst-inspect-1.0")
+    need_element(bench, "vah264enc")
+    need_element(bench, "avdec_h264")
+    text, _ = bench.bridge(["gst-inspect-1.0", "vah264enc"], stats=False, env=elements(bench))
+    if "cc-insert" not in text:
+        raise Skip("this GStreamer's vah264enc has no cc-insert")
+    plain, clip, out = (bench.path(f"{name}.h264") for name in ("plain", "captions", "captioned"))
+    made = run([*QUIET, "-f", "lavfi", "-i", CLIP, "-c:v", "libx264", "-bf", "0", "-threads", "1",
+                "-y", plain], check=False)
+    if made.returncode:
+        raise Skip("this ffmpeg cannot make H.264 clips (libx264)")
+    # user_data_registered_itu_t_t35 in front of each slice: two triples of line 21.
+    body = b"\xb5\x00\x31GA94\x03" + bytes([0xc2, 0xff, 0xfc, 0xc8, 0xe9, 0xfd, 0x80, 0x80, 0xff])
+    sei = b"\0\0\0\1\x06" + bytes([4, len(body)]) + body + b"\x80"
+    with open(plain, "rb") as file:
+        units = file.read().split(b"\0\0\1")
+    with open(clip, "wb") as file:
+        file.write(units[0] + b"".join((sei if u[0] & 31 in (1, 5) else b"") + b"\0\0\1" + u
+                                       for u in units[1:]))
+    text, count = bench.bridge(
+        ["gst-launch-1.0", "-q", "filesrc", f"location={clip}", "!", "h264parse", "!",
+         "avdec_h264", "!", "videoconvert", "!", "video/x-raw,format=NV12", "!", "vah264enc",
+         "cc-insert=true", "rate-control=cqp", "!", "h264parse", "!",
+         "video/x-h264,stream-format=byte-stream", "!", "filesink", f"location={out}"],
+        env=elements(bench))
+    frames = len(packets(out))
+    expect(count, encoded=frames)
+    found = run(["ffprobe", "-v", "error", "-select_streams", "v", "-show_frames",
+                 out]).stdout.decode().count("Closed Captions")
+    if frames < 20 or found != frames:
+        raise AssertionError(f"captions in {found} of {frames} frames")
+    near(bench, out, plain, frames, RIGHT_PICTURE)
+    return f"{found} frames"
 
 
 # gst-launch cannot change a property while it plays; GStreamer's own library can. Arguments: the
@@ -557,7 +597,7 @@ def test_live_rate(bench):
             raise AssertionError(f"{before:.0f} kbit/s for 600, then {after:.0f} for 150")
         # At such a rate little is left of the noise: all that counts is that it decodes.
         near(bench, out, file, frames, 0, before=["-framerate", "25"])
-    return each(cases, check)
+    return each(bench, cases, check)
 
 
 def main():

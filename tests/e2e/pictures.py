@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: MIT
 """Pictures for encode.py and process.py: sources, and how far a result is from what it should be."""
+import concurrent.futures
 import math
 import os
+import tempfile
 
 from run import Skip, run
 
+AT_A_TIME = min(2, os.cpu_count() or 1)
 QUIET = ["ffmpeg", "-nostdin", "-hide_banner", "-v", "warning"]
 # What ffmpeg says of JPEG's formats of full range, of raw pictures, and of its own defaults.
 HARMLESS = ("deprecated pixel format used", "Estimating duration from bitrate",
@@ -68,12 +71,21 @@ def near(bench, have, want, frames, floor, **options):
     return mean(found)
 
 
-def each(cases, check):
-    """Runs all rows of a table; the failures of all of them are one error."""
+def each(bench, cases, check):
+    """
+    Runs all rows of a table, two at a time: most of what a short case takes is programs that start
+    and wait for each other. The failures of all of them are one error.
+    """
     wrong, left_out = [], []
-    for name, case in cases.items():
+
+    def own_folder():
+        bench.own.folder = tempfile.mkdtemp(dir=bench.folder)
+
+    with concurrent.futures.ThreadPoolExecutor(AT_A_TIME, initializer=own_folder) as pool:
+        running = {name: pool.submit(check, name, case) for name, case in cases.items()}
+    for name, result in running.items():
         try:
-            check(name, case)
+            result.result()
         except Skip as why:
             left_out.append(f"{name}: {why}")
         except AssertionError as why:
@@ -96,7 +108,8 @@ def expect(count, **least):
 
 def elements(bench):
     """Environment of GStreamer's programs, with a registry of the run's own."""
-    return {"GST_REGISTRY": bench.path("gst.reg"), "XDG_RUNTIME_DIR": bench.folder,
+    return {"GST_REGISTRY": os.path.join(bench.folder, "gst.reg"),
+            "XDG_RUNTIME_DIR": os.path.dirname(bench.path("any")),
             "GST_REGISTRY_FORK": "no"}
 
 

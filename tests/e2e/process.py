@@ -98,7 +98,7 @@ def test_filters(bench):
         clip = source(bench, name, graph)
         out = filtered(bench, "filter", clip, upload(bridge), least=0 if bridge == "null" else None)
         near(bench, out, clip[0], clip[1], floor, want_filter=software)
-    return each(FILTERS, check)
+    return each(bench, FILTERS, check)
 
 
 def test_formats(bench):
@@ -118,7 +118,7 @@ def test_formats(bench):
     cases = {f"{name} to nv12": floor for name, floor in formats.items() if name != "nv12"}
     cases.update({f"nv12 to {name}": floor for name, floor in formats.items() if name != "nv12"})
     # 4:2:2 carries chroma lines that 4:2:0 does not have: they are interpolated, then averaged.
-    return each({name: min(floor, KERNEL) if "22" in name else floor
+    return each(bench, {name: min(floor, KERNEL) if "22" in name else floor
                  for name, floor in cases.items()}, check)
 
 
@@ -158,7 +158,7 @@ def test_deinterlace(bench):
         middle = found[rate:len(found) - 2 * rate]
         if min(middle) < floor:
             raise AssertionError(f"{min(middle):.1f} dB, at least {floor} expected: {found}")
-    return each(cases, check)
+    return each(bench, cases, check)
 
 
 def test_overlay(bench):
@@ -188,7 +188,7 @@ def test_overlay(bench):
         run([*QUIET, "-i", clip[0], "-i", small[0], "-filter_complex", graph, "-pix_fmt",
              "yuv420p", "-c:v", "rawvideo", "-y", want])
         near(bench, out, want, clip[1], floor)
-    return each(cases, check)
+    return each(bench, cases, check)
 
 
 def clip_of(bench, name, size, options=(), suffix="mp4", seconds=1):
@@ -235,7 +235,7 @@ def test_transcode(bench):
         }.get(name, "")
         # The encoder's own loss, 35 dB and more at these quantizers, dominates.
         near(bench, out, clip, 25, 33, want_filter=software)
-    return each(cases, check)
+    return each(bench, cases, check)
 
 
 def test_counters(bench):
@@ -365,7 +365,7 @@ def test_jellyfin(bench):
                               want_before=["-noautorotate"])
             if len(found) < frames or mean(found) < floor:
                 raise AssertionError(f"{len(found)} frames, {mean(found):.1f} dB")
-    return each(JELLYFIN, check)
+    return each(bench, JELLYFIN, check)
 
 
 def test_subtitles(bench):
@@ -432,7 +432,7 @@ def test_ways_through(bench):
                                  "h264_vaapi", "-qp", "20", "-y", out])
         expect(count, decoded=25, processed=25, encoded=25, mapped=25)
         near(bench, out, clip, 25, 33, want_filter=software)
-    return each(cases, check)
+    return each(bench, cases, check)
 
 
 GST = {
@@ -504,7 +504,7 @@ def test_gstreamer(bench):
         out = bench.path("gst.nv12")
         gst_run(bench, raw, "", pipeline, out, clip[1])
         near(bench, out, clip[0], clip[1], floor, want_filter=software, before=as_raw(size))
-    return each(GST, check)
+    return each(bench, GST, check)
 
 
 def test_gstreamer_deinterlace(bench):
@@ -524,7 +524,7 @@ def test_gstreamer_deinterlace(bench):
             best.append((mean(found[2:-4]), len(found)))
         if max(best)[0] < floor or max(best)[1] < 2 * clip[1] - 6:
             raise AssertionError(f"dB and frames: {best}")
-    return each(GST_INTERLACED, check)
+    return each(bench, GST_INTERLACED, check)
 
 
 def test_gstreamer_compositor(bench):

@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 X264 = "libx264"
@@ -33,9 +34,11 @@ class Bench:
         self.args = args
         self.folder = folder
         self.made = {}
+        # Cases that run at a time have a folder each, if they are given one.
+        self.own = threading.local()
 
     def path(self, name):
-        return os.path.join(self.folder, name)
+        return os.path.join(getattr(self.own, "folder", self.folder), name)
 
     def clip(self, name, source="testsrc2=s=352x288:r=25:d=2", options=(), suffix="mp4"):
         """A clip made once by libx264."""

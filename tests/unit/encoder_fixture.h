@@ -44,7 +44,8 @@ static struct fixture {
     double qp_in, qp_out; /* inside and outside of the left upper quarter */
     double psnr;          /* of luma */
     uint32_t number;
-    int told_qp; /* by the encoder */
+    uint32_t fade; /* how much darker each picture is than the one before, of 256 */
+    int told_qp;   /* by the encoder */
     bool told_key;
 } f;
 
@@ -142,7 +143,8 @@ static inline uint8_t luma_at(uint32_t x, uint32_t y)
     uint32_t noise = (u / 2 * 2654435761u ^ v / 2 * 2246822519u) >> 27;
     uint32_t flicker = (x * 2654435761u ^ y * 2246822519u ^ f.number * 3266489917u) >> 30;
 
-    return (uint8_t)(60 + 40 * ((u / 32 ^ v / 32) & 1) + (u + 2 * v) % 64 + noise / 2 + flicker);
+    return (uint8_t)((60 + 40 * ((u / 32 ^ v / 32) & 1) + (u + 2 * v) % 64 + noise / 2 + flicker) *
+                     (256 - f.fade * f.number) / 256);
 }
 
 static inline void draw_8(void)

@@ -170,6 +170,58 @@ static void test_vbr(void **state)
     }
 }
 
+/* Every other picture is a repeated one, as in film at twice its rate: quantisers do not follow. */
+static void test_repeated(void **state)
+{
+    static const uint32_t modes[] = {VA_RC_CBR, VA_RC_VBR};
+
+    (void)state;
+    for (size_t m = 0; m < COUNT(modes); m++) {
+        int least = 51, most = 0;
+
+        if (!start(&kinds[0], modes[m], VA_FOURCC_NV12))
+            return;
+        f.request.rate.bits_per_second = f.request.rate.peak = 200000;
+        for (int i = 0; i < 80; i++) {
+            bool repeated = i % 2;
+
+            f.number -= repeated;
+            step(i ? ENCODE_P : ENCODE_IDR);
+            if (repeated || i < 40 || f.told_qp < 0)
+                continue;
+            least = f.told_qp < least ? f.told_qp : least;
+            most = f.told_qp > most ? f.told_qp : most;
+        }
+        stop();
+        assert_true(most - least <= 4);
+    }
+}
+
+/* A fade: where the app's PPS has weights, they are used. */
+static void test_weights(void **state)
+{
+    size_t size[2] = {0};
+
+    (void)state;
+    for (int weighted = 0; weighted < 2; weighted++) {
+        if (!start(&kinds[0], VA_RC_CQP, VA_FOURCC_NV12))
+            return;
+        if (strcmp(encoder_list_find(VD_CODEC_H264, 8, NULL, NULL)->name, "libx264") != 0) {
+            stop();
+            skip();
+        }
+        f.request.tools.h264.weighted = weighted;
+        f.fade = 20;
+        for (int i = 0; i < 8; i++) {
+            step(i ? ENCODE_P : ENCODE_IDR);
+            size[weighted] += f.size;
+            assert_true(f.psnr > 33);
+        }
+        stop();
+    }
+    assert_true(size[1] * 10 < size[0] * 9);
+}
+
 /* Better quality for a better quality factor. */
 static void test_quality(void **state)
 {
@@ -453,6 +505,48 @@ static void test_slices_and_refresh(void **state)
     stop();
 }
 
+/* Slices that threads can share are where the app has them, with threads and without. */
+static void test_slice_threads(void **state)
+{
+    (void)state;
+    for (int threads = 1; threads <= 4; threads += 3) {
+        int slices = 0, where[2] = {-1, -1};
+
+        if (!start(&kinds[0], VA_RC_CBR, VA_FOURCC_NV12))
+            return;
+        encoder_destroy(f.encoder);
+        assert_int_equal(encoder_create(&f.codec, NULL, threads, &f.encoder), 0);
+        surface(VA_FOURCC_NV12, WIDTH, 128);
+        f.request.rate.bits_per_second = f.request.rate.peak = 400000;
+        f.request.tools.height = 128;
+        f.request.tools.slices = 2;
+        f.request.tools.slice_rows = 4;
+        f.request.tools.h264.deblocking_control = true;
+        for (int i = 0; i < 12; i++) {
+            step(i ? ENCODE_P : ENCODE_IDR);
+            assert_true(f.psnr > 25);
+        }
+        for (size_t i = 0; i + 6 < f.size; i++) {
+            uint32_t bits =
+                (uint32_t)f.room[i + 4] << 16 | (uint32_t)f.room[i + 5] << 8 | f.room[i + 6];
+            int zeros = 0;
+
+            if (f.room[i] || f.room[i + 1] || f.room[i + 2] != 1 || (f.room[i + 3] & 31) != 1)
+                continue;
+            /* first_mb_in_slice, ue(v) */
+            while (zeros < 11 && !(bits >> (23 - zeros) & 1))
+                zeros++;
+            if (slices < 2)
+                where[slices] = (int)(bits >> (23 - 2 * zeros)) - 1;
+            slices++;
+        }
+        stop();
+        assert_int_equal(slices, 2);
+        assert_int_equal(where[0], 0);
+        assert_int_equal(where[1], 4 * WIDTH / 16);
+    }
+}
+
 /* Any number: a packet or an error, and the encoder goes on after it. */
 static void test_hostile(void **state)
 {
@@ -655,17 +749,18 @@ static void test_entrypoints(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),  cmocka_unit_test(test_cqp),
-        cmocka_unit_test(test_two_qps),     cmocka_unit_test(test_cbr),
-        cmocka_unit_test(test_vbr),         cmocka_unit_test(test_quality),
-        cmocka_unit_test(test_regions),     cmocka_unit_test(test_regions_anywhere),
-        cmocka_unit_test(test_no_room),     cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_input),       cmocka_unit_test(test_odd_size),
-        cmocka_unit_test(test_rgb),         cmocka_unit_test(test_ten_bits),
-        cmocka_unit_test(test_changes),     cmocka_unit_test(test_slices_and_refresh),
-        cmocka_unit_test(test_hostile),     cmocka_unit_test(test_hevc_tools),
-        cmocka_unit_test(test_jpeg),        cmocka_unit_test(test_caps),
-        cmocka_unit_test(test_entrypoints),
+        cmocka_unit_test(test_round_trip),    cmocka_unit_test(test_cqp),
+        cmocka_unit_test(test_two_qps),       cmocka_unit_test(test_cbr),
+        cmocka_unit_test(test_vbr),           cmocka_unit_test(test_quality),
+        cmocka_unit_test(test_weights),       cmocka_unit_test(test_repeated),
+        cmocka_unit_test(test_regions),       cmocka_unit_test(test_regions_anywhere),
+        cmocka_unit_test(test_no_room),       cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_input),         cmocka_unit_test(test_odd_size),
+        cmocka_unit_test(test_rgb),           cmocka_unit_test(test_ten_bits),
+        cmocka_unit_test(test_changes),       cmocka_unit_test(test_slices_and_refresh),
+        cmocka_unit_test(test_slice_threads), cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_hevc_tools),    cmocka_unit_test(test_jpeg),
+        cmocka_unit_test(test_caps),          cmocka_unit_test(test_entrypoints),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
