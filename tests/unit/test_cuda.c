@@ -424,6 +424,142 @@ static void test_library(void **state)
     assert_int_equal(cuLibraryGetKernel(&kernel, library, "add"), CUDA_ERROR_INVALID_HANDLE);
 }
 
+static void test_graph(void **state)
+{
+    unsigned host[64] = {0}, n = 64, value = 3;
+    int five = 5;
+    CUdeviceptr d;
+    void *parameters[] = {&d, &n, &value};
+    CUDA_KERNEL_NODE_PARAMS kernel = {.func = add,
+                                      .gridDimX = 1,
+                                      .gridDimY = 1,
+                                      .gridDimZ = 1,
+                                      .blockDimX = 64,
+                                      .blockDimY = 1,
+                                      .blockDimZ = 1,
+                                      .kernelParams = parameters};
+    CUDA_MEMSET_NODE_PARAMS set = {.value = 1, .elementSize = 4, .width = 64, .height = 1};
+    CUDA_HOST_NODE_PARAMS call = {count, &five};
+    CUDA_MEMCPY3D copy = {.srcMemoryType = CU_MEMORYTYPE_DEVICE,
+                          .dstMemoryType = CU_MEMORYTYPE_HOST,
+                          .dstHost = host,
+                          .WidthInBytes = sizeof(host),
+                          .Height = 1,
+                          .Depth = 1};
+    CUgraphExecUpdateResultInfo info;
+    CUgraphNode a, b, c, h, list[8];
+    CUgraphExec exec;
+    CUgraph graph, child;
+    CUstream s;
+    size_t nodes = COUNT(list);
+
+    (void)state;
+    atomic_store(&called, 0);
+    OK(cuMemAlloc_v2(&d, sizeof(host)));
+    set.dst = copy.srcDevice = d;
+    OK(cuStreamCreate(&s, CU_STREAM_NON_BLOCKING));
+    OK(cuGraphCreate(&graph, 0));
+    /* Added against their order. */
+    OK(cuGraphAddMemcpyNode(&c, graph, NULL, 0, &copy, context));
+    OK(cuGraphAddKernelNode_v2(&b, graph, NULL, 0, &kernel));
+    OK(cuGraphAddMemsetNode(&a, graph, NULL, 0, &set, context));
+    OK(cuGraphAddHostNode(&h, graph, &c, 1, &call));
+    OK(cuGraphAddDependencies(graph, &b, &c, 1));
+    OK(cuGraphAddDependencies(graph, &a, &b, 1));
+    OK(cuGraphGetNodes(graph, list, &nodes));
+    assert_int_equal(nodes, 4);
+    nodes = COUNT(list);
+    OK(cuGraphGetRootNodes(graph, list, &nodes));
+    assert_int_equal(nodes, 1);
+    assert_ptr_equal(list[0], a);
+    OK(cuGraphInstantiateWithFlags(&exec, graph, 0));
+    value = 90; /* parameters were taken */
+    OK(cuGraphLaunch(exec, s));
+    OK(cuGraphLaunch(exec, s));
+    OK(cuStreamSynchronize(s));
+    assert_int_equal(host[63], 4);
+    assert_int_equal(atomic_load(&called), 10);
+    OK(cuGraphKernelNodeSetParams_v2(b, &kernel));
+    OK(cuGraphExecUpdate_v2(exec, graph, &info));
+    OK(cuGraphLaunch(exec, s));
+    OK(cuStreamSynchronize(s));
+    assert_int_equal(host[0], 91);
+    /* A cycle is none to instantiate, another form none to update. */
+    OK(cuGraphAddDependencies(graph, &h, &a, 1));
+    assert_int_equal(cuGraphExecUpdate_v2(exec, graph, &info),
+                     CUDA_ERROR_GRAPH_EXEC_UPDATE_FAILURE);
+    OK(cuGraphExecDestroy(exec));
+    assert_int_equal(cuGraphInstantiateWithFlags(&exec, graph, 0), CUDA_ERROR_INVALID_VALUE);
+    OK(cuGraphDestroyNode(h));
+    OK(cuGraphCreate(&child, 0));
+    OK(cuGraphAddChildGraphNode(&a, child, NULL, 0, graph));
+    OK(cuGraphDestroy(graph));
+    OK(cuGraphInstantiateWithFlags(&exec, child, 0));
+    memset(host, 0, sizeof(host));
+    OK(cuGraphLaunch(exec, s));
+    OK(cuStreamSynchronize(s));
+    assert_int_equal(host[5], 91);
+    OK(cuGraphExecDestroy(exec));
+    OK(cuGraphDestroy(child));
+    OK(cuStreamDestroy_v2(s));
+    OK(cuMemFree_v2(d));
+}
+
+static void test_capture(void **state)
+{
+    unsigned host[64] = {0};
+    CUstreamCaptureStatus status;
+    CUgraphExec exec;
+    CUgraph graph;
+    CUstream s, t;
+    CUevent e;
+    CUdeviceptr d;
+
+    (void)state;
+    OK(cuMemAlloc_v2(&d, sizeof(host)));
+    OK(cuMemsetD32_v2(d, 50, 64));
+    OK(cuStreamCreate(&s, CU_STREAM_NON_BLOCKING));
+    OK(cuStreamCreate(&t, CU_STREAM_NON_BLOCKING));
+    OK(cuEventCreate(&e, CU_EVENT_DISABLE_TIMING));
+    OK(cuCtxSynchronize());
+    OK(cuStreamBeginCapture_v2(s, CU_STREAM_CAPTURE_MODE_GLOBAL));
+    OK(cuMemsetD32Async(d, 1, 64, s));
+    OK(cuEventRecord(e, s));
+    OK(cuStreamWaitEvent(t, e, 0));
+    OK(go(d, 64, 2, t));
+    OK(cuStreamIsCapturing(t, &status));
+    assert_int_equal(status, CU_STREAM_CAPTURE_STATUS_ACTIVE);
+    OK(cuEventRecord(e, t));
+    OK(cuStreamWaitEvent(s, e, 0));
+    OK(cuMemcpyDtoHAsync_v2(host, d, sizeof(host), s));
+    assert_int_equal(host[0], 0);
+    OK(cuStreamEndCapture(s, &graph));
+    OK(cuStreamIsCapturing(t, &status));
+    assert_int_equal(status, CU_STREAM_CAPTURE_STATUS_NONE);
+    OK(cuGraphInstantiateWithFlags(&exec, graph, 0));
+    OK(cuGraphDestroy(graph));
+    OK(cuGraphLaunch(exec, s));
+    OK(cuStreamSynchronize(s));
+    assert_int_equal(host[0], 3);
+    OK(cuGraphExecDestroy(exec));
+    /* Left alone by the first. */
+    OK(cuStreamBeginCapture_v2(s, CU_STREAM_CAPTURE_MODE_RELAXED));
+    OK(cuEventRecord(e, s));
+    OK(cuStreamWaitEvent(t, e, 0));
+    OK(go(d, 64, 2, t));
+    assert_int_equal(cuStreamEndCapture(s, &graph), CUDA_ERROR_STREAM_CAPTURE_UNJOINED);
+    OK(cuStreamBeginCapture_v2(s, CU_STREAM_CAPTURE_MODE_RELAXED));
+    assert_int_equal(cuStreamSynchronize(s), CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
+    assert_int_equal(go(d, 64, 2, s), CUDA_ERROR_STREAM_CAPTURE_INVALIDATED);
+    assert_int_equal(cuStreamEndCapture(s, &graph), CUDA_ERROR_STREAM_CAPTURE_INVALIDATED);
+    assert_int_equal(cuStreamBeginCapture_v2(NULL, 0), CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
+    OK(cuStreamBeginCapture_v2(s, CU_STREAM_CAPTURE_MODE_RELAXED));
+    OK(cuStreamDestroy_v2(s));
+    OK(cuStreamDestroy_v2(t));
+    OK(cuEventDestroy_v2(e));
+    OK(cuMemFree_v2(d));
+}
+
 /* A fault is the context's alone, and stays. */
 static void test_fault(void **state)
 {
@@ -597,7 +733,8 @@ int main(void)
         cmocka_unit_test(test_extra),   cmocka_unit_test(test_memory),
         cmocka_unit_test(test_boxes),   cmocka_unit_test(test_streams),
         cmocka_unit_test(test_pool),    cmocka_unit_test(test_module),
-        cmocka_unit_test(test_library), cmocka_unit_test(test_fault),
+        cmocka_unit_test(test_library), cmocka_unit_test(test_graph),
+        cmocka_unit_test(test_capture), cmocka_unit_test(test_fault),
         cmocka_unit_test(test_primary), cmocka_unit_test(test_threads),
         cmocka_unit_test(test_cycles),  cmocka_unit_test(test_fork),
     };

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "graph.h"
 #include "internal.h"
 
 /*
@@ -57,12 +58,53 @@ static CUresult resolve(const struct box *b, struct cuda_side *ret_side, bool *r
     return CUDA_SUCCESS;
 }
 
-static CUresult copy(struct box to, struct box from, uint64_t width, uint64_t height,
-                     uint64_t depth, CUstream stream, bool wait)
+/* With the lock. */
+static CUresult prepare(struct box to, struct box from, uint64_t width, uint64_t height,
+                        uint64_t depth, struct cuda_command *ret_command, bool *ret_to_pageable,
+                        bool *ret_from_pageable)
 {
     struct cuda_command c = {.kind = CUDA_COPY,
                              .copy = {.width = width, .height = height, .depth = depth}};
+    CUresult err = resolve(&to, &c.copy.to, ret_to_pageable);
+
+    if (!err)
+        err = resolve(&from, &c.copy.from, ret_from_pageable);
+    if (!err && (!sane(&c.copy.to, width, height, depth) ||
+                 !sane(&c.copy.from, width, height, depth) || !to.address || !from.address))
+        err = CUDA_ERROR_INVALID_VALUE;
+    if (!err && !*ret_to_pageable)
+        err = memory_check(to.address, extent(&c.copy.to, width, height, depth));
+    if (!err && !*ret_from_pageable)
+        err = memory_check(from.address, extent(&c.copy.from, width, height, depth));
+    if (!err)
+        *ret_command = c;
+    return err;
+}
+
+/* Of ordinary memory, which the program may change as soon as the call returns. */
+static CUresult stage(struct cuda_command *c)
+{
+    uint64_t width = c->copy.width, height = c->copy.height, depth = c->copy.depth;
+    struct cuda_side from = c->copy.from;
+    uint8_t *staged = malloc(width * height * depth), *at = staged;
+
+    if (!staged)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    for (uint64_t z = 0; z < depth; z++)
+        for (uint64_t y = 0; y < height; y++, at += width)
+            memcpy(at, (const void *)(uintptr_t)(from.address + z * from.slice + y * from.pitch),
+                   width);
+    c->copy.from = (struct cuda_side){
+        .host = true, .address = (uintptr_t)staged, .pitch = width, .slice = width * height};
+    c->copy.staged = staged;
+    return CUDA_SUCCESS;
+}
+
+static CUresult copy(struct box to, struct box from, uint64_t width, uint64_t height,
+                     uint64_t depth, CUstream stream, bool wait)
+{
     bool to_pageable, from_pageable;
+    struct cuda_command c;
     struct CUstream_st *s;
     CUresult err = enter_stream(stream, &s);
 
@@ -70,32 +112,13 @@ static CUresult copy(struct box to, struct box from, uint64_t width, uint64_t he
         return err;
     if (!width || !height || !depth)
         return leave(CUDA_SUCCESS);
-    err = resolve(&to, &c.copy.to, &to_pageable);
-    if (!err)
-        err = resolve(&from, &c.copy.from, &from_pageable);
-    if (!err && (!sane(&c.copy.to, width, height, depth) ||
-                 !sane(&c.copy.from, width, height, depth) || !to.address || !from.address))
-        err = CUDA_ERROR_INVALID_VALUE;
-    if (!err && !to_pageable)
-        err = memory_check(to.address, extent(&c.copy.to, width, height, depth));
-    if (!err && !from_pageable)
-        err = memory_check(from.address, extent(&c.copy.from, width, height, depth));
+    err = prepare(to, from, width, height, depth, &c, &to_pageable, &from_pageable);
+    if (!err && s->capture)
+        return leave(wait ? capture_refuse(s) : stream_submit(s, &c));
+    if (!err && from_pageable && !wait && !to_pageable)
+        err = stage(&c);
     if (err)
         return leave(err);
-    if (from_pageable && !wait && !to_pageable) {
-        uint8_t *staged = malloc(width * height * depth), *at = staged;
-
-        if (!staged)
-            return leave(CUDA_ERROR_OUT_OF_MEMORY);
-        for (uint64_t z = 0; z < depth; z++)
-            for (uint64_t y = 0; y < height; y++, at += width)
-                memcpy(at,
-                       (const void *)(uintptr_t)(from.address + z * from.slice + y * from.pitch),
-                       width);
-        c.copy.from = (struct cuda_side){
-            .host = true, .address = (uintptr_t)staged, .pitch = width, .slice = width * height};
-        c.copy.staged = staged;
-    }
     err = stream_submit(s, &c);
     if (err)
         free(c.copy.staged);
@@ -111,8 +134,7 @@ static CUresult linear(CUmemorytype to_type, uint64_t to, CUmemorytype from_type
                 size, 1, 1, stream, wait);
 }
 
-CUresult copy_linear(uint64_t to, uint64_t from, size_t size, CUstream stream, bool wait);
-CUresult copy_linear(uint64_t to, uint64_t from, size_t size, CUstream stream, bool wait)
+static CUresult copy_linear(uint64_t to, uint64_t from, size_t size, CUstream stream, bool wait)
 {
     return linear(CU_MEMORYTYPE_UNIFIED, to, CU_MEMORYTYPE_UNIFIED, from, size, stream, wait);
 }
@@ -205,16 +227,37 @@ static CUresult copy_2d(const CUDA_MEMCPY2D *c, CUstream stream, bool wait)
                 c->WidthInBytes, c->Height, 1, stream, wait);
 }
 
-static CUresult copy_3d(const CUDA_MEMCPY3D *c, CUstream stream, bool wait)
+static CUresult boxes(const CUDA_MEMCPY3D *c, struct box *ret_to, struct box *ret_from)
 {
     if (!c || (c->srcPitch && c->srcPitch < c->srcXInBytes + c->WidthInBytes) ||
         (c->dstPitch && c->dstPitch < c->dstXInBytes + c->WidthInBytes) || c->srcLOD || c->dstLOD)
         return CUDA_ERROR_INVALID_VALUE;
-    return copy(box_of(c->dstMemoryType, c->dstHost, c->dstDevice, c->dstXInBytes, c->dstY, c->dstZ,
-                       c->dstPitch, c->dstHeight ? c->dstHeight : c->Height, c->WidthInBytes),
-                box_of(c->srcMemoryType, c->srcHost, c->srcDevice, c->srcXInBytes, c->srcY, c->srcZ,
-                       c->srcPitch, c->srcHeight ? c->srcHeight : c->Height, c->WidthInBytes),
-                c->WidthInBytes, c->Height, c->Depth, stream, wait);
+    *ret_to = box_of(c->dstMemoryType, c->dstHost, c->dstDevice, c->dstXInBytes, c->dstY, c->dstZ,
+                     c->dstPitch, c->dstHeight ? c->dstHeight : c->Height, c->WidthInBytes);
+    *ret_from = box_of(c->srcMemoryType, c->srcHost, c->srcDevice, c->srcXInBytes, c->srcY, c->srcZ,
+                       c->srcPitch, c->srcHeight ? c->srcHeight : c->Height, c->WidthInBytes);
+    return CUDA_SUCCESS;
+}
+
+static CUresult copy_3d(const CUDA_MEMCPY3D *c, CUstream stream, bool wait)
+{
+    struct box to, from;
+    CUresult err = boxes(c, &to, &from);
+
+    return err ? err : copy(to, from, c->WidthInBytes, c->Height, c->Depth, stream, wait);
+}
+
+CUresult copy_prepare(const CUDA_MEMCPY3D *c, struct cuda_command *ret_command)
+{
+    bool to_pageable, from_pageable;
+    struct box to, from;
+    CUresult err = boxes(c, &to, &from);
+
+    if (!err && (!c->WidthInBytes || !c->Height || !c->Depth))
+        err = CUDA_ERROR_INVALID_VALUE;
+    return err ? err
+               : prepare(to, from, c->WidthInBytes, c->Height, c->Depth, ret_command, &to_pageable,
+                         &from_pageable);
 }
 
 API cuMemcpy2DAsync_v2(const CUDA_MEMCPY2D *c, CUstream stream)

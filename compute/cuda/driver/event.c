@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <stdlib.h>
 
+#include "graph.h"
 #include "internal.h"
 
 /* Events: a number of a queue, and the time when it came to pass. */
@@ -12,6 +13,8 @@ static void forget(struct CUevent_st *e)
     backend->stamp_release(e->stamp);
     e->queue = NULL;
     e->stamp = NULL;
+    e->capture = 0;
+    e->captured = NULL;
 }
 
 API cuEventCreate(CUevent *event, unsigned flags)
@@ -69,6 +72,8 @@ API cuEventRecordWithFlags(CUevent event, CUstream stream, unsigned flags)
         return leave(CUDA_ERROR_INVALID_HANDLE);
     if (flags & ~1u)
         return leave(CUDA_ERROR_INVALID_VALUE);
+    if (s->capture)
+        return leave(capture_record(s, event));
     if (!(event->flags & CU_EVENT_DISABLE_TIMING)) {
         err = (CUresult)backend->stamp_create(&stamp);
         command.kind = CUDA_STAMP;
@@ -173,6 +178,8 @@ API cuStreamWaitEvent(CUstream stream, CUevent event, unsigned flags)
         return leave(CUDA_ERROR_INVALID_HANDLE);
     if (flags & ~1u)
         return leave(CUDA_ERROR_INVALID_VALUE);
+    if (event->capture || s->capture)
+        return leave(capture_wait(s, event));
     if (event->queue && !backend->done(event->queue, event->number)) {
         struct cuda_command wait = {.kind = CUDA_WAIT, .wait = {event->queue, event->number}};
 

@@ -18,11 +18,26 @@
 
 #define API __attribute__((visibility("default"))) CUresult
 
-enum kind { CONTEXT = 1, MODULE, FUNCTION, LIBRARY, KERNEL, STREAM, EVENT, LINK, POOL };
+enum kind {
+    GRAPH = 1,
+    NODE,
+    EXEC,
+    CONTEXT,
+    MODULE,
+    FUNCTION,
+    LIBRARY,
+    KERNEL,
+    STREAM,
+    EVENT,
+    LINK,
+    POOL
+};
 
 #define MAX_DEVICES    16
 #define MAX_STACK      64 /* contexts that a thread has pushed */
 #define DRIVER_VERSION 13000
+
+struct capture;
 
 struct CUstream_st {
     struct CUctx_st *context;
@@ -32,6 +47,7 @@ struct CUstream_st {
     uint64_t id, last; /* number of its last command */
     uint64_t ordered;  /* legacy's last number that it waited for */
     uint64_t joined;   /* its last number that legacy waited for */
+    struct capture *capture;
     struct CUstream_st *next;
 };
 
@@ -56,6 +72,8 @@ struct CUevent_st {
     struct cuda_queue *queue; /* where it was recorded last; NULL: never */
     uint64_t number;
     struct cuda_stamp *stamp;
+    struct CUgraphNode_st *captured; /* recorded in a capture: behind this */
+    uint64_t capture;                /* of which it is */
 };
 
 struct CUfunc_st {
@@ -141,6 +159,8 @@ CUresult stream_create(struct CUctx_st *c, unsigned flags, int priority,
 void stream_destroy(struct CUstream_st *s);
 /* Behind all that the semantics of default streams want it behind. */
 CUresult stream_submit(struct CUstream_st *s, const struct cuda_command *command);
+/* A function of the program. */
+CUresult stream_call(struct CUstream_st *s, CUhostFn function, void *user);
 /* Waits for what was submitted; gives up the lock meanwhile. */
 CUresult stream_wait(struct CUstream_st *s);
 /* enter_context() and stream_find(). */

@@ -4,6 +4,7 @@
 
 #include <compute/cuda/ptx/ptx.h>
 
+#include "graph.h"
 #include "internal.h"
 
 /* Functions: what they are, how many blocks of them fit, and their launches. */
@@ -306,8 +307,9 @@ static CUresult gather(const struct cuda_kernel_info *k, void **parameters, void
     return CUDA_SUCCESS;
 }
 
-static CUresult launch(CUfunction function, const CUlaunchConfig *g, bool cooperative,
-                       void **parameters, void **extra)
+CUresult launch_prepare(CUfunction function, const CUlaunchConfig *g, bool cooperative,
+                        void **parameters, void **extra, struct CUctx_st *context,
+                        struct cuda_command *ret_command, void **ret_owned)
 {
     struct cuda_command c = {.kind = CUDA_LAUNCH,
                              .launch = {.grid = {g->gridDimX, g->gridDimY, g->gridDimZ},
@@ -315,39 +317,48 @@ static CUresult launch(CUfunction function, const CUlaunchConfig *g, bool cooper
                                         .shared_bytes = g->sharedMemBytes,
                                         .cooperative = cooperative}};
     uint64_t threads = (uint64_t)g->blockDimX * g->blockDimY * g->blockDimZ;
-    struct CUstream_st *s;
     struct CUfunc_st *f;
-    void *owned = NULL;
-    CUresult err = enter_stream(g->hStream, &s);
+    CUresult err = function_find(function, context, &f);
 
+    *ret_owned = NULL;
     if (err)
         return err;
-    err = function_find(function, s->context, &f);
-    if (err)
-        return leave(err);
-    err = CUDA_ERROR_INVALID_VALUE;
     if (!g->gridDimX || !g->gridDimY || !g->gridDimZ || g->gridDimX > INT32_MAX ||
         g->gridDimY > 65535 || g->gridDimZ > 65535 || !threads || g->blockDimX > 1024 ||
         g->blockDimY > 1024 || g->blockDimZ > 64 || threads > 1024 ||
         g->sharedMemBytes > (unsigned)f->dynamic_shared)
-        goto out;
-    err = CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES;
+        return CUDA_ERROR_INVALID_VALUE;
     if (threads > f->info->max_threads)
-        goto out;
+        return CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES;
     if (cooperative) {
-        unsigned sms = device_properties(s->context->device)->multiprocessors;
+        unsigned sms = device_properties(context->device)->multiprocessors;
 
-        err = CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE;
         if ((uint64_t)g->gridDimX * g->gridDimY * g->gridDimZ >
             (uint64_t)active_blocks(f, (int)threads, g->sharedMemBytes) * sms)
-            goto out;
+            return CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE;
     }
     c.launch.kernel = f->info->kernel;
-    err = gather(f->info, parameters, extra, &c, &owned);
+    err = gather(f->info, parameters, extra, &c, ret_owned);
     if (!err)
-        err = stream_submit(s, &c);
+        *ret_command = c;
+    return err;
+}
+
+static CUresult launch(CUfunction function, const CUlaunchConfig *g, bool cooperative,
+                       void **parameters, void **extra)
+{
+    struct cuda_command c;
+    struct CUstream_st *s;
+    void *owned;
+    CUresult err = enter_stream(g->hStream, &s);
+
+    if (err)
+        return err;
+    err = launch_prepare(function, g, cooperative, parameters, extra, s->context, &c, &owned);
+    if (err)
+        return leave(err);
+    err = s->capture ? capture_launch(s, &c, function) : stream_submit(s, &c);
     free(owned);
-out:
     return leave(err);
 }
 

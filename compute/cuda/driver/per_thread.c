@@ -15,6 +15,22 @@ API cuEventRecordWithFlags_ptsz(CUevent event, CUstream stream, unsigned flags)
     return cuEventRecordWithFlags(event, OWN(stream), flags);
 }
 
+API cuGraphInstantiateWithParams_ptsz(CUgraphExec *exec, CUgraph graph,
+                                      CUDA_GRAPH_INSTANTIATE_PARAMS *params)
+{
+    return cuGraphInstantiateWithParams(exec, graph, params);
+}
+
+API cuGraphLaunch_ptsz(CUgraphExec exec, CUstream stream)
+{
+    return cuGraphLaunch(exec, OWN(stream));
+}
+
+API cuGraphUpload_ptsz(CUgraphExec exec, CUstream stream)
+{
+    return cuGraphUpload(exec, OWN(stream));
+}
+
 API cuLaunchCooperativeKernel_ptsz(CUfunction function, unsigned grid_x, unsigned grid_y,
                                    unsigned grid_z, unsigned block_x, unsigned block_y,
                                    unsigned block_z, unsigned shared, CUstream stream,
@@ -137,6 +153,26 @@ API cuStreamAttachMemAsync_ptsz(CUstream stream, CUdeviceptr address, size_t len
     return cuStreamAttachMemAsync(OWN(stream), address, length, flags);
 }
 
+API cuStreamBeginCapture_ptsz(CUstream stream)
+{
+    return cuStreamBeginCapture(OWN(stream));
+}
+
+API cuStreamBeginCapture_v2_ptsz(CUstream stream, CUstreamCaptureMode mode)
+{
+    return cuStreamBeginCapture_v2(OWN(stream), mode);
+}
+
+API cuStreamEndCapture_ptsz(CUstream stream, CUgraph *graph)
+{
+    return cuStreamEndCapture(OWN(stream), graph);
+}
+
+API cuStreamGetCaptureInfo_ptsz(CUstream stream, CUstreamCaptureStatus *status, cuuint64_t *id)
+{
+    return cuStreamGetCaptureInfo(OWN(stream), status, id);
+}
+
 API cuStreamGetCtx_ptsz(CUstream stream, CUcontext *context)
 {
     return cuStreamGetCtx(OWN(stream), context);
@@ -160,6 +196,11 @@ API cuStreamGetId_ptsz(CUstream stream, unsigned long long *id)
 API cuStreamGetPriority_ptsz(CUstream stream, int *priority)
 {
     return cuStreamGetPriority(OWN(stream), priority);
+}
+
+API cuStreamIsCapturing_ptsz(CUstream stream, CUstreamCaptureStatus *status)
+{
+    return cuStreamIsCapturing(OWN(stream), status);
 }
 
 API cuStreamQuery_ptsz(CUstream stream)

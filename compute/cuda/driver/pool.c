@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <stdlib.h>
 
+#include "graph.h"
 #include "internal.h"
 
 /*
@@ -41,6 +42,8 @@ static CUresult allocate(CUdeviceptr *address, size_t size, CUmemoryPool pool, C
 
     if (err)
         return err;
+    if (s->capture)
+        return leave(capture_refuse(s));
     c = s->context;
     standard(c->device);
     if (!pool)
@@ -86,6 +89,8 @@ API cuMemFreeAsync(CUdeviceptr address, CUstream stream)
 
     if (err)
         return err;
+    if (s->capture)
+        return leave(capture_refuse(s));
     r = range_find(address);
     if (!r || r->address != address || (r->kind != RANGE_POOL && r->kind != RANGE_DEVICE))
         return leave(CUDA_ERROR_INVALID_VALUE);

@@ -1,32 +1,44 @@
 /* SPDX-License-Identifier: MIT */
+#include "graph.h"
 #include "internal.h"
 
 /* memset, of one and two dimensions. To device memory it is asynchronous in either form. */
 
+CUresult set_prepare(const CUDA_MEMSET_NODE_PARAMS *p, struct cuda_command *ret_command)
+{
+    size_t pitch = p->height == 1 ? p->width * p->elementSize : p->pitch;
+
+    if ((p->elementSize != 1 && p->elementSize != 2 && p->elementSize != 4) || !p->width ||
+        !p->height || p->dst % p->elementSize || p->width > (size_t)1 << 46 ||
+        pitch < p->width * p->elementSize || (p->height - 1) > ((size_t)1 << 46) / pitch ||
+        memory_check(p->dst, (p->height - 1) * pitch + p->width * p->elementSize))
+        return CUDA_ERROR_INVALID_VALUE;
+    *ret_command = (struct cuda_command){.kind = CUDA_SET,
+                                         .set = {.address = p->dst,
+                                                 .pitch = pitch,
+                                                 .value = p->value,
+                                                 .element = p->elementSize,
+                                                 .width = p->width,
+                                                 .height = p->height}};
+    return CUDA_SUCCESS;
+}
+
 static CUresult set(CUdeviceptr to, size_t pitch, uint32_t value, uint32_t element, size_t width,
                     size_t height, CUstream stream)
 {
-    struct cuda_command c = {.kind = CUDA_SET,
-                             .set = {.address = to,
-                                     .pitch = pitch,
-                                     .value = value,
-                                     .element = element,
-                                     .width = width,
-                                     .height = height}};
+    CUDA_MEMSET_NODE_PARAMS p = {to, pitch, value, element, width, height};
+    struct cuda_command c;
     struct CUstream_st *s;
     CUresult err = enter_stream(stream, &s);
 
     if (err)
         return err;
-    if (!width || !height)
-        return leave(CUDA_SUCCESS);
-    if (height == 1)
-        c.set.pitch = pitch = width * element;
-    if (to % element || width > (size_t)1 << 46 || pitch < width * element ||
-        (height - 1) > ((size_t)1 << 46) / pitch ||
-        memory_check(to, (height - 1) * pitch + width * element))
-        return leave(CUDA_ERROR_INVALID_VALUE);
-    return leave(stream_submit(s, &c));
+    if (width && height) {
+        err = set_prepare(&p, &c);
+        if (!err)
+            err = stream_submit(s, &c);
+    }
+    return leave(err);
 }
 
 #define SETS(bits, type, bytes)                                                             \

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <stdlib.h>
 
+#include "graph.h"
 #include "internal.h"
 
 /*
@@ -58,6 +59,7 @@ void stream_destroy(struct CUstream_st *s)
 {
     struct CUctx_st *c = s->context;
 
+    capture_drop(s);
     if (s != c->legacy && c->legacy && !backend->done(s->queue, s->last))
         after(c->legacy, s->queue, s->last);
     for (struct CUstream_st **at = &c->streams; *at; at = &(*at)->next)
@@ -120,7 +122,13 @@ CUresult stream_submit(struct CUstream_st *s, const struct cuda_command *command
     struct CUstream_st *legacy = s->context->legacy;
     CUresult err = CUDA_SUCCESS;
 
+    if (s->capture)
+        return capture_command(s, command);
     if (s == legacy) {
+        /* It would have to wait for work that is not done yet. */
+        for (struct CUstream_st *o = s->context->streams; o; o = o->next)
+            if (o->capture && !(o->flags & CU_STREAM_NON_BLOCKING))
+                return CUDA_ERROR_STREAM_CAPTURE_IMPLICIT;
         for (struct CUstream_st *o = s->context->streams; o && !err; o = o->next)
             if (o != s && !(o->flags & CU_STREAM_NON_BLOCKING) && o->last > o->joined) {
                 err = after(s, o->queue, o->last);
@@ -211,6 +219,8 @@ API cuStreamSynchronize(CUstream stream)
 
     if (err)
         return err;
+    if (s->capture)
+        return leave(capture_refuse(s));
     err = settle(s);
     return leave(err ? err : stream_wait(s));
 }
@@ -223,6 +233,8 @@ API cuStreamQuery(CUstream stream)
 
     if (err)
         return err;
+    if (s->capture)
+        return leave(capture_refuse(s));
     done = backend->done(s->queue, s->last);
     if (s == s->context->legacy)
         for (struct CUstream_st *o = s->context->streams; o; o = o->next)
@@ -335,26 +347,39 @@ static void call(void *argument, int error)
     t->calling = false;
 }
 
-static CUresult add_call(CUstream stream, struct call one)
+static CUresult submit_call(struct CUstream_st *s, struct call one)
 {
-    struct CUstream_st *s;
-    CUresult err = enter_stream(stream, &s);
     struct cuda_command command = {.kind = CUDA_CALL, .call = {.run = call}};
-    struct call *copy;
+    struct call *copy = malloc(sizeof(*copy));
+    CUresult err;
 
-    if (err)
-        return err;
-    if (!one.function && !one.callback)
-        return leave(CUDA_ERROR_INVALID_VALUE);
-    copy = malloc(sizeof(*copy));
     if (!copy)
-        return leave(CUDA_ERROR_OUT_OF_MEMORY);
+        return CUDA_ERROR_OUT_OF_MEMORY;
     *copy = one;
     command.call.user = copy;
     err = stream_submit(s, &command);
     if (err)
         free(copy);
-    return leave(err);
+    return err;
+}
+
+CUresult stream_call(struct CUstream_st *s, CUhostFn function, void *user)
+{
+    return submit_call(s, (struct call){.function = function, .user = user});
+}
+
+static CUresult add_call(CUstream stream, struct call one)
+{
+    struct CUstream_st *s;
+    CUresult err = enter_stream(stream, &s);
+
+    if (err)
+        return err;
+    if (!one.function && !one.callback)
+        return leave(CUDA_ERROR_INVALID_VALUE);
+    if (s->capture)
+        return leave(one.callback ? capture_refuse(s) : capture_host(s, one.function, one.user));
+    return leave(submit_call(s, one));
 }
 
 API cuLaunchHostFunc(CUstream stream, CUhostFn function, void *user)
