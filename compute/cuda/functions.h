@@ -171,6 +171,14 @@ CUresult cuLibraryLoadFromFile(CUlibrary *library, const char *path, CUjit_optio
                                void **jit_values, unsigned jit_count, CUlibraryOption *options,
                                void **values, unsigned count);
 CUresult cuLibraryUnload(CUlibrary library);
+CUresult cuLinkAddData(CUlinkState state, CUjitInputType type, void *data, size_t size,
+                       const char *name, unsigned count, CUjit_option *options, void **values);
+CUresult cuLinkAddData_v2(CUlinkState state, CUjitInputType type, void *data, size_t size,
+                          const char *name, unsigned count, CUjit_option *options, void **values);
+CUresult cuLinkComplete(CUlinkState state, void **image, size_t *size);
+CUresult cuLinkCreate(unsigned count, CUjit_option *options, void **values, CUlinkState *state);
+CUresult cuLinkCreate_v2(unsigned count, CUjit_option *options, void **values, CUlinkState *state);
+CUresult cuLinkDestroy(CUlinkState state);
 CUresult cuMemAllocAsync(CUdeviceptr *address, size_t size, CUstream stream);
 CUresult cuMemAllocAsync_ptsz(CUdeviceptr *address, size_t size, CUstream stream);
 CUresult cuMemAllocFromPoolAsync(CUdeviceptr *address, size_t size, CUmemoryPool pool,

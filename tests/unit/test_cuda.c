@@ -362,6 +362,33 @@ static void test_module(void **state)
     assert_int_equal(cuModuleLoad(&m, "/nonexistent"), CUDA_ERROR_FILE_NOT_FOUND);
 }
 
+static void test_link(void **state)
+{
+    CUlinkState link;
+    CUmodule m;
+    CUfunction f;
+    void *image;
+    size_t size;
+
+    (void)state;
+    OK(cuLinkCreate_v2(0, NULL, NULL, &link));
+    assert_int_equal(
+        cuLinkAddData_v2(link, CU_JIT_INPUT_PTX, ".version 7.8\nwrong", 18, "a", 0, NULL, NULL),
+        CUDA_ERROR_INVALID_PTX);
+    assert_int_equal(cuLinkComplete(link, &image, &size), CUDA_ERROR_INVALID_VALUE);
+    OK(cuLinkAddData_v2(link, CU_JIT_INPUT_PTX, (void *)(uintptr_t)text, sizeof(text), "b", 0, NULL,
+                        NULL));
+    assert_int_equal(cuLinkAddData_v2(link, CU_JIT_INPUT_PTX, (void *)(uintptr_t)text, sizeof(text),
+                                      "c", 0, NULL, NULL),
+                     CUDA_ERROR_NOT_SUPPORTED);
+    OK(cuLinkComplete(link, &image, &size));
+    OK(cuModuleLoadData(&m, image));
+    OK(cuLinkDestroy(link));
+    OK(cuModuleGetFunction(&f, m, "add"));
+    OK(cuModuleUnload(m));
+    assert_int_equal(cuModuleUnload(m), CUDA_ERROR_INVALID_HANDLE);
+}
+
 /* A fatbin with PTX of two targets, one a block of LZ4 of literals alone. */
 static void test_library(void **state)
 {
@@ -733,10 +760,11 @@ int main(void)
         cmocka_unit_test(test_extra),   cmocka_unit_test(test_memory),
         cmocka_unit_test(test_boxes),   cmocka_unit_test(test_streams),
         cmocka_unit_test(test_pool),    cmocka_unit_test(test_module),
-        cmocka_unit_test(test_library), cmocka_unit_test(test_graph),
-        cmocka_unit_test(test_capture), cmocka_unit_test(test_fault),
-        cmocka_unit_test(test_primary), cmocka_unit_test(test_threads),
-        cmocka_unit_test(test_cycles),  cmocka_unit_test(test_fork),
+        cmocka_unit_test(test_link),    cmocka_unit_test(test_library),
+        cmocka_unit_test(test_graph),   cmocka_unit_test(test_capture),
+        cmocka_unit_test(test_fault),   cmocka_unit_test(test_primary),
+        cmocka_unit_test(test_threads), cmocka_unit_test(test_cycles),
+        cmocka_unit_test(test_fork),
     };
 
     return cmocka_run_group_tests(first, NULL, NULL) +
