@@ -36,6 +36,7 @@ CONTENTS = {
     "viaduct-tools": [
         "/usr/bin/viaduct", "/usr/lib/ARCH/viaduct/libviaduct-display.so",
         "/usr/share/man/man1/viaduct.1.gz", "/usr/share/doc/viaduct-tools/README.md.gz"],
+    "viaduct-cuda": ["/usr/lib/ARCH/viaduct/cuda/libcuda.so.1"],
 }
 
 

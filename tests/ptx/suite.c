@@ -5,7 +5,11 @@
 #include <string.h>
 #include <time.h>
 
+#ifdef OVER_CUDA
+#include "../cuda/over_cuda.h"
+#else
 #include <compute/cuda/ptx/ptx.h>
+#endif
 
 /*
  * Runs the kernels of kernels.cu, as clang made PTX of them, and compares with plain C.

@@ -42,7 +42,8 @@
 #define LOCAL_BASE  ((uint64_t)2 << 40)
 #define PARAM_BASE  ((uint64_t)3 << 40)
 #define WINDOW      ((uint64_t)1 << 24)
-#define DEVICE_BASE ((uint64_t)0x7f << 40)
+/* Of device memory: where no system puts memory of programs. */
+#define DEVICE_BASE ((uint64_t)0x10 << 40)
 
 enum ptx_space {
     SPACE_GENERIC,

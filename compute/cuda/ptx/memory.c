@@ -32,37 +32,68 @@ void memory_finish(struct memory *m)
     pthread_rwlock_destroy(&m->lock);
 }
 
-/* First address behind every allocation, or a hole that fits. */
+/* Index of the first region at or behind an address. */
+static uint32_t behind(const struct memory *m, uint64_t address)
+{
+    uint32_t low = 0, high = m->count;
+
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+
+        if (m->regions[middle].address < address)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* First address behind every allocation, or a hole that fits. Mapped regions may lie elsewhere. */
 static uint64_t place(const struct memory *m, uint64_t room, uint32_t *ret_index)
 {
+    uint32_t first = behind(m, DEVICE_BASE), end = behind(m, DEVICE_BASE * 2), i;
     uint64_t at = DEVICE_BASE;
-    uint32_t i;
 
     /* Mostly at the end; holes are looked for once the end is far away. */
-    if (m->count) {
-        const struct region *last = &m->regions[m->count - 1];
+    if (end > first) {
+        const struct region *last = &m->regions[end - 1];
 
         at = last->address + last->room;
-        if (at < DEVICE_BASE * 2 - room || room > DEVICE_BASE) {
-            *ret_index = m->count;
-            return at < DEVICE_BASE * 2 ? at : 0;
+        if (at <= DEVICE_BASE * 2 - room) {
+            *ret_index = end;
+            return at;
         }
         at = DEVICE_BASE;
     }
-    for (i = 0; i < m->count; i++) {
+    for (i = first; i < end; i++) {
         if (m->regions[i].address - at >= room)
             break;
         at = m->regions[i].address + m->regions[i].room;
     }
     *ret_index = i;
-    return at;
+    return at <= DEVICE_BASE * 2 - room ? at : 0;
 }
 
-int memory_create(struct memory *m, uint64_t size, void *mapped, bool constant,
+/* Where a region of a given place goes; false: something is there. */
+static bool place_at(const struct memory *m, const struct region *r, uint32_t *ret_index)
+{
+    uint32_t i = behind(m, r->address);
+
+    *ret_index = i;
+    if (r->address + r->size < r->address ||
+        (i < m->count && m->regions[i].address - r->address < r->size))
+        return false;
+    return !i || r->address - m->regions[i - 1].address >= m->regions[i - 1].size;
+}
+
+static int create(struct memory *m, uint64_t size, void *mapped, bool constant, uint64_t at,
                   uint64_t *ret_address)
 {
-    struct region r = {
-        .size = size, .host = mapped, .mapped = mapped != NULL, .constant = constant};
+    struct region r = {.address = at,
+                       .size = size,
+                       .host = mapped,
+                       .mapped = mapped != NULL,
+                       .constant = constant};
     uint32_t index;
     int err = VD_ERR_MEMORY;
 
@@ -89,9 +120,17 @@ int memory_create(struct memory *m, uint64_t size, void *mapped, bool constant,
         m->regions = grown;
         m->room = more;
     }
-    r.address = place(m, r.room, &index);
-    if (!r.address)
-        goto out;
+    if (at) {
+        r.room = size;
+        if (!place_at(m, &r, &index)) {
+            err = VD_ERR_PARAMETER;
+            goto out;
+        }
+    } else {
+        r.address = place(m, r.room, &index);
+        if (!r.address)
+            goto out;
+    }
     memmove(m->regions + index + 1, m->regions + index, (m->count - index) * sizeof(r));
     m->regions[index] = r;
     m->count++;
@@ -104,6 +143,12 @@ out:
     if (err && !mapped)
         munmap(r.host, size);
     return err;
+}
+
+int memory_create(struct memory *m, uint64_t size, void *mapped, bool constant,
+                  uint64_t *ret_address)
+{
+    return create(m, size, mapped, constant, 0, ret_address);
 }
 
 const struct region *memory_find(const struct memory *m, uint64_t address)
@@ -155,6 +200,36 @@ int ptx_memory_map(struct ptx_context *context, void *memory, uint64_t size, uin
     if (!memory)
         return VD_ERR_PARAMETER;
     return memory_create(&context->memory, size, memory, false, ret_address);
+}
+
+int ptx_memory_map_at(struct ptx_context *context, void *memory, uint64_t size)
+{
+    uint64_t address = (uintptr_t)memory;
+
+    if (!memory || address < PARAM_BASE * 2 ||
+        (address < DEVICE_BASE * 2 && address + size > DEVICE_BASE))
+        return VD_ERR_PARAMETER;
+    return create(&context->memory, size, memory, false, address, &address);
+}
+
+void ptx_memory_usage(struct ptx_context *context, uint64_t *ret_used)
+{
+    pthread_rwlock_rdlock(&context->memory.lock);
+    *ret_used = context->memory.used;
+    pthread_rwlock_unlock(&context->memory.lock);
+}
+
+int ptx_context_set_heap(struct ptx_context *context, uint64_t bytes)
+{
+    int err = 0;
+
+    pthread_mutex_lock(&context->launching);
+    if (context->heap && bytes != context->options.heap)
+        err = VD_ERR_PARAMETER;
+    else
+        context->options.heap = bytes;
+    pthread_mutex_unlock(&context->launching);
+    return err;
 }
 
 int ptx_memory_destroy(struct ptx_context *context, uint64_t address)

@@ -976,3 +976,16 @@ void ptx_kernel_attributes(const struct ptx_kernel *kernel, struct ptx_attribute
         .version = f->module->version,
     };
 }
+
+unsigned ptx_module_global_count(const struct ptx_module *module)
+{
+    return module->global_count;
+}
+
+void ptx_module_global_at(const struct ptx_module *module, unsigned index, const char **ret_name,
+                          uint64_t *ret_address, uint64_t *ret_size)
+{
+    *ret_name = module->globals[index].name;
+    *ret_address = module->globals[index].address;
+    *ret_size = module->globals[index].size;
+}

@@ -69,6 +69,13 @@ void ptx_context_destroy(struct ptx_context *context);
 int ptx_memory_create(struct ptx_context *context, uint64_t size, uint64_t *ret_address);
 /* Memory of the caller (pinned, shared) as device memory; it stays his and must outlive its use. */
 int ptx_memory_map(struct ptx_context *context, void *memory, uint64_t size, uint64_t *ret_address);
+/* The same at the address it has in this process. VD_ERR_PARAMETER: something is mapped there, or
+ * it lies where the context has addresses of its own. */
+int ptx_memory_map_at(struct ptx_context *context, void *memory, uint64_t size);
+/* Bytes that are allocated, maps not counted. */
+void ptx_memory_usage(struct ptx_context *context, uint64_t *ret_used);
+/* Another options.heap. VD_ERR_PARAMETER: a kernel has already used malloc. */
+int ptx_context_set_heap(struct ptx_context *context, uint64_t bytes);
 /* VD_ERR_ID: no allocation starts there. */
 int ptx_memory_destroy(struct ptx_context *context, uint64_t address);
 /* The allocation an address is in. */
@@ -99,6 +106,10 @@ int ptx_module_kernel(struct ptx_module *module, const char *name, struct ptx_ke
 struct ptx_kernel *ptx_module_kernel_at(struct ptx_module *module, unsigned index);
 int ptx_module_global(struct ptx_module *module, const char *name, uint64_t *ret_address,
                       uint64_t *ret_size);
+unsigned ptx_module_global_count(const struct ptx_module *module);
+/* The i-th variable, below the count. The name belongs to the module. */
+void ptx_module_global_at(const struct ptx_module *module, unsigned index, const char **ret_name,
+                          uint64_t *ret_address, uint64_t *ret_size);
 
 struct ptx_parameter {
     uint32_t offset, size, align;

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VIADUCT_CUDA_DEVICE_H
+#define VIADUCT_CUDA_DEVICE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <compute/cuda/constants.h>
+
+/*
+ * What libcuda needs of whatever runs its work: one table of operations. Functions return 0 or a
+ * CUresult, and may be called on any thread.
+ *
+ * Work goes one way. A queue takes commands and numbers them from 1; submitting never waits, nor
+ * does it tell whether a command will succeed. What goes wrong later poisons the context: its
+ * `error` becomes the CUresult, the rest of its commands is dropped (their numbers still come to
+ * pass), and it stays so until the context is destroyed. Waiting is for a number of a queue.
+ *
+ * All that is known of a module's kernels and variables comes with the answer to its load, and all
+ * that is known of a device when it is looked up, so that questions need no way to the device.
+ */
+
+struct cuda_device;
+struct cuda_queue;
+struct cuda_stamp;
+
+struct cuda_properties {
+    int index;
+    char name[64];
+    uint8_t uuid[16];
+    uint64_t memory; /* bytes */
+    unsigned multiprocessors;
+    int clock_khz, l2_bytes;
+    int local; /* 1: device and host share memory in one process, without copies */
+};
+
+/* What the executor is, where programs ask. */
+#define CUDA_CAPABILITY        80 /* 8.0 */
+#define CUDA_THREADS_PER_SM    2048
+#define CUDA_REGISTERS_PER_SM  65536
+#define CUDA_BLOCKS_PER_SM(sm) ((sm) > 32 ? 1024 / (sm) : 32)
+
+/* The head of what context_create gives; backends have more behind it. */
+struct cuda_context {
+    _Atomic int error; /* CUresult that poisoned it */
+};
+
+struct cuda_kernel_info {
+    const char *name;
+    void *kernel; /* for cuda_command.launch */
+    uint32_t parameter_count, parameter_bytes;
+    const struct cuda_parameter {
+        uint32_t offset, size, align;
+    } * parameters;
+    uint32_t registers, shared_bytes, const_bytes, local_bytes;
+    uint32_t max_threads, ptx_version;
+};
+
+struct cuda_global_info {
+    const char *name;
+    uint64_t address, size;
+};
+
+/* Everything belongs to the module. */
+struct cuda_module {
+    const struct cuda_kernel_info *kernels;
+    unsigned kernel_count;
+    const struct cuda_global_info *globals;
+    unsigned global_count;
+};
+
+enum cuda_command_kind {
+    CUDA_LAUNCH,
+    CUDA_COPY,
+    CUDA_SET,
+    CUDA_CALL,        /* a function of the program, on a thread of the backend */
+    CUDA_WAIT,        /* for a number of another queue */
+    CUDA_STAMP,       /* takes the time */
+    CUDA_WRITE_VALUE, /* of 32 or 64 bits */
+    CUDA_WAIT_VALUE,
+    CUDA_FREE, /* device memory */
+    CUDA_NOTHING,
+};
+
+/* One side of a copy: of the host's memory, or device memory by its address. */
+struct cuda_side {
+    bool host;
+    uint64_t address;
+    uint64_t pitch, slice; /* bytes from row to row, from image to image */
+};
+
+struct cuda_command {
+    enum cuda_command_kind kind;
+    union {
+        struct {
+            void *kernel;
+            uint32_t grid[3], block[3], shared_bytes;
+            bool cooperative;
+            const void *parameters; /* copied by submit */
+            uint32_t parameter_bytes;
+        } launch;
+        struct {
+            struct cuda_side to, from;
+            uint64_t width, height, depth; /* bytes, rows, images */
+            void *staged;                  /* freed after the copy; may be NULL */
+        } copy;
+        struct {
+            uint64_t address, pitch; /* pitch: bytes from row to row */
+            uint32_t value, element; /* bytes: 1, 2, 4 */
+            uint64_t width, height;  /* elements, rows */
+        } set;
+        struct {
+            void (*run)(void *user, int error); /* error: of the context, 0 mostly */
+            void *user;
+        } call;
+        struct {
+            struct cuda_queue *queue; /* held until then */
+            uint64_t number;
+        } wait;
+        struct cuda_stamp *stamp; /* held until then */
+        struct {
+            uint64_t address, value;
+            uint32_t bytes;   /* 4, 8 */
+            uint32_t compare; /* CU_STREAM_WAIT_VALUE_… */
+        } value;
+        uint64_t free;
+    };
+};
+
+struct cuda_backend {
+    const char *name;
+    /* How many devices there are. */
+    int (*count)(unsigned *ret_count);
+    int (*properties)(unsigned index, struct cuda_properties *ret);
+    /* A device for use: made with the first, one a process. */
+    int (*open)(unsigned index, struct cuda_device **ret_device);
+
+    int (*context_create)(struct cuda_device *device, struct cuda_context **ret_context);
+    /* Its queues and modules are gone. */
+    void (*context_destroy)(struct cuda_context *context);
+
+    int (*memory_create)(struct cuda_device *device, uint64_t size, uint64_t *ret_address);
+    /* The host's memory as device memory at its own address, on all devices, now and later. */
+    int (*memory_map)(void *memory, uint64_t size);
+    void (*memory_unmap)(void *memory);
+    int (*memory_destroy)(struct cuda_device *device, uint64_t address);
+    int (*memory_info)(struct cuda_device *device, uint64_t *ret_free, uint64_t *ret_total);
+
+    /* PTX. `log` (may be NULL) is a text for people, also when it is refused. */
+    int (*module_create)(struct cuda_context *context, const char *text, size_t size, char *log,
+                         size_t log_size, struct cuda_module **ret_module);
+    void (*module_destroy)(struct cuda_module *module);
+    /* Bytes of the kernels' malloc, for the first launch that needs them. */
+    int (*heap)(struct cuda_device *device, uint64_t bytes);
+
+    /* Lower priorities are served first. With one reference. */
+    int (*queue_create)(struct cuda_context *context, int priority, struct cuda_queue **ret_queue);
+    void (*queue_hold)(struct cuda_queue *queue);
+    /* What was submitted is still done. */
+    void (*queue_release)(struct cuda_queue *queue);
+    /* 0: there is no memory. */
+    uint64_t (*submit)(struct cuda_queue *queue, const struct cuda_command *command);
+    bool (*done)(struct cuda_queue *queue, uint64_t number);
+    void (*wait)(struct cuda_queue *queue, uint64_t number);
+
+    int (*stamp_create)(struct cuda_stamp **ret_stamp); /* with one reference */
+    void (*stamp_release)(struct cuda_stamp *stamp);
+    uint64_t (*stamp_time)(struct cuda_stamp *stamp); /* ns; 0: not yet */
+
+    /* Writes what kernels printed to the standard output. */
+    void (*print)(struct cuda_device *device);
+};
+
+extern const struct cuda_backend cuda_backend_ptx;
+
+#endif

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdlib.h>
+
+#include "graph.h"
+#include "internal.h"
+
+/* Events: a number of a queue, and the time when it came to pass. */
+
+static void forget(struct CUevent_st *e)
+{
+    if (e->queue)
+        backend->queue_release(e->queue);
+    backend->stamp_release(e->stamp);
+    e->queue = NULL;
+    e->stamp = NULL;
+    e->capture = 0;
+    e->captured = NULL;
+}
+
+API cuEventCreate(CUevent *event, unsigned flags)
+{
+    struct CUctx_st *c;
+    CUresult err = enter_context(&c);
+    struct CUevent_st *e;
+
+    if (err)
+        return err;
+    if (!event || flags & ~7u)
+        return leave(CUDA_ERROR_INVALID_VALUE);
+    if (flags & CU_EVENT_INTERPROCESS)
+        return leave(CUDA_ERROR_NOT_SUPPORTED);
+    e = calloc(1, sizeof(*e));
+    if (!e || !handle_add(e, EVENT)) {
+        free(e);
+        return leave(CUDA_ERROR_OUT_OF_MEMORY);
+    }
+    e->context = c;
+    e->flags = flags;
+    *event = e;
+    return leave(CUDA_SUCCESS);
+}
+
+API cuEventDestroy_v2(CUevent event)
+{
+    CUresult err = enter();
+
+    if (err)
+        return err;
+    if (!handle_is(event, EVENT))
+        return leave(CUDA_ERROR_INVALID_HANDLE);
+    forget(event);
+    handle_remove(event);
+    free(event);
+    return leave(CUDA_SUCCESS);
+}
+
+API cuEventDestroy(CUevent event)
+{
+    return cuEventDestroy_v2(event);
+}
+
+API cuEventRecordWithFlags(CUevent event, CUstream stream, unsigned flags)
+{
+    struct cuda_command command = {.kind = CUDA_NOTHING};
+    struct cuda_stamp *stamp = NULL;
+    struct CUstream_st *s;
+    CUresult err = enter_stream(stream, &s);
+
+    if (err)
+        return err;
+    if (!handle_is(event, EVENT))
+        return leave(CUDA_ERROR_INVALID_HANDLE);
+    if (flags & ~1u)
+        return leave(CUDA_ERROR_INVALID_VALUE);
+    if (s->capture)
+        return leave(capture_record(s, event));
+    if (!(event->flags & CU_EVENT_DISABLE_TIMING)) {
+        err = (CUresult)backend->stamp_create(&stamp);
+        command.kind = CUDA_STAMP;
+        command.stamp = stamp;
+    }
+    if (!err)
+        err = stream_submit(s, &command);
+    if (err) {
+        backend->stamp_release(stamp);
+        return leave(err);
+    }
+    forget(event);
+    backend->queue_hold(s->queue);
+    event->queue = s->queue;
+    event->number = s->last;
+    event->stamp = stamp;
+    return leave(CUDA_SUCCESS);
+}
+
+API cuEventRecord(CUevent event, CUstream stream)
+{
+    return cuEventRecordWithFlags(event, stream, 0);
+}
+
+API cuEventQuery(CUevent event)
+{
+    CUresult err = enter();
+
+    if (err)
+        return err;
+    if (!handle_is(event, EVENT))
+        return leave(CUDA_ERROR_INVALID_HANDLE);
+    if (event->queue && !backend->done(event->queue, event->number))
+        return leave(CUDA_ERROR_NOT_READY);
+    return leave(event->queue && handle_is(event->context, CONTEXT) && event->context->active
+                     ? context_error(event->context)
+                     : CUDA_SUCCESS);
+}
+
+API cuEventSynchronize(CUevent event)
+{
+    CUresult err = enter();
+    struct cuda_device *open;
+    struct CUctx_st *c;
+
+    if (err)
+        return err;
+    if (!handle_is(event, EVENT))
+        return leave(CUDA_ERROR_INVALID_HANDLE);
+    c = event->context;
+    if (event->queue) {
+        struct cuda_queue *queue = event->queue;
+        uint64_t number = event->number;
+
+        open = c->open;
+        backend->queue_hold(queue);
+        unlock();
+        backend->wait(queue, number);
+        backend->queue_release(queue);
+        backend->print(open);
+        lock();
+        if (handle_is(c, CONTEXT) && c->active)
+            err = context_error(c);
+    }
+    return leave(err);
+}
+
+API cuEventElapsedTime_v2(float *milliseconds, CUevent start, CUevent end)
+{
+    CUresult err = enter();
+    uint64_t from, to;
+
+    if (err)
+        return err;
+    if (!handle_is(start, EVENT) || !handle_is(end, EVENT))
+        return leave(CUDA_ERROR_INVALID_HANDLE);
+    if (!milliseconds)
+        return leave(CUDA_ERROR_INVALID_VALUE);
+    if (!start->stamp || !end->stamp)
+        return leave(CUDA_ERROR_INVALID_HANDLE);
+    from = backend->stamp_time(start->stamp);
+    to = backend->stamp_time(end->stamp);
+    if (!from || !to)
+        return leave(CUDA_ERROR_NOT_READY);
+    *milliseconds = (float)((double)(int64_t)(to - from) / 1e6);
+    return leave(CUDA_SUCCESS);
+}
+
+API cuEventElapsedTime(float *milliseconds, CUevent start, CUevent end)
+{
+    return cuEventElapsedTime_v2(milliseconds, start, end);
+}
+
+API cuStreamWaitEvent(CUstream stream, CUevent event, unsigned flags)
+{
+    struct CUstream_st *s;
+    CUresult err = enter_stream(stream, &s);
+
+    if (err)
+        return err;
+    if (!handle_is(event, EVENT))
+        return leave(CUDA_ERROR_INVALID_HANDLE);
+    if (flags & ~1u)
+        return leave(CUDA_ERROR_INVALID_VALUE);
+    if (event->capture || s->capture)
+        return leave(capture_wait(s, event));
+    if (event->queue && !backend->done(event->queue, event->number)) {
+        struct cuda_command wait = {.kind = CUDA_WAIT, .wait = {event->queue, event->number}};
+
+        err = stream_submit(s, &wait);
+    }
+    return leave(err);
+}

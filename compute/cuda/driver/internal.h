@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VIADUCT_CUDA_INTERNAL_H
+#define VIADUCT_CUDA_INTERNAL_H
+
+#include <pthread.h>
+#include <stdbool.h>
+
+#include <compute/cuda/cuda.h>
+#include <compute/cuda/device.h>
+
+/*
+ * The guest's libcuda: objects of the API over the table of device.h.
+ *
+ * One lock guards all objects; it is never held while something is waited for. Each entry starts
+ * with an enter_… function, which takes it, and ends with leave(). Handles are pointers that are
+ * looked up in a set before they are followed, so that a stale one is an error and no crash.
+ */
+
+#define API __attribute__((visibility("default"))) CUresult
+
+enum kind {
+    GRAPH = 1,
+    NODE,
+    EXEC,
+    CONTEXT,
+    MODULE,
+    FUNCTION,
+    LIBRARY,
+    KERNEL,
+    STREAM,
+    EVENT,
+    LINK,
+    POOL
+};
+
+#define MAX_DEVICES    16
+#define MAX_STACK      64 /* contexts that a thread has pushed */
+#define DRIVER_VERSION 13000
+
+struct capture;
+
+struct CUstream_st {
+    struct CUctx_st *context;
+    struct cuda_queue *queue;
+    unsigned flags;
+    int priority;
+    uint64_t id, last; /* number of its last command */
+    uint64_t ordered;  /* legacy's last number that it waited for */
+    uint64_t joined;   /* its last number that legacy waited for */
+    struct capture *capture;
+    struct CUstream_st *next;
+};
+
+struct CUctx_st {
+    int device;
+    struct cuda_device *open;
+    struct cuda_context *backend;
+    unsigned flags, references; /* of a primary context */
+    bool primary, active;
+    uint64_t id;
+    size_t limits[CU_LIMIT_MAX];
+    CUfunc_cache cache;
+    struct CUstream_st *streams; /* all, legacy last */
+    struct CUstream_st *legacy;
+    struct CUmod_st *modules;
+    struct CUctx_st *next;
+};
+
+struct CUevent_st {
+    struct CUctx_st *context;
+    unsigned flags;
+    struct cuda_queue *queue; /* where it was recorded last; NULL: never */
+    uint64_t number;
+    struct cuda_stamp *stamp;
+    struct CUgraphNode_st *captured; /* recorded in a capture: behind this */
+    uint64_t capture;                /* of which it is */
+};
+
+struct CUfunc_st {
+    struct CUmod_st *module;
+    const struct cuda_kernel_info *info;
+    int dynamic_shared, carveout;
+};
+
+struct CUmod_st {
+    struct CUctx_st *context;
+    struct cuda_module *loaded;
+    struct CUfunc_st *functions;
+    struct CUlib_st *library; /* whose module it is, or NULL */
+    struct CUmod_st *next;
+};
+
+struct CUkern_st {
+    struct CUlib_st *library;
+    char *name;
+    struct CUkern_st *next;
+};
+
+struct CUlib_st {
+    char *text;
+    size_t size;
+    struct CUkern_st *kernels;
+};
+
+/* A piece of memory that the API knows. */
+enum range_kind { RANGE_DEVICE, RANGE_POOL, RANGE_PINNED, RANGE_REGISTERED, RANGE_MANAGED };
+
+struct range {
+    uint64_t address, size, id;
+    enum range_kind kind;
+    struct CUctx_st *context;
+    unsigned flags;
+    struct CUmemPoolHandle_st *pool;
+};
+
+struct thread {
+    struct CUctx_st *stack[MAX_STACK];
+    unsigned depth;
+    bool calling; /* in a function that the program gave to a stream */
+    CUstreamCaptureMode capture;
+    struct {
+        uint64_t context;
+        struct CUstream_st *stream;
+    } streams[8]; /* the per-thread default streams */
+};
+
+/* library.c */
+extern const struct cuda_backend *const backend;
+extern struct CUctx_st *primaries[MAX_DEVICES];
+struct thread *thread_self(void);
+void lock(void);
+void unlock(void);
+/* Takes the lock. Not CUDA_SUCCESS: not initialised, forked, within a host function; not locked. */
+CUresult enter(void);
+/* With a context that is current and whole. */
+CUresult enter_context(struct CUctx_st **ret_context);
+CUresult leave(CUresult result);
+uint64_t unique(void);
+bool handle_add(const void *object, enum kind kind);
+void handle_remove(const void *object);
+bool handle_is(const void *object, enum kind kind);
+unsigned device_count(void);
+const struct cuda_properties *device_properties(CUdevice device);
+
+/* context.c; with the lock */
+struct CUctx_st *context_current(void);
+/* The current one, else the primary context of device 0 if there is one. */
+CUresult context_any(struct CUctx_st **ret_context);
+/* All that live, one after the other; NULL starts and ends. */
+struct CUctx_st *context_next(struct CUctx_st *c);
+/* Waits for all its streams: with the lock, which is given up meanwhile. */
+CUresult context_wait(struct CUctx_st *c);
+CUresult context_error(const struct CUctx_st *c);
+
+/* stream.c; with the lock */
+CUresult stream_find(CUstream handle, struct CUstream_st **ret_stream);
+CUresult stream_create(struct CUctx_st *c, unsigned flags, int priority,
+                       struct CUstream_st **ret_stream);
+void stream_destroy(struct CUstream_st *s);
+/* Behind all that the semantics of default streams want it behind. */
+CUresult stream_submit(struct CUstream_st *s, const struct cuda_command *command);
+/* A function of the program. */
+CUresult stream_call(struct CUstream_st *s, CUhostFn function, void *user);
+/* Waits for what was submitted; gives up the lock meanwhile. */
+CUresult stream_wait(struct CUstream_st *s);
+/* enter_context() and stream_find(). */
+CUresult enter_stream(CUstream handle, struct CUstream_st **ret_stream);
+
+/* module.c; with the lock */
+void module_destroy(struct CUmod_st *m);
+/* A function or a kernel, as a function of this context. */
+CUresult function_find(CUfunction handle, struct CUctx_st *c, struct CUfunc_st **ret_function);
+
+/* image.c: the PTX of an image: text, fatbin, or what cudart wraps around one. `ret_text` is to be
+ * freed. */
+CUresult image_ptx(const void *image, char **ret_text, size_t *ret_size, const char **ret_why);
+
+/* memory.c; with the lock */
+struct range *range_find(uint64_t address);
+CUresult range_add(struct CUctx_st *c, enum range_kind kind, uint64_t address, uint64_t size,
+                   unsigned flags);
+void range_remove(struct range *r);
+void range_drop_context(struct CUctx_st *c);
+/* Whether the host may touch it without a copy: it is no device memory. */
+bool range_is_host(uint64_t address);
+
+/* Whether all of it is one allocation's, or memory of the host. */
+CUresult memory_check(uint64_t address, uint64_t bytes);
+
+#endif
