@@ -1,0 +1,442 @@
+/* SPDX-License-Identifier: MIT */
+#include "runtime.h"
+
+/* Memory, copies, symbols. */
+
+#define ADDRESS(pointer) ((CUdeviceptr)(uintptr_t)(pointer))
+
+/* Zero bytes are fine here, not for the driver API. */
+static cudaError_t memory_alloc(void **memory, size_t size)
+{
+    CUdeviceptr address = 0;
+    cudaError_t err = runtime_enter();
+
+    if (!err && !memory)
+        err = RT_INVALID_VALUE;
+    if (!err && size)
+        err = (int)cuMemAlloc_v2(&address, size);
+    if (!err)
+        *memory = (void *)(uintptr_t)address;
+    return runtime_leave(err);
+}
+
+RT cudaError_t cudaMalloc(void **memory, size_t size);
+RT cudaError_t cudaMalloc(void **memory, size_t size)
+{
+    return memory_alloc(memory, size);
+}
+
+RT cudaError_t cudaFree(void *memory);
+RT cudaError_t cudaFree(void *memory)
+{
+    cudaError_t err = runtime_enter();
+
+    /* cudaFree(NULL) is how programs make the context. */
+    if (!err && memory)
+        err = (int)cuMemFree_v2(ADDRESS(memory));
+    return runtime_leave(err);
+}
+
+RT cudaError_t cudaMallocManaged(void **memory, size_t size, unsigned flags);
+RT cudaError_t cudaMallocManaged(void **memory, size_t size, unsigned flags)
+{
+    RT_RETURN(cuMemAllocManaged((CUdeviceptr *)memory, size, flags));
+}
+
+RT cudaError_t cudaMallocHost(void **memory, size_t size);
+RT cudaError_t cudaMallocHost(void **memory, size_t size)
+{
+    RT_RETURN(cuMemHostAlloc(memory, size, 0));
+}
+
+RT cudaError_t cudaHostAlloc(void **memory, size_t size, unsigned flags);
+RT cudaError_t cudaHostAlloc(void **memory, size_t size, unsigned flags)
+{
+    RT_RETURN(cuMemHostAlloc(memory, size, flags));
+}
+
+RT cudaError_t cudaFreeHost(void *memory);
+RT cudaError_t cudaFreeHost(void *memory)
+{
+    cudaError_t err = runtime_enter();
+
+    if (!err && memory)
+        err = (int)cuMemFreeHost(memory);
+    return runtime_leave(err);
+}
+
+RT cudaError_t cudaHostRegister(void *memory, size_t size, unsigned flags);
+RT cudaError_t cudaHostRegister(void *memory, size_t size, unsigned flags)
+{
+    RT_RETURN(cuMemHostRegister_v2(memory, size, flags));
+}
+
+RT cudaError_t cudaHostUnregister(void *memory);
+RT cudaError_t cudaHostUnregister(void *memory)
+{
+    RT_RETURN(cuMemHostUnregister(memory));
+}
+
+RT cudaError_t cudaHostGetDevicePointer(void **device, void *memory, unsigned flags);
+RT cudaError_t cudaHostGetDevicePointer(void **device, void *memory, unsigned flags)
+{
+    RT_RETURN(cuMemHostGetDevicePointer_v2((CUdeviceptr *)device, memory, flags));
+}
+
+RT cudaError_t cudaHostGetFlags(unsigned *flags, void *memory);
+RT cudaError_t cudaHostGetFlags(unsigned *flags, void *memory)
+{
+    RT_RETURN(cuMemHostGetFlags(flags, memory));
+}
+
+RT cudaError_t cudaMemGetInfo(size_t *left, size_t *total);
+RT cudaError_t cudaMemGetInfo(size_t *left, size_t *total)
+{
+    RT_RETURN(cuMemGetInfo_v2(left, total));
+}
+
+RT cudaError_t cudaMallocPitch(void **memory, size_t *pitch, size_t width, size_t height);
+RT cudaError_t cudaMallocPitch(void **memory, size_t *pitch, size_t width, size_t height)
+{
+    RT_RETURN(cuMemAllocPitch_v2((CUdeviceptr *)memory, pitch, width, height, 4));
+}
+
+struct pitched {
+    void *ptr;
+    size_t pitch, xsize, ysize;
+};
+
+struct extent {
+    size_t width, height, depth;
+};
+
+RT cudaError_t cudaMalloc3D(struct pitched *memory, struct extent extent);
+RT cudaError_t cudaMalloc3D(struct pitched *memory, struct extent extent)
+{
+    CUdeviceptr address = 0;
+    size_t pitch = 0;
+    cudaError_t err = runtime_enter();
+
+    if (!err)
+        err = (int)cuMemAllocPitch_v2(&address, &pitch, extent.width, extent.height * extent.depth,
+                                      4);
+    if (!err)
+        *memory = (struct pitched){(void *)(uintptr_t)address, pitch, extent.width, extent.height};
+    return runtime_leave(err);
+}
+
+RT cudaError_t cudaMallocAsync(void **memory, size_t size, CUstream stream);
+RT cudaError_t cudaMallocAsync(void **memory, size_t size, CUstream stream)
+{
+    RT_RETURN(cuMemAllocAsync((CUdeviceptr *)memory, size, stream));
+}
+
+RT cudaError_t cudaFreeAsync(void *memory, CUstream stream);
+RT cudaError_t cudaFreeAsync(void *memory, CUstream stream)
+{
+    RT_RETURN(cuMemFreeAsync(ADDRESS(memory), stream));
+}
+
+static CUresult memory_copy(void *to, const void *from, size_t size, int kind)
+{
+    switch (kind) {
+    case RT_HOST_TO_DEVICE:
+        return cuMemcpyHtoD_v2(ADDRESS(to), from, size);
+    case RT_DEVICE_TO_HOST:
+        return cuMemcpyDtoH_v2(to, ADDRESS(from), size);
+    case RT_DEVICE_TO_DEVICE:
+        return cuMemcpyDtoD_v2(ADDRESS(to), ADDRESS(from), size);
+    case RT_HOST_TO_HOST:
+    case RT_DEFAULT:
+        return cuMemcpy(ADDRESS(to), ADDRESS(from), size);
+    default:
+        return (CUresult)RT_INVALID_MEMCPY_DIRECTION;
+    }
+}
+
+static CUresult memory_copy_async(void *to, const void *from, size_t size, int kind,
+                                  CUstream stream)
+{
+    switch (kind) {
+    case RT_HOST_TO_DEVICE:
+        return cuMemcpyHtoDAsync_v2(ADDRESS(to), from, size, stream);
+    case RT_DEVICE_TO_HOST:
+        return cuMemcpyDtoHAsync_v2(to, ADDRESS(from), size, stream);
+    case RT_DEVICE_TO_DEVICE:
+        return cuMemcpyDtoDAsync_v2(ADDRESS(to), ADDRESS(from), size, stream);
+    case RT_HOST_TO_HOST:
+    case RT_DEFAULT:
+        return cuMemcpyAsync(ADDRESS(to), ADDRESS(from), size, stream);
+    default:
+        return (CUresult)RT_INVALID_MEMCPY_DIRECTION;
+    }
+}
+
+RT cudaError_t cudaMemcpy(void *to, const void *from, size_t size, int kind);
+RT cudaError_t cudaMemcpy(void *to, const void *from, size_t size, int kind)
+{
+    RT_RETURN(size ? memory_copy(to, from, size, kind) : CUDA_SUCCESS);
+}
+
+RT cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t size, int kind, CUstream stream);
+RT cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t size, int kind, CUstream stream)
+{
+    RT_RETURN(size ? memory_copy_async(to, from, size, kind, stream) : CUDA_SUCCESS);
+}
+
+static CUmemorytype memory_side(int kind, bool to)
+{
+    if (kind == RT_DEFAULT)
+        return CU_MEMORYTYPE_UNIFIED;
+    if (to)
+        return kind == RT_HOST_TO_DEVICE || kind == RT_DEVICE_TO_DEVICE ? CU_MEMORYTYPE_DEVICE
+                                                                        : CU_MEMORYTYPE_HOST;
+    return kind == RT_DEVICE_TO_HOST || kind == RT_DEVICE_TO_DEVICE ? CU_MEMORYTYPE_DEVICE
+                                                                    : CU_MEMORYTYPE_HOST;
+}
+
+static CUDA_MEMCPY2D copy_2d(void *to, size_t to_pitch, const void *from, size_t from_pitch,
+                             size_t width, size_t height, int kind)
+{
+    return (CUDA_MEMCPY2D){
+        .srcMemoryType = memory_side(kind, false),
+        .srcHost = from,
+        .srcDevice = ADDRESS(from),
+        .srcPitch = from_pitch,
+        .dstMemoryType = memory_side(kind, true),
+        .dstHost = to,
+        .dstDevice = ADDRESS(to),
+        .dstPitch = to_pitch,
+        .WidthInBytes = width,
+        .Height = height,
+    };
+}
+
+RT cudaError_t cudaMemcpy2D(void *to, size_t to_pitch, const void *from, size_t from_pitch,
+                            size_t width, size_t height, int kind);
+RT cudaError_t cudaMemcpy2D(void *to, size_t to_pitch, const void *from, size_t from_pitch,
+                            size_t width, size_t height, int kind)
+{
+    CUDA_MEMCPY2D c = copy_2d(to, to_pitch, from, from_pitch, width, height, kind);
+
+    RT_RETURN(kind < 0 || kind > RT_DEFAULT ? (CUresult)RT_INVALID_MEMCPY_DIRECTION
+                                            : cuMemcpy2DUnaligned_v2(&c));
+}
+
+RT cudaError_t cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from, size_t from_pitch,
+                                 size_t width, size_t height, int kind, CUstream stream);
+RT cudaError_t cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from, size_t from_pitch,
+                                 size_t width, size_t height, int kind, CUstream stream)
+{
+    CUDA_MEMCPY2D c = copy_2d(to, to_pitch, from, from_pitch, width, height, kind);
+
+    RT_RETURN(kind < 0 || kind > RT_DEFAULT ? (CUresult)RT_INVALID_MEMCPY_DIRECTION
+                                            : cuMemcpy2DAsync_v2(&c, stream));
+}
+
+struct copy_3d {
+    CUarray srcArray;
+    size_t srcPos[3];
+    struct pitched srcPtr;
+    CUarray dstArray;
+    size_t dstPos[3];
+    struct pitched dstPtr;
+    struct extent extent;
+    int kind;
+};
+
+static CUDA_MEMCPY3D driver_3d(const struct copy_3d *p)
+{
+    return (CUDA_MEMCPY3D){
+        .srcXInBytes = p->srcPos[0],
+        .srcY = p->srcPos[1],
+        .srcZ = p->srcPos[2],
+        .srcMemoryType = p->srcArray ? CU_MEMORYTYPE_ARRAY : memory_side(p->kind, false),
+        .srcHost = p->srcPtr.ptr,
+        .srcDevice = ADDRESS(p->srcPtr.ptr),
+        .srcArray = p->srcArray,
+        .srcPitch = p->srcPtr.pitch,
+        .srcHeight = p->srcPtr.ysize,
+        .dstXInBytes = p->dstPos[0],
+        .dstY = p->dstPos[1],
+        .dstZ = p->dstPos[2],
+        .dstMemoryType = p->dstArray ? CU_MEMORYTYPE_ARRAY : memory_side(p->kind, true),
+        .dstHost = p->dstPtr.ptr,
+        .dstDevice = ADDRESS(p->dstPtr.ptr),
+        .dstArray = p->dstArray,
+        .dstPitch = p->dstPtr.pitch,
+        .dstHeight = p->dstPtr.ysize,
+        .WidthInBytes = p->extent.width,
+        .Height = p->extent.height,
+        .Depth = p->extent.depth,
+    };
+}
+
+RT cudaError_t cudaMemcpy3D(const struct copy_3d *p);
+RT cudaError_t cudaMemcpy3D(const struct copy_3d *p)
+{
+    CUDA_MEMCPY3D c = p ? driver_3d(p) : (CUDA_MEMCPY3D){0};
+
+    RT_RETURN(p ? cuMemcpy3D_v2(&c) : CUDA_ERROR_INVALID_VALUE);
+}
+
+RT cudaError_t cudaMemcpy3DAsync(const struct copy_3d *p, CUstream stream);
+RT cudaError_t cudaMemcpy3DAsync(const struct copy_3d *p, CUstream stream)
+{
+    CUDA_MEMCPY3D c = p ? driver_3d(p) : (CUDA_MEMCPY3D){0};
+
+    RT_RETURN(p ? cuMemcpy3DAsync_v2(&c, stream) : CUDA_ERROR_INVALID_VALUE);
+}
+
+RT cudaError_t cudaMemset(void *memory, int value, size_t size);
+RT cudaError_t cudaMemset(void *memory, int value, size_t size)
+{
+    RT_RETURN(size ? cuMemsetD8_v2(ADDRESS(memory), (unsigned char)value, size) : CUDA_SUCCESS);
+}
+
+RT cudaError_t cudaMemsetAsync(void *memory, int value, size_t size, CUstream stream);
+RT cudaError_t cudaMemsetAsync(void *memory, int value, size_t size, CUstream stream)
+{
+    RT_RETURN(size ? cuMemsetD8Async(ADDRESS(memory), (unsigned char)value, size, stream)
+                   : CUDA_SUCCESS);
+}
+
+RT cudaError_t cudaMemset2D(void *memory, size_t pitch, int value, size_t width, size_t height);
+RT cudaError_t cudaMemset2D(void *memory, size_t pitch, int value, size_t width, size_t height)
+{
+    RT_RETURN(cuMemsetD2D8_v2(ADDRESS(memory), pitch, (unsigned char)value, width, height));
+}
+
+RT cudaError_t cudaMemset2DAsync(void *memory, size_t pitch, int value, size_t width, size_t height,
+                                 CUstream stream);
+RT cudaError_t cudaMemset2DAsync(void *memory, size_t pitch, int value, size_t width, size_t height,
+                                 CUstream stream)
+{
+    RT_RETURN(
+        cuMemsetD2D8Async(ADDRESS(memory), pitch, (unsigned char)value, width, height, stream));
+}
+
+/* A part of a variable that is registered under this host address. */
+static cudaError_t symbol(const void *host, size_t offset, size_t count, CUdeviceptr *ret_address)
+{
+    size_t size = 0;
+    cudaError_t err = runtime_enter();
+
+    if (!err)
+        err = register_variable(host, ret_address, &size);
+    if (!err && (offset > size || count > size - offset))
+        err = RT_INVALID_VALUE;
+    *ret_address += offset;
+    return err;
+}
+
+RT cudaError_t cudaMemcpyToSymbol(const void *host, const void *from, size_t count, size_t offset,
+                                  int kind);
+RT cudaError_t cudaMemcpyToSymbol(const void *host, const void *from, size_t count, size_t offset,
+                                  int kind)
+{
+    CUdeviceptr address = 0;
+    cudaError_t err = symbol(host, offset, count, &address);
+
+    return runtime_leave(err ? err
+                             : (int)memory_copy((void *)(uintptr_t)address, from, count, kind));
+}
+
+RT cudaError_t cudaMemcpyFromSymbol(void *to, const void *host, size_t count, size_t offset,
+                                    int kind);
+RT cudaError_t cudaMemcpyFromSymbol(void *to, const void *host, size_t count, size_t offset,
+                                    int kind)
+{
+    CUdeviceptr address = 0;
+    cudaError_t err = symbol(host, offset, count, &address);
+
+    return runtime_leave(err ? err
+                             : (int)memory_copy(to, (const void *)(uintptr_t)address, count, kind));
+}
+
+RT cudaError_t cudaMemcpyToSymbolAsync(const void *host, const void *from, size_t count,
+                                       size_t offset, int kind, CUstream stream);
+RT cudaError_t cudaMemcpyToSymbolAsync(const void *host, const void *from, size_t count,
+                                       size_t offset, int kind, CUstream stream)
+{
+    CUdeviceptr address = 0;
+    cudaError_t err = symbol(host, offset, count, &address);
+
+    return runtime_leave(
+        err ? err : (int)memory_copy_async((void *)(uintptr_t)address, from, count, kind, stream));
+}
+
+RT cudaError_t cudaMemcpyFromSymbolAsync(void *to, const void *host, size_t count, size_t offset,
+                                         int kind, CUstream stream);
+RT cudaError_t cudaMemcpyFromSymbolAsync(void *to, const void *host, size_t count, size_t offset,
+                                         int kind, CUstream stream)
+{
+    CUdeviceptr address = 0;
+    cudaError_t err = symbol(host, offset, count, &address);
+
+    return runtime_leave(
+        err ? err
+            : (int)memory_copy_async(to, (const void *)(uintptr_t)address, count, kind, stream));
+}
+
+RT cudaError_t cudaGetSymbolAddress(void **ret_address, const void *host);
+RT cudaError_t cudaGetSymbolAddress(void **ret_address, const void *host)
+{
+    CUdeviceptr address = 0;
+    cudaError_t err = symbol(host, 0, 0, &address);
+
+    if (!err)
+        *ret_address = (void *)(uintptr_t)address;
+    return runtime_leave(err);
+}
+
+RT cudaError_t cudaGetSymbolSize(size_t *ret_size, const void *host);
+RT cudaError_t cudaGetSymbolSize(size_t *ret_size, const void *host)
+{
+    CUdeviceptr address;
+    cudaError_t err = runtime_enter();
+
+    return runtime_leave(err ? err : register_variable(host, &address, ret_size));
+}
+
+struct pointer_attributes {
+    int type; /* 0 unregistered, 1 host, 2 device, 3 managed */
+    int device;
+    void *devicePointer, *hostPointer;
+#if CUDART_MAJOR >= 13
+    long reserved[8];
+#endif
+};
+
+RT cudaError_t cudaPointerGetAttributes(struct pointer_attributes *attributes, const void *memory);
+RT cudaError_t cudaPointerGetAttributes(struct pointer_attributes *attributes, const void *memory)
+{
+    CUdeviceptr device = 0;
+    void *host = NULL;
+    unsigned type = 0, managed = 0;
+    int ordinal = 0;
+    CUpointer_attribute wanted[] = {
+        CU_POINTER_ATTRIBUTE_MEMORY_TYPE,    CU_POINTER_ATTRIBUTE_IS_MANAGED,
+        CU_POINTER_ATTRIBUTE_DEVICE_POINTER, CU_POINTER_ATTRIBUTE_HOST_POINTER,
+        CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL,
+    };
+    void *values[] = {&type, &managed, &device, &host, &ordinal};
+    cudaError_t err = runtime_enter();
+
+    if (!err && !attributes)
+        err = RT_INVALID_VALUE;
+    if (!err)
+        err = (int)cuPointerGetAttributes(5, wanted, values, ADDRESS(memory));
+    if (err)
+        return runtime_leave(err);
+    *attributes = (struct pointer_attributes){.device = -2};
+    if (type) {
+        attributes->type = managed ? 3 : (int)type;
+        attributes->device = ordinal;
+        attributes->devicePointer = (void *)(uintptr_t)device;
+        attributes->hostPointer = host;
+    } else {
+        attributes->hostPointer = (void *)(uintptr_t)memory;
+    }
+    return 0;
+}

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: MIT */
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime.h"
+
+/*
+ * Binaries, kernels and variables that programs register before main (nvcc's and clang's stubs), by
+ * the addresses that stand for them in the host's code. A binary becomes a module when something
+ * of it is first used in a context.
+ */
+
+struct binary {
+    const void *image; /* first: what the handle points to */
+    CUcontext context; /* that `module` is in, NULL: not loaded */
+    CUmodule module;
+    struct binary *next;
+};
+
+struct entry {
+    const void *host;
+    const char *name; /* in the program */
+    struct binary *binary;
+    size_t size; /* of a variable; 0: a kernel */
+    CUcontext context;
+    CUfunction function;
+    CUdeviceptr address;
+    struct entry *next;
+};
+
+#define BUCKETS 1024
+
+static pthread_mutex_t register_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct binary *register_binaries;
+static struct entry *register_entries[BUCKETS];
+
+static struct entry **bucket_of(const void *host)
+{
+    return &register_entries[((uintptr_t)host >> 4) * UINT64_C(0x9e3779b97f4a7c15) >> 54];
+}
+
+RT void **__cudaRegisterFatBinary(void *image);
+RT void **__cudaRegisterFatBinary(void *image)
+{
+    struct binary *binary = calloc(1, sizeof(*binary));
+
+    if (!binary)
+        return NULL;
+    binary->image = image;
+    pthread_mutex_lock(&register_lock);
+    binary->next = register_binaries;
+    register_binaries = binary;
+    pthread_mutex_unlock(&register_lock);
+    return (void **)binary;
+}
+
+RT void __cudaRegisterFatBinaryEnd(void **handle);
+RT void __cudaRegisterFatBinaryEnd(void **handle)
+{
+    (void)handle;
+}
+
+RT char __cudaInitModule(void **handle);
+RT char __cudaInitModule(void **handle)
+{
+    (void)handle;
+    return 1;
+}
+
+/* At the program's end, or when a library that has kernels is unloaded. */
+RT void __cudaUnregisterFatBinary(void **handle);
+RT void __cudaUnregisterFatBinary(void **handle)
+{
+    struct binary *binary = (struct binary *)handle;
+
+    if (!binary)
+        return;
+    pthread_mutex_lock(&register_lock);
+    for (size_t i = 0; i < BUCKETS; i++) {
+        for (struct entry **at = &register_entries[i]; *at;) {
+            struct entry *entry = *at;
+
+            if (entry->binary == binary) {
+                *at = entry->next;
+                free(entry);
+            } else {
+                at = &entry->next;
+            }
+        }
+    }
+    for (struct binary **at = &register_binaries; *at; at = &(*at)->next) {
+        if (*at == binary) {
+            *at = binary->next;
+            break;
+        }
+    }
+    pthread_mutex_unlock(&register_lock);
+    /* The module goes with its context: the driver may be gone already when programs end. */
+    free(binary);
+}
+
+static void add(void **handle, const void *host, const char *name, size_t size)
+{
+    struct entry *entry = handle ? calloc(1, sizeof(*entry)) : NULL;
+    struct entry **at = bucket_of(host);
+
+    if (!entry)
+        return;
+    entry->host = host;
+    entry->name = name;
+    entry->binary = (struct binary *)handle;
+    entry->size = size;
+    pthread_mutex_lock(&register_lock);
+    entry->next = *at;
+    *at = entry;
+    pthread_mutex_unlock(&register_lock);
+}
+
+RT void __cudaRegisterFunction(void **handle, const char *host, char *device, const char *name,
+                               int limit, void *tid, void *bid, void *block, void *grid, int *warp);
+RT void __cudaRegisterFunction(void **handle, const char *host, char *device, const char *name,
+                               int limit, void *tid, void *bid, void *block, void *grid, int *warp)
+{
+    (void)device, (void)limit, (void)tid, (void)bid, (void)block, (void)grid, (void)warp;
+    add(handle, host, name, 0);
+}
+
+RT void __cudaRegisterVar(void **handle, char *host, char *device, const char *name, int ext,
+                          size_t size, int constant, int global);
+RT void __cudaRegisterVar(void **handle, char *host, char *device, const char *name, int ext,
+                          size_t size, int constant, int global)
+{
+    (void)device, (void)ext, (void)constant, (void)global;
+    add(handle, host, name, size ? size : 1);
+}
+
+/* Managed variables have no address that both sides could use before a context is there. */
+RT void __cudaRegisterManagedVar(void **handle, void **host, char *device, const char *name,
+                                 int ext, size_t size, int constant, int global);
+RT void __cudaRegisterManagedVar(void **handle, void **host, char *device, const char *name,
+                                 int ext, size_t size, int constant, int global)
+{
+    (void)device, (void)ext, (void)constant, (void)global;
+    add(handle, host, name, size ? size : 1);
+}
+
+/* The entry of a host address, with its binary loaded in the current context. The lock is held. */
+static cudaError_t find(const void *host, bool kernel, struct entry **ret_entry)
+{
+    struct entry *entry = *bucket_of(host);
+    CUcontext context;
+    CUresult err;
+
+    while (entry && (entry->host != host || !entry->size != kernel))
+        entry = entry->next;
+    if (!entry)
+        return kernel ? RT_INVALID_DEVICE_FUNCTION : RT_INVALID_SYMBOL;
+    err = cuCtxGetCurrent(&context);
+    if (!err && entry->binary->context != context) {
+        /* With another context's module: that stays loaded, programs go back and forth rarely. */
+        err = cuModuleLoadFatBinary(&entry->binary->module, entry->binary->image);
+        if (!err)
+            entry->binary->context = context;
+    }
+    if (!err && entry->context != context) {
+        size_t size;
+
+        err = kernel ? cuModuleGetFunction(&entry->function, entry->binary->module, entry->name)
+                     : cuModuleGetGlobal_v2(&entry->address, &size, entry->binary->module,
+                                            entry->name);
+        if (!err)
+            entry->context = context;
+        else if (err == CUDA_ERROR_NOT_FOUND)
+            return kernel ? RT_INVALID_DEVICE_FUNCTION : RT_INVALID_SYMBOL;
+    }
+    *ret_entry = entry;
+    return (int)err;
+}
+
+cudaError_t register_function(const void *host, CUfunction *ret_function)
+{
+    struct entry *entry;
+    cudaError_t err;
+
+    pthread_mutex_lock(&register_lock);
+    err = find(host, true, &entry);
+    if (!err)
+        *ret_function = entry->function;
+    pthread_mutex_unlock(&register_lock);
+    return err;
+}
+
+cudaError_t register_variable(const void *host, CUdeviceptr *ret_address, size_t *ret_size)
+{
+    struct entry *entry;
+    cudaError_t err;
+
+    pthread_mutex_lock(&register_lock);
+    err = find(host, false, &entry);
+    if (!err) {
+        *ret_address = entry->address;
+        *ret_size = entry->size;
+    }
+    pthread_mutex_unlock(&register_lock);
+    return err;
+}
+
+void register_forget(void)
+{
+    pthread_mutex_lock(&register_lock);
+    for (struct binary *binary = register_binaries; binary; binary = binary->next)
+        binary->context = NULL;
+    for (size_t i = 0; i < BUCKETS; i++) {
+        for (struct entry *entry = register_entries[i]; entry; entry = entry->next)
+            entry->context = NULL;
+    }
+    pthread_mutex_unlock(&register_lock);
+}
