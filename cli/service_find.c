@@ -35,6 +35,8 @@ void service_find_places(struct service_places *ret_places)
         add(ret_places, uri, "the user's service", false);
     }
     add(ret_places, "unix:/run/viaduct/viaduct.sock", "the system's service", false);
+    if (host_has_vsock())
+        add(ret_places, HOST_VSOCK_URI, "this virtual machine's host", false);
 }
 
 int service_find_open_uri(const char *uri, struct host **ret_host)

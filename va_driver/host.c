@@ -290,6 +290,11 @@ static int try_uri(const char *uri, uint32_t generation, struct host **ret_host)
     return err;
 }
 
+bool host_has_vsock(void)
+{
+    return !access("/dev/vsock", F_OK);
+}
+
 int host_open(uint32_t generation, struct host **ret_host)
 {
     char uri[3][192] = {"", "", ""};
@@ -304,6 +309,8 @@ int host_open(uint32_t generation, struct host **ret_host)
         if (run && *run)
             snprintf(uri[count++], sizeof(uri[0]), "unix:%s/viaduct.sock", run);
         snprintf(uri[count++], sizeof(uri[0]), "unix:/run/viaduct/viaduct.sock");
+        if (host_has_vsock())
+            snprintf(uri[count++], sizeof(uri[0]), HOST_VSOCK_URI);
     }
     for (int i = 0; i < count; i++) {
         err = try_uri(uri[i], generation, ret_host);
@@ -316,9 +323,10 @@ int host_open(uint32_t generation, struct host **ret_host)
         if (err != VD_ERR_GONE && err != VD_ERR_DENIED)
             break;
     }
-    log_error("no host service at %s%s%s: %s; start viaductd, set VIADUCT_HOST, or run the "
+    log_error("no host service at %s%s%s%s%s: %s; start viaductd, set VIADUCT_HOST, or run the "
               "program with `viaduct exec -- ...`",
-              uri[0], count > 1 ? " or " : "", uri[1], errors_text(err));
+              uri[0], count > 1 ? ", " : "", uri[1], count > 2 ? ", " : "", uri[2],
+              errors_text(err));
     return err;
 }
 

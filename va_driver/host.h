@@ -45,9 +45,14 @@ struct host {
 #define HOST_CALL_MS    10000
 #define HOST_PICTURE_NS 60000000000ull
 
+/* Where the host of a virtual machine is looked for: viaductd --listen vsock:any:7474. */
+#define HOST_VSOCK_URI "vsock:host:7474"
+/* Whether this kernel is a virtual machine's that has vsock, or has one itself. */
+bool host_has_vsock(void);
+
 /*
  * Finds and opens a host: VIADUCT_HOST, else "host" of /etc/viaduct.conf, else the usual
- * sockets. Logs what was tried when nobody serves.
+ * sockets, and HOST_VSOCK_URI where there is vsock. Logs what was tried when nobody serves.
  */
 int host_open(uint32_t generation, struct host **ret_host);
 /* Connects to "scheme:address", with the settings that it needs (for tls who this guest is). */
