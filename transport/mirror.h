@@ -86,8 +86,8 @@ int mirror_guest_send(struct mirror_guest *mirror, uint32_t op, uint32_t serial,
 /* The next reply; valid until the next call. As message_read. */
 int mirror_guest_reply(struct mirror_guest *mirror, int timeout_ms, const uint8_t **ret_bytes,
                        size_t *ret_size);
-/* A new surface of `size` bytes, or (0) a context: its slot starts anew. Before the host hears of
- * it. */
+/* A new surface of `size` bytes, a new context: its slot starts anew. Before the host hears of it.
+ */
 void mirror_guest_expect_surface(struct mirror_guest *mirror, uint32_t surface, uint64_t size);
 void mirror_guest_expect_context(struct mirror_guest *mirror, uint32_t context);
 /* The surface is gone; its memory may be used for others. */

@@ -142,7 +142,7 @@ static int send_and_release(struct mirror_host *m, const struct mirror_picture *
 static int send_round(struct mirror_host *m)
 {
     struct vd_context_event contexts[VD_MAX_CONTEXTS];
-    uint32_t context_count = 0, range_count, taken;
+    uint32_t context_count = 0, range_count, room, taken;
     struct mirror_range *ranges;
     int err = 0;
 
@@ -155,17 +155,15 @@ static int send_round(struct mirror_host *m)
     for (uint64_t bits = m->dirty_contexts; bits; bits &= bits - 1)
         contexts[context_count++] = m->contexts[__builtin_ctzll(bits)];
     m->dirty_contexts = 0;
+    /* The two lists change places: neither is allocated in the steady state. */
     ranges = m->ranges;
     range_count = m->range_count;
+    room = m->range_room;
     m->ranges = m->sending;
-    m->sending = ranges;
+    m->range_room = m->sending_room;
     m->range_count = 0;
-    {
-        uint32_t room = m->range_room;
-
-        m->range_room = m->sending_room;
-        m->sending_room = room;
-    }
+    m->sending = ranges;
+    m->sending_room = room;
     pthread_mutex_unlock(&m->lock);
     for (uint32_t i = 0; i < range_count && !err; i++)
         err = send_coded(m, &ranges[i]);

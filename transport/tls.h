@@ -24,7 +24,7 @@ struct tls_settings {
  * the log what is wrong. -VD_ERR_UNSUPPORTED: a build without TLS.
  */
 int tls_load(const struct tls_settings *settings);
-/* Host: 0, or why there is nothing to accept with: -VD_ERR_UNSUPPORTED, -VD_ERR_PARAMETER. */
+/* Host: whether this build can: 0, or -VD_ERR_UNSUPPORTED, which it says on the log. */
 int tls_ready(void);
 /* Host: a channel over an accepted socket, which it takes over. The handshake happens with the
  * first bytes, within a limit of its own. */

@@ -262,7 +262,8 @@ static const char *tls_setting(const char *variable, const char *key, char *text
     return host_setting(key, text, room) ? text : NULL;
 }
 
-int host_connect(const char *uri, struct channel **ret_channel)
+/* Who this guest is for a host that is another machine. */
+static int connect_tls(const char *uri, struct channel **ret_channel)
 {
     char text[5][256];
     struct tls_settings settings = {
@@ -274,10 +275,19 @@ int host_connect(const char *uri, struct channel **ret_channel)
         .secret = tls_setting("VIADUCT_TLS_SECRET", "tls-secret", text[3], sizeof(text[3])),
         .name = tls_setting("VIADUCT_TLS_NAME", "tls-name", text[4], sizeof(text[4])),
     };
+    int err;
 
-    /* Who this guest is for a host that is another machine. */
     tls_set_client(&settings);
-    return channel_connect(uri, ret_channel);
+    err = channel_connect(uri, ret_channel);
+    /* The texts end here. */
+    tls_set_client(&(struct tls_settings){0});
+    return err;
+}
+
+int host_connect(const char *uri, struct channel **ret_channel)
+{
+    return strncmp(uri, "tls:", 4) ? channel_connect(uri, ret_channel)
+                                   : connect_tls(uri, ret_channel);
 }
 
 static int try_uri(const char *uri, uint32_t generation, struct host **ret_host)
