@@ -63,7 +63,7 @@ static VAStatus find_kind(const struct buffer_kind *kinds, size_t count, enum vd
 
 static VAStatus check_kind(const struct context *context, VABufferType type, unsigned size)
 {
-    enum vd_codec codec = codecs_of_profile(context->profile);
+    enum vd_codec codec = codecs_of(context->profile, context->entrypoint);
 
     VAStatus status;
 

@@ -75,6 +75,39 @@ static VAStatus find_cap(const struct driver *driver, VAProfile profile, VAEntry
                                           : VA_STATUS_ERROR_UNSUPPORTED_PROFILE;
 }
 
+/* All formats with as much chroma as this one. */
+static uint32_t sampling(uint32_t rt_format)
+{
+    static const uint32_t kinds[] = {
+        VA_RT_FORMAT_YUV420 | VA_RT_FORMAT_YUV420_10 | VA_RT_FORMAT_YUV420_12,
+        VA_RT_FORMAT_YUV422 | VA_RT_FORMAT_YUV422_10 | VA_RT_FORMAT_YUV422_12,
+        VA_RT_FORMAT_YUV444 | VA_RT_FORMAT_YUV444_10 | VA_RT_FORMAT_YUV444_12,
+    };
+
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        if (kinds[i] & rt_format)
+            return kinds[i];
+    }
+    return rt_format;
+}
+
+/*
+ * The render-target formats that programs are told of. Encoders take surfaces of more than their
+ * codec's own samples, but GStreamer's elements offer all that they are told of to what is in front
+ * of them, and then refuse to encode RGB, or 4:2:2 as 4:2:0: `videoconvert ! vah264enc` would fail
+ * for screens and webcams. Configs without or with other such formats are made all the same.
+ */
+static uint32_t told_rt_formats(const struct vd_cap *cap)
+{
+    const struct format_info *first = cap->format_count ? format_find(cap->formats[0]) : NULL;
+
+    if (cap->entrypoint == VAEntrypointVLD || cap->entrypoint == VAEntrypointVideoProc || !first)
+        return cap->rt_formats;
+    if (cap->profile == VAProfileJPEGBaseline)
+        return cap->rt_formats & ~(uint32_t)VA_RT_FORMAT_RGB32;
+    return cap->rt_formats & sampling(first->rt_format);
+}
+
 uint32_t config_attribute(const struct vd_cap *cap, uint32_t type)
 {
     for (uint32_t i = 0; i < cap->attribute_count && i < VD_MAX_CAP_ATTRIBUTES; i++) {
@@ -83,7 +116,7 @@ uint32_t config_attribute(const struct vd_cap *cap, uint32_t type)
     }
     switch (type) {
     case VAConfigAttribRTFormat:
-        return cap->rt_formats;
+        return told_rt_formats(cap);
     case VAConfigAttribDecSliceMode:
         return cap->entrypoint == VAEntrypointVLD ? VA_DEC_SLICE_MODE_NORMAL
                                                   : VA_ATTRIB_NOT_SUPPORTED;
@@ -120,9 +153,9 @@ static VAStatus check_attribute(const struct vd_cap *cap, const VAConfigAttrib *
 
     switch (attribute->type) {
     case VAConfigAttribRTFormat:
-        if (!(attribute->value & can))
+        if (!(attribute->value & cap->rt_formats))
             return VA_STATUS_ERROR_UNSUPPORTED_RT_FORMAT;
-        config->rt_format = attribute->value & can;
+        config->rt_format = attribute->value & cap->rt_formats;
         return VA_STATUS_SUCCESS;
     case VAConfigAttribRateControl:
         /* One of those that are offered. */
@@ -309,7 +342,7 @@ VAStatus driver_QuerySurfaceAttributes(VADriverContextP ctx, VAConfigID id, VASu
         const struct format_info *format = format_find(cap->formats[i]);
 
         /* Only what surfaces of this config's render-target formats can be. */
-        if (format && (format->rt_format & config->rt_format))
+        if (format && format->rt_format & config->rt_format)
             put_attribute(list, room, &n, VASurfaceAttribPixelFormat, both, (int)format->fourcc);
     }
     put_attribute(list, room, &n, VASurfaceAttribMinWidth, get, (int)cap->min_width);

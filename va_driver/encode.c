@@ -25,7 +25,7 @@ static const struct encode_coded_field {
 
 struct buffer *encode_coded(struct driver *driver, const struct context *context)
 {
-    enum vd_codec codec = codecs_of_profile(context->profile);
+    enum vd_codec codec = codecs_of(context->profile, context->entrypoint);
 
     if (context->entrypoint == VAEntrypointVLD || context->entrypoint == VAEntrypointVideoProc)
         return NULL;

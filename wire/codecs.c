@@ -25,6 +25,13 @@ enum vd_codec codecs_of_profile(int profile)
     return VD_CODEC_NONE;
 }
 
+enum vd_codec codecs_of(int profile, int entrypoint)
+{
+    enum vd_codec codec = codecs_of_profile(profile);
+
+    return codec == VD_CODEC_HEVC_EXT && entrypoint != VAEntrypointVLD ? VD_CODEC_HEVC : codec;
+}
+
 const char *codecs_profile_name(int profile)
 {
     for (size_t i = 0; i < sizeof(codecs_table) / sizeof(codecs_table[0]); i++) {

@@ -212,7 +212,7 @@ static bool query(const struct vaapi_device *device, VAProfile profile, VAEntryp
 
     const bool proc = entrypoint == VAEntrypointVideoProc;
 
-    if (!carried(codecs_of_profile(profile), entrypoint) ||
+    if (!carried(codecs_of(profile, entrypoint), entrypoint) ||
         vaGetConfigAttributes(device->display, profile, entrypoint, attributes, 3) ||
         (!usable(attributes[0].value) && !proc))
         return false;

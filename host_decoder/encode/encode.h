@@ -96,6 +96,7 @@ struct encode_tools {
     uint32_t profile;       /* VAProfile */
     uint32_t width, height; /* pixels that are shown: cropping is taken off */
     uint32_t bit_depth;     /* 8 or 10 */
+    uint32_t chroma;        /* chroma_format_idc; 0 is 1, 4:2:0 */
     uint32_t intra_period;  /* 0: only the first picture; for the encoder's rate control only */
     uint32_t slices;        /* a picture, 1 or more */
     uint32_t slice_rows;    /* rows of blocks in each but the last one; 0: as the encoder likes */

@@ -155,32 +155,31 @@ static bool needs_open(const struct encoder *self, const struct encode_request *
                    (!(self->row->flags & ENCODER_LIVE_QP) && rates->quality != old->quality));
 }
 
-static enum AVPixelFormat choose_format(const struct encoder_row *row, uint32_t bit_depth,
-                                        enum AVPixelFormat have)
+/* The first row that takes what the request is made of, or the next one. */
+static const struct encoder_row *find_row(const struct encoder *self,
+                                          const struct encode_request *request,
+                                          const struct encoder_row *after)
 {
-    const enum AVPixelFormat *formats = bit_depth > 8 ? row->formats_10 : row->formats;
+    uint32_t chroma = request->tools.chroma ? request->tools.chroma : 1;
 
-    for (int i = 0; i < 3 && formats[i] != AV_PIX_FMT_NONE; i++) {
-        if (formats[i] == have)
-            return have;
-    }
-    return formats[0];
+    return encoder_list_find(self->codec->codec, request->tools.bit_depth, chroma, self->family,
+                             after);
 }
 
 /* A new encoder of the current row, or of those behind it. */
 static int open_encoder(struct encoder *self, const struct encode_request *request,
                         const struct encoder_rates *rates, const struct pixels *pixels)
 {
-    uint32_t depth = request->tools.bit_depth;
+    uint32_t chroma = request->tools.chroma ? request->tools.chroma : 1;
     int err = VD_ERR_UNSUPPORTED;
 
     avcodec_free_context(&self->context);
     if (!self->row)
-        self->row = encoder_list_find(self->codec->codec, depth, self->family, NULL);
-    for (; self->row;
-         self->row = encoder_list_find(self->codec->codec, depth, self->family, self->row)) {
+        self->row = find_row(self, request, NULL);
+    for (; self->row; self->row = find_row(self, request, self->row)) {
         enum AVPixelFormat format =
-            choose_format(self->row, depth, encoder_input_format(pixels->format->fourcc));
+            encoder_list_format(self->row, request->tools.bit_depth, chroma,
+                                encoder_input_format(pixels->format->fourcc));
 
         if (self->row->rates & request->rate.mode && format != AV_PIX_FMT_NONE)
             err =
@@ -398,8 +397,7 @@ static int run(struct encoder *self, const struct encode_request *request,
         /* Its pictures do not fit under the app's headers: another encoder's may. */
         log_debug("%s does not do what the app's headers say", self->row->name);
         output->size = start;
-        self->row = encoder_list_find(self->codec->codec, request->tools.bit_depth, self->family,
-                                      self->row);
+        self->row = find_row(self, request, self->row);
         if (!self->row || open_encoder(self, request, &rates, pixels))
             break;
         key = true;

@@ -11,7 +11,7 @@
 struct profile {
     uint32_t profile;
     enum vd_codec codec;
-    uint32_t bit_depth;
+    uint32_t bit_depth, chroma; /* chroma_format_idc */
     uint32_t formats[VD_MAX_CAP_FORMATS];
 };
 
@@ -35,20 +35,36 @@ static const uint32_t entrypoints[VD_CODEC_COUNT][2] = {
 #define BITS_8 VA_FOURCC_NV12, VA_FOURCC_I420, VA_FOURCC_YV12, VA_FOURCC_YUY2, VA_FOURCC_UYVY, RGB
 
 static const struct profile profiles[] = {
-    {VAProfileH264ConstrainedBaseline, VD_CODEC_H264, 8, {BITS_8}},
-    {VAProfileH264Main, VD_CODEC_H264, 8, {BITS_8}},
-    {VAProfileH264High, VD_CODEC_H264, 8, {BITS_8}},
-    {VAProfileHEVCMain, VD_CODEC_HEVC, 8, {BITS_8}},
-    {VAProfileHEVCMain10, VD_CODEC_HEVC, 10, {VA_FOURCC_P010, BITS_8}},
-    {VAProfileVP8Version0_3, VD_CODEC_VP8, 8, {BITS_8}},
-    {VAProfileVP9Profile0, VD_CODEC_VP9, 8, {BITS_8}},
-    {VAProfileVP9Profile2, VD_CODEC_VP9, 10, {VA_FOURCC_P010, BITS_8}},
-    {VAProfileAV1Profile0, VD_CODEC_AV1, 8, {BITS_8, VA_FOURCC_P010}},
-    {VAProfileMPEG2Simple, VD_CODEC_MPEG2, 8, {BITS_8}},
-    {VAProfileMPEG2Main, VD_CODEC_MPEG2, 8, {BITS_8}},
+    {VAProfileH264ConstrainedBaseline, VD_CODEC_H264, 8, 1, {BITS_8}},
+    {VAProfileH264Main, VD_CODEC_H264, 8, 1, {BITS_8}},
+    {VAProfileH264High, VD_CODEC_H264, 8, 1, {BITS_8}},
+    {VAProfileHEVCMain, VD_CODEC_HEVC, 8, 1, {BITS_8}},
+    {VAProfileHEVCMain10, VD_CODEC_HEVC, 10, 1, {VA_FOURCC_P010, BITS_8}},
+    {VAProfileHEVCMain422_10,
+     VD_CODEC_HEVC,
+     10,
+     2,
+     {VA_FOURCC_Y210, VA_FOURCC_422H, VA_FOURCC_YUY2, VA_FOURCC_UYVY}},
+    {VAProfileHEVCMain444,
+     VD_CODEC_HEVC,
+     8,
+     3,
+     {VA_FOURCC_444P, VA_FOURCC_XYUV, VA_FOURCC_AYUV, RGB}},
+    {VAProfileHEVCMain444_10,
+     VD_CODEC_HEVC,
+     10,
+     3,
+     {VA_FOURCC_Y410, VA_FOURCC_444P, VA_FOURCC_XYUV, VA_FOURCC_AYUV, RGB}},
+    {VAProfileVP8Version0_3, VD_CODEC_VP8, 8, 1, {BITS_8}},
+    {VAProfileVP9Profile0, VD_CODEC_VP9, 8, 1, {BITS_8}},
+    {VAProfileVP9Profile2, VD_CODEC_VP9, 10, 1, {VA_FOURCC_P010, BITS_8}},
+    {VAProfileAV1Profile0, VD_CODEC_AV1, 8, 1, {BITS_8, VA_FOURCC_P010}},
+    {VAProfileMPEG2Simple, VD_CODEC_MPEG2, 8, 1, {BITS_8}},
+    {VAProfileMPEG2Main, VD_CODEC_MPEG2, 8, 1, {BITS_8}},
     {VAProfileJPEGBaseline,
      VD_CODEC_JPEG,
      8,
+     0,
      {BITS_8, VA_FOURCC_422H, VA_FOURCC_444P, VA_FOURCC_Y800}},
 };
 
@@ -157,7 +173,7 @@ static bool fill(const struct profile *profile, uint32_t entrypoint, const char 
             return false;
         put_jpeg(&cap);
     } else {
-        row = encoder_list_find(profile->codec, profile->bit_depth, family, NULL);
+        row = encoder_list_find(profile->codec, profile->bit_depth, profile->chroma, family, NULL);
         if (!row || (family && !encoder_list_family(row)))
             return false;
         cap.min_width = cap.min_height = row->min_size;
@@ -169,7 +185,8 @@ static bool fill(const struct profile *profile, uint32_t entrypoint, const char 
         const struct format_info *format = format_find(profile->formats[i]);
 
         /* AV1 has one profile for both depths. */
-        if (format->sample_bytes > 1 && !encoder_list_find(profile->codec, 10, family, NULL))
+        if (format->sample_bytes > 1 &&
+            !encoder_list_find(profile->codec, 10, profile->chroma, family, NULL))
             continue;
         cap.formats[cap.format_count++] = profile->formats[i];
         cap.rt_formats |= format->rt_format;
@@ -200,6 +217,6 @@ const char *encoder_name(enum vd_codec codec, const char *family)
         return NULL;
     if (codec == VD_CODEC_JPEG)
         return "libjpeg-turbo";
-    row = encoder_list_find(codec, 8, family, NULL);
+    row = encoder_list_find(codec, 8, 1, family, NULL);
     return row ? row->name : NULL;
 }

@@ -8,28 +8,40 @@
 #include <va/va.h>
 #include <viaduct/errors.h>
 
-/* Alpha says nothing to an encoder. */
-static const struct {
+#include "../unpack.h"
+
+/* Alpha says nothing to an encoder. `packed`: unpack.c makes `format` of it. */
+static const struct input_format {
     uint32_t fourcc;
     enum AVPixelFormat format;
+    bool packed;
 } input_formats[] = {
-    {VA_FOURCC_NV12, AV_PIX_FMT_NV12},      {VA_FOURCC_I420, AV_PIX_FMT_YUV420P},
-    {VA_FOURCC_YV12, AV_PIX_FMT_YUV420P},   {VA_FOURCC_P010, AV_PIX_FMT_P010LE},
-    {VA_FOURCC_I010, AV_PIX_FMT_YUV420P10}, {VA_FOURCC_YUY2, AV_PIX_FMT_YUYV422},
-    {VA_FOURCC_UYVY, AV_PIX_FMT_UYVY422},   {VA_FOURCC_422H, AV_PIX_FMT_YUV422P},
-    {VA_FOURCC_444P, AV_PIX_FMT_YUV444P},   {VA_FOURCC_Y800, AV_PIX_FMT_GRAY8},
-    {VA_FOURCC_BGRA, AV_PIX_FMT_BGR0},      {VA_FOURCC_BGRX, AV_PIX_FMT_BGR0},
-    {VA_FOURCC_RGBA, AV_PIX_FMT_RGB0},      {VA_FOURCC_RGBX, AV_PIX_FMT_RGB0},
-    {VA_FOURCC_ARGB, AV_PIX_FMT_0RGB},      {VA_FOURCC_XRGB, AV_PIX_FMT_0RGB},
+    {VA_FOURCC_NV12, AV_PIX_FMT_NV12, false},      {VA_FOURCC_I420, AV_PIX_FMT_YUV420P, false},
+    {VA_FOURCC_YV12, AV_PIX_FMT_YUV420P, false},   {VA_FOURCC_P010, AV_PIX_FMT_P010LE, false},
+    {VA_FOURCC_I010, AV_PIX_FMT_YUV420P10, false}, {VA_FOURCC_YUY2, AV_PIX_FMT_YUYV422, false},
+    {VA_FOURCC_UYVY, AV_PIX_FMT_UYVY422, false},   {VA_FOURCC_422H, AV_PIX_FMT_YUV422P, false},
+    {VA_FOURCC_444P, AV_PIX_FMT_YUV444P, false},   {VA_FOURCC_Y800, AV_PIX_FMT_GRAY8, false},
+    {VA_FOURCC_BGRA, AV_PIX_FMT_BGR0, false},      {VA_FOURCC_BGRX, AV_PIX_FMT_BGR0, false},
+    {VA_FOURCC_RGBA, AV_PIX_FMT_RGB0, false},      {VA_FOURCC_RGBX, AV_PIX_FMT_RGB0, false},
+    {VA_FOURCC_ARGB, AV_PIX_FMT_0RGB, false},      {VA_FOURCC_XRGB, AV_PIX_FMT_0RGB, false},
+    {VA_FOURCC_AYUV, AV_PIX_FMT_YUV444P, true},    {VA_FOURCC_XYUV, AV_PIX_FMT_YUV444P, true},
+    {VA_FOURCC_Y410, AV_PIX_FMT_YUV444P10, true},  {VA_FOURCC_Y210, AV_PIX_FMT_YUV422P10, true},
 };
 
-enum AVPixelFormat encoder_input_format(uint32_t fourcc)
+static const struct input_format *find_input(uint32_t fourcc)
 {
     for (size_t i = 0; i < sizeof(input_formats) / sizeof(input_formats[0]); i++) {
         if (input_formats[i].fourcc == fourcc)
-            return input_formats[i].format;
+            return &input_formats[i];
     }
-    return AV_PIX_FMT_NONE;
+    return NULL;
+}
+
+enum AVPixelFormat encoder_input_format(uint32_t fourcc)
+{
+    const struct input_format *input = find_input(fourcc);
+
+    return input ? input->format : AV_PIX_FMT_NONE;
 }
 
 static void keep(void *opaque, uint8_t *data)
@@ -68,22 +80,22 @@ static int wrap(struct encoder_input *input, const struct pixels *pixels, uint32
     return frame->buf[0] ? 0 : VD_ERR_MEMORY;
 }
 
-static int make_copy(struct encoder_input *input, int width, int height, enum AVPixelFormat format)
+/* A frame of `input`'s own in *frame. An encoder that still holds the last one gets another. */
+static int make_frame(AVFrame **frame, int width, int height, enum AVPixelFormat format)
 {
-    AVFrame *frame = input->copy;
+    AVFrame *old = *frame;
 
-    /* An encoder that still holds the last one gets another. */
-    if (frame && frame->width == width && frame->height == height && frame->format == format &&
-        av_frame_is_writable(frame))
+    if (old && old->width == width && old->height == height && old->format == format &&
+        av_frame_is_writable(old))
         return 0;
-    av_frame_free(&input->copy);
-    frame = input->copy = av_frame_alloc();
-    if (!frame)
+    av_frame_free(frame);
+    *frame = av_frame_alloc();
+    if (!*frame)
         return VD_ERR_MEMORY;
-    frame->width = width;
-    frame->height = height;
-    frame->format = format;
-    return av_frame_get_buffer(frame, 0) < 0 ? VD_ERR_MEMORY : 0;
+    (*frame)->width = width;
+    (*frame)->height = height;
+    (*frame)->format = format;
+    return av_frame_get_buffer(*frame, 0) < 0 ? VD_ERR_MEMORY : 0;
 }
 
 static void copy_rows(uint8_t *to, int to_pitch, const uint8_t *from, int from_pitch, size_t bytes,
@@ -187,43 +199,69 @@ static void pad(AVFrame *frame, uint32_t width, uint32_t height)
     }
 }
 
+/* Planes of what is packed, in the copy itself where the encoder takes such. */
+static int unpack(struct encoder_input *input, const struct pixels *pixels,
+                  enum AVPixelFormat planar, uint8_t *planes[4], int pitches[4])
+{
+    AVFrame *to = input->copy;
+    int err = 0;
+
+    if (to->format != planar) {
+        err = make_frame(&input->planes, (int)pixels->width, (int)pixels->height, planar);
+        to = input->planes;
+    }
+    if (err)
+        return err;
+    unpack_run(pixels, to->data, to->linesize);
+    for (int i = 0; i < 3; i++) {
+        planes[i] = to->data[i];
+        pitches[i] = to->linesize[i];
+    }
+    return 0;
+}
+
 int encoder_input_take(struct encoder_input *input, const struct pixels *pixels, uint32_t width,
                        uint32_t height, enum AVPixelFormat format, bool own, bool full,
                        AVFrame **ret_frame)
 {
-    enum AVPixelFormat from = encoder_input_format(pixels->format->fourcc);
-    uint32_t have_width = width < pixels->width ? width : pixels->width;
-    uint32_t have_height = height < pixels->height ? height : pixels->height;
+    const struct input_format *kind = find_input(pixels->format->fourcc);
+    struct pixels have = *pixels;
     uint8_t *planes[4] = {NULL};
     int pitches[4] = {0}, err;
 
-    if (from == AV_PIX_FMT_NONE || !have_width || !have_height ||
-        width - have_width >= ENCODER_INPUT_PADDING ||
-        height - have_height >= ENCODER_INPUT_PADDING)
+    have.width = width < pixels->width ? width : pixels->width;
+    have.height = height < pixels->height ? height : pixels->height;
+    if (!kind || !have.width || !have.height || width - have.width >= ENCODER_INPUT_PADDING ||
+        height - have.height >= ENCODER_INPUT_PADDING)
         return VD_ERR_UNSUPPORTED;
-    if (from == format && have_width == width && have_height == height && !own) {
+    if (kind->format == format && !kind->packed && have.width == width && have.height == height &&
+        !own) {
         err = wrap(input, pixels, width, height, format);
         if (!err)
             *ret_frame = input->direct;
         return err;
     }
-    err = make_copy(input, (int)width, (int)height, format);
+    err = make_frame(&input->copy, (int)width, (int)height, format);
+    if (!err && kind->packed)
+        err = unpack(input, &have, kind->format, planes, pitches);
+    else if (!err)
+        planes_of(pixels, planes, pitches);
     if (err)
         return err;
-    planes_of(pixels, planes, pitches);
-    if (from == AV_PIX_FMT_NV12 && format == AV_PIX_FMT_YUV420P)
-        split_8(input->copy, planes, pitches, have_width, have_height);
-    else if (from == AV_PIX_FMT_P010LE && format == AV_PIX_FMT_YUV420P10)
-        split_10(input->copy, planes, pitches, have_width, have_height);
-    else if (from == format)
+    if (kind->format == AV_PIX_FMT_NV12 && format == AV_PIX_FMT_YUV420P)
+        split_8(input->copy, planes, pitches, have.width, have.height);
+    else if (kind->format == AV_PIX_FMT_P010LE && format == AV_PIX_FMT_YUV420P10)
+        split_10(input->copy, planes, pitches, have.width, have.height);
+    else if (kind->format != format)
+        err =
+            scale(input, input->copy, kind->format, planes, pitches, have.width, have.height, full);
+    else if (!kind->packed)
         av_image_copy(input->copy->data, input->copy->linesize, (const uint8_t **)planes, pitches,
-                      format, (int)have_width, (int)have_height);
-    else
-        err = scale(input, input->copy, from, planes, pitches, have_width, have_height, full);
+                      format, (int)have.width, (int)have.height);
     if (err)
         return err;
-    if (have_width < width || have_height < height)
-        pad(input->copy, have_width, have_height);
+    if (have.width < width || have.height < height)
+        pad(input->copy, have.width, have.height);
     *ret_frame = input->copy;
     return 0;
 }
@@ -241,6 +279,7 @@ void encoder_input_finish(struct encoder_input *input)
 {
     av_frame_free(&input->direct);
     av_frame_free(&input->copy);
+    av_frame_free(&input->planes);
     sws_freeContext(input->scaler);
     *input = (struct encoder_input){0};
 }

@@ -12,6 +12,7 @@ struct encoder_input {
     struct SwsContext *scaler;
     AVFrame *direct; /* around the surface's memory */
     AVFrame *copy;
+    AVFrame *planes; /* of a packed surface, before they are converted */
 };
 
 /* Columns and rows that a surface may have less than the picture: a block, which is padded. */

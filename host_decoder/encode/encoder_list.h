@@ -55,8 +55,8 @@ struct encoder_row {
     uint32_t flags; /* ENCODER_* */
     uint32_t rates; /* VA_RC_* it obeys */
     uint32_t min_size, max_size;
-    /* What it takes, best first; AV_PIX_FMT_NONE (not 0) ends a list that is not full. */
-    enum AVPixelFormat formats[3], formats_10[3];
+    /* What it takes, of each kind of samples the best first; ends with AV_PIX_FMT_NONE. */
+    const enum AVPixelFormat *formats;
     /* Fills context and options of a new encoder. */
     void (*options)(struct encoder_setup *setup);
     /* What ENCODER_LIVE_* means here, before each picture; NULL: nothing. */
@@ -67,12 +67,19 @@ struct encoder_row {
 /* "nvenc" of h264_nvenc; NULL: software. */
 const char *encoder_list_family(const struct encoder_row *row);
 /*
- * The best encoder of a codec and bit depth that opens here, of that family or in software (NULL:
- * only those); NULL: none. Found once and remembered, any thread. `after`: the next best one, NULL:
- * the best. Hardware is opened in a process that does not fork later.
+ * The best encoder of a codec, bit depth and chroma_format_idc that opens here, of that family or
+ * in software (NULL: only those); NULL: none. Found once and remembered, any thread. `after`: the
+ * next best one, NULL: the best. Hardware is opened in a process that does not fork later.
  */
 const struct encoder_row *encoder_list_find(enum vd_codec codec, uint32_t bit_depth,
-                                            const char *family, const struct encoder_row *after);
+                                            uint32_t chroma, const char *family,
+                                            const struct encoder_row *after);
+/*
+ * What a row is given for such samples: `have`, if it takes that, else what it likes best;
+ * AV_PIX_FMT_NONE: it does not take them.
+ */
+enum AVPixelFormat encoder_list_format(const struct encoder_row *row, uint32_t bit_depth,
+                                       uint32_t chroma, enum AVPixelFormat have);
 /* A new encoder. 0, -VD_ERR_UNSUPPORTED or -VD_ERR_MEMORY. */
 int encoder_list_open(const struct encoder_row *row, const struct encode_request *request,
                       const struct encoder_rates *rates, int threads, enum AVPixelFormat format,

@@ -121,7 +121,8 @@ bool encoder_has_deltas(const struct encode_request *request)
 {
     const struct encode_tools *tools = &request->tools;
 
-    if (codecs_of_profile((int)tools->profile) != VD_CODEC_HEVC || tools->hevc.cu_qp_delta)
+    if (codecs_of((int)tools->profile, VAEntrypointEncSlice) != VD_CODEC_HEVC ||
+        tools->hevc.cu_qp_delta)
         return true;
     /* Without headers of the app's: as x265 does it. */
     return !tools->hevc.log2_ctb && request->rate.mode != VA_RC_CQP;
@@ -158,6 +159,9 @@ static void x265_tools(struct encoder_setup *setup)
     encoder_options_add(setup, "x265-params", "cbqpoffs=%d:crqpoffs=%d",
                         (int)encoder_clamp(tools->hevc.cb_qp_offset, -12, 12),
                         (int)encoder_clamp(tools->hevc.cr_qp_offset, -12, 12));
+    /* In 4:4:4 x265 makes six of no offsets, if it looks for detail. */
+    if (tools->chroma == 3 && !tools->hevc.cb_qp_offset && !tools->hevc.cr_qp_offset)
+        encoder_options_add(setup, "x265-params", "psy-rd=0");
     /* Below it these are silently left out. */
     if (tools->hevc.transform_skip || tools->hevc.transquant_bypass)
         encoder_options_add(setup, "x265-params", "rd=3");

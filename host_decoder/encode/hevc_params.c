@@ -200,6 +200,7 @@ static void fill_tools(const struct encode_picture *picture,
     tools->width = input_side(sps->shown_width, sps->width, sps->log2_min_cb);
     tools->height = input_side(sps->shown_height, sps->height, sps->log2_min_cb);
     tools->bit_depth = sps->bit_depth_luma;
+    tools->chroma = sps->chroma_format_idc;
     tools->intra_period = seq->intra_period;
     tools->slices = picture->slice_count;
     tools->hevc.log2_ctb = sps->log2_ctb;
@@ -245,6 +246,25 @@ static void take_sequence(struct hevc_params_state *state, const struct encode_p
                          seq->vui_num_units_in_tick);
 }
 
+/* A.3: profiles of more bits and chroma have those of less. */
+static bool in_profile(int profile, const struct hevc_sps *sps)
+{
+    switch (profile) {
+    case VAProfileHEVCMain:
+        return sps->bit_depth_luma == 8 && sps->chroma_format_idc == 1;
+    case VAProfileHEVCMain10:
+        return sps->chroma_format_idc == 1;
+    case VAProfileHEVCMain422_10:
+        return sps->chroma_format_idc <= 2;
+    case VAProfileHEVCMain444:
+        return sps->bit_depth_luma == 8;
+    case VAProfileHEVCMain444_10:
+        return true;
+    default:
+        return false;
+    }
+}
+
 int hevc_params_read(void *memory, const struct encode_picture *picture,
                      struct encode_request *ret_request)
 {
@@ -282,7 +302,7 @@ int hevc_params_read(void *memory, const struct encode_picture *picture,
     err = hevc_sets_check(&sps);
     if (err)
         return err;
-    if (picture->profile == VAProfileHEVCMain && sps.bit_depth_luma != 8)
+    if (!in_profile((int)picture->profile, &sps))
         return VD_ERR_UNSUPPORTED;
     app.has_sps = state->has_sps;
     app.has_pps = app.has_sps && pps_id < HEVC_SETS_PPS && state->pps_known >> pps_id & 1 &&

@@ -119,10 +119,11 @@ static bool same_sps(const struct hevc_picture *p)
 
     return hevc_sets_check(a) == 0 && hevc_sets_check(b) == 0 && a->width == b->width &&
            a->height == b->height && a->bit_depth_luma == b->bit_depth_luma &&
-           a->log2_min_cb == b->log2_min_cb && a->log2_ctb == b->log2_ctb &&
-           a->log2_min_tb == b->log2_min_tb && a->log2_max_tb == b->log2_max_tb &&
-           a->depth_inter == b->depth_inter && a->depth_intra == b->depth_intra &&
-           a->amp == b->amp && a->strong_intra == b->strong_intra && (a->sao || !p->sao);
+           a->chroma_format_idc == b->chroma_format_idc && a->log2_min_cb == b->log2_min_cb &&
+           a->log2_ctb == b->log2_ctb && a->log2_min_tb == b->log2_min_tb &&
+           a->log2_max_tb == b->log2_max_tb && a->depth_inter == b->depth_inter &&
+           a->depth_intra == b->depth_intra && a->amp == b->amp &&
+           a->strong_intra == b->strong_intra && (a->sao || !p->sao);
 }
 
 /* Whether all slices can be written under the app's PPS. */

@@ -6,6 +6,8 @@
 #include <viaduct/errors.h>
 #include <viaduct/limits.h>
 
+#include "hevc_vui.h"
+
 static void skip_bits(struct bits_reader *reader, uint64_t n)
 {
     for (; n > 32 && !reader->error; n -= 32)
@@ -247,7 +249,13 @@ int hevc_sets_read_sps(const uint8_t *nal, size_t size, bool escaped, struct hev
     }
     sps.temporal_mvp = bits_read(&reader, 1);
     sps.strong_intra = bits_read(&reader, 1);
-    /* What follows is the VUI, and extensions that Main and Main 10 do not have. */
+    /* Main and Main 10 have no extensions; apps that get their VUI wrong are none of our business.
+     */
+    if (sps.chroma_format_idc != 1) {
+        if (bits_read(&reader, 1))
+            hevc_vui_skip(&reader, sub_layers);
+        sps.extension = bits_read(&reader, 1) && bits_read(&reader, 8);
+    }
     if (reader.error)
         return VD_ERR_DECODE;
     *ret_sps = sps;
@@ -382,8 +390,8 @@ int hevc_sets_check(const struct hevc_sps *sps)
 {
     unsigned most = sps->log2_ctb < 5 ? sps->log2_ctb : 5;
 
-    if (sps->chroma_format_idc != 1 || sps->separate_planes || sps->scaling_lists || sps->pcm ||
-        sps->bit_depth_luma != sps->bit_depth_chroma ||
+    if (sps->chroma_format_idc < 1 || sps->separate_planes || sps->scaling_lists || sps->pcm ||
+        sps->extension || sps->bit_depth_luma != sps->bit_depth_chroma ||
         (sps->bit_depth_luma != 8 && sps->bit_depth_luma != 10))
         return VD_ERR_UNSUPPORTED;
     if (sps->log2_ctb < 4 || sps->log2_ctb > 6 || sps->log2_min_cb < 3 ||

@@ -30,7 +30,8 @@ struct hevc_sps {
     uint8_t depth_inter, depth_intra; /* max_transform_hierarchy_depth_* */
     uint8_t rps_count;                /* num_short_term_ref_pic_sets */
     uint8_t rps_lt_count;             /* num_long_term_ref_pics_sps */
-    bool separate_planes, scaling_lists, amp, sao, pcm, long_term, temporal_mvp, strong_intra;
+    bool separate_planes, extension, scaling_lists, amp, sao, pcm, long_term, temporal_mvp,
+        strong_intra;
 };
 
 struct hevc_pps {

@@ -8,6 +8,7 @@
 
 #include "../convert.h"
 #include "../convert_rows.h"
+#include "../unpack.h"
 #include "vpp_rows.h"
 
 #define SCRATCH_ALIGN 64
@@ -230,31 +231,6 @@ bool vpp_frame_shuffle(const AVFrame *to, const AVFrame *from, bool full_range)
     return true;
 }
 
-/* Packed formats that only we know. */
-static void unpack(const struct vpp_format *format, const AVFrame *to, const struct pixels *pixels)
-{
-    const uint8_t *from = pixels->bytes + pixels->layout->offset[0];
-
-    for (int y = 0; y < to->height; y++, from += pixels->layout->pitch[0]) {
-        uint8_t *luma = row_of(to, 0, y), *u = row_of(to, 1, y), *v = row_of(to, 2, y);
-        size_t width = (size_t)to->width, pairs = width / 2;
-
-        if (format->fourcc == VA_FOURCC_Y410) {
-            vpp_rows()->unpack10(luma, u, v, from, width);
-        } else if (format->fourcc == VA_FOURCC_Y210) {
-            vpp_rows()->unpack210(luma, u, v, from, pairs);
-            if (width % 2) {
-                uint8_t last[4];
-
-                vpp_rows()->unpack210(last, u + 2 * pairs, v + 2 * pairs, from + 8 * pairs, 1);
-                memcpy(luma + 4 * pairs, last, 2);
-            }
-        } else {
-            vpp_rows()->unpack8(luma, u, v, from, width);
-        }
-    }
-}
-
 /* Only the bits that count. */
 static void tighten(const AVFrame *to, const AVFrame *from)
 {
@@ -292,7 +268,7 @@ AVFrame *vpp_frame_planes(struct vpp *vpp, enum vpp_scratch scratch, enum vpp_wr
     if (!planes)
         return NULL;
     if (!frame) {
-        unpack(format, planes, pixels);
+        unpack_run(pixels, planes->data, planes->linesize);
     } else if (format->direct == AV_PIX_FMT_NV12) {
         split_nv12(planes, frame);
         luma = *frame;

@@ -26,6 +26,11 @@ enum vd_codec {
 
 /* Codec of a VAProfile, VD_CODEC_NONE if the protocol does not know it. */
 enum vd_codec codecs_of_profile(int profile);
+/*
+ * The codec of a profile under a VAEntrypoint: HEVC's extensions have structs of their own for
+ * decoding only.
+ */
+enum vd_codec codecs_of(int profile, int entrypoint);
 /* "H.264 High"; "unknown" if the protocol does not know it. */
 const char *codecs_profile_name(int profile);
 /* "VLD", "EncSlice", ...; "unknown". */

@@ -500,6 +500,46 @@ def test_gstreamer(bench):
     return each(bench, GST, check)
 
 
+# Element, format of the source, and what the stream has.
+GST_FORMATS = {f"{element} {source_format}": (element, source_format, pix_fmt)
+               for element, source_format, pix_fmt in (
+                   ("vah264enc", "YUY2", "yuv420p"), ("vah264enc", "BGRx", "yuv420p"),
+                   ("vah265enc", "YUY2", "yuv422p"), ("vah265enc", "Y210", "yuv422p10le"),
+                   ("vah265enc", "VUYA", "yuv444p"), ("vah265enc", "Y410", "yuv444p10le"),
+                   ("vah265enc", "BGRx", "yuv420p"), ("vaapih264enc", "BGRx", "yuv420p"),
+                   ("vaapivp9enc", "YUY2", "yuv420p"))}
+
+
+def test_gstreamer_formats(bench):
+    """Screens and webcams, and HEVC of more chroma: elements find what the encoder takes."""
+    need("gst-launch-1.0")
+    need("gst-inspect-1.0")
+    file, frames = source(bench, "clip", CLIP)
+    raw = bench.path("clip.yuv")
+    run([*QUIET, "-i", file, "-f", "rawvideo", "-y", raw])
+
+    def check(_, case):
+        element, source_format, pix_fmt = case
+        need_element(bench, element)
+        out = bench.path("format.mkv")
+        codec = element.replace("vaapi", "").removeprefix("va").removesuffix("enc")
+        text, count = bench.bridge(
+            ["gst-launch-1.0", "-q", "filesrc", f"location={raw}", "!", "rawvideoparse",
+             "format=i420", "width=176", "height=144", "framerate=25/1", "!", "videoconvert", "!",
+             f"video/x-raw,format={source_format}", "!", "videoconvert", "!", element,
+             *GST_PARSERS[codec], "!", "matroskamux", "!", "filesink", f"location={out}"],
+            env=elements(bench))
+        if "ERROR" in text or "CRITICAL" in text:
+            raise AssertionError(text[-300:])
+        expect(count, encoded=frames)
+        made = run(["ffprobe", "-v", "error", "-show_entries", "stream=pix_fmt", "-of", "csv=p=0",
+                    out]).stdout.decode().strip()
+        if made != pix_fmt:
+            raise AssertionError(f"the stream is {made}, not {pix_fmt}")
+        near(bench, out, file, frames, RIGHT_PICTURE)
+    return each(bench, GST_FORMATS, check)
+
+
 def test_captions(bench):
     """Captions of television (ATSC A/53) travel in SEI that the program packs."""
     need("gst-launch-1.0")

@@ -185,6 +185,7 @@ size_t fuzz_seed(int index, uint8_t *buffer, size_t room)
         .width = 64,
         .height = 64,
         .depth = 8,
+        .chroma = 1,
         .log2_ctb = 5,
         .log2_min_cb = 3,
         .log2_max_tb = 5,

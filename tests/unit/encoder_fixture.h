@@ -117,7 +117,7 @@ static inline void start_decoder(const struct kind *kind, uint32_t mode, uint32_
 
 static inline bool start(const struct kind *kind, uint32_t mode, uint32_t fourcc)
 {
-    if (!encoder_list_find(kind->codec, 8, NULL, NULL))
+    if (!encoder_list_find(kind->codec, 8, 1, NULL, NULL))
         return false;
     start_decoder(kind, mode, fourcc);
     f.codec = (struct encode_codec){.codec = kind->codec, .write = pass};

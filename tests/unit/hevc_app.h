@@ -24,10 +24,10 @@ enum app_style {
 
 struct app_config {
     enum app_style style;
-    unsigned width, height, depth;
+    unsigned width, height, depth, chroma; /* chroma_format_idc */
     unsigned log2_ctb, log2_min_cb, log2_max_tb, inter, intra;
     bool amp, sao, strong, sign, tskip, cu_qp_delta, tmvp, weighted, deblock_override, odd, still,
-        uneven;
+        uneven, extension, vui;
     unsigned qp_depth, slices, dpb;
     int cb;
     int init_qp, poc_step;
@@ -55,7 +55,7 @@ static inline unsigned app_align(unsigned value, unsigned log2)
 
 static inline void app_profile(struct bits_writer *w, const struct app_config *c)
 {
-    unsigned profile = c->depth == 10 ? 2 : 1;
+    unsigned profile = c->chroma > 1 ? 4 : c->depth == 10 ? 2 : 1;
 
     bits_write(w, 8, profile);
     bits_write(w, 32, 0x80000000u >> profile);
@@ -85,6 +85,46 @@ static inline void app_vps(struct bits_writer *w, const struct app_config *c)
     bits_write_trailing(w);
 }
 
+/* All that a VUI may have. */
+static inline void app_vui(struct bits_writer *w)
+{
+    bits_write(w, 1, 1);
+    bits_write(w, 8, 255);
+    bits_write(w, 32, 0x00010001);
+    bits_write(w, 2, 2); /* overscan */
+    bits_write(w, 1, 1);
+    bits_write(w, 5, 5 << 2 | 1);
+    bits_write(w, 24, 0x010101);
+    bits_write(w, 1, 1);
+    bits_write_ue(w, 1);
+    bits_write_ue(w, 1);
+    bits_write(w, 3, 0);
+    bits_write(w, 1, 1);
+    for (int i = 0; i < 4; i++)
+        bits_write_ue(w, 0);
+    bits_write(w, 1, 1);
+    bits_write(w, 32, 1);
+    bits_write(w, 32, 30);
+    bits_write(w, 1, 1);
+    bits_write_ue(w, 0);
+    bits_write(w, 1, 1); /* hrd_parameters: NAL alone, no sub-pictures */
+    bits_write(w, 3, 4);
+    bits_write(w, 8, 0x11);
+    bits_write(w, 15, 0x1234);
+    bits_write(w, 2, 0);
+    bits_write(w, 1, 0); /* low_delay_hrd_flag */
+    bits_write_ue(w, 1); /* two CPBs */
+    for (int i = 0; i < 2; i++) {
+        bits_write_ue(w, 1000);
+        bits_write_ue(w, 2000);
+        bits_write(w, 1, 0);
+    }
+    bits_write(w, 1, 1);
+    bits_write(w, 3, 2);
+    for (int i = 0; i < 5; i++)
+        bits_write_ue(w, 1);
+}
+
 static inline void app_sps(struct bits_writer *w, const struct app_config *c)
 {
     unsigned width = app_align(c->width, c->log2_min_cb);
@@ -96,15 +136,17 @@ static inline void app_sps(struct bits_writer *w, const struct app_config *c)
     bits_write(w, 1, 1);
     app_profile(w, c);
     bits_write_ue(w, c->odd ? 3 : 0);
-    bits_write_ue(w, 1);
+    bits_write_ue(w, c->chroma);
+    if (c->chroma == 3)
+        bits_write(w, 1, 0);
     bits_write_ue(w, width);
     bits_write_ue(w, height);
     bits_write(w, 1, width != c->width || height != c->height);
     if (width != c->width || height != c->height) {
         bits_write_ue(w, 0);
-        bits_write_ue(w, (width - c->width) / 2);
+        bits_write_ue(w, (width - c->width) / (c->chroma == 3 ? 1 : 2));
         bits_write_ue(w, 0);
-        bits_write_ue(w, (height - c->height) / 2);
+        bits_write_ue(w, (height - c->height) / (c->chroma == 1 ? 2 : 1));
     }
     bits_write_ue(w, c->depth - 8);
     bits_write_ue(w, c->depth - 8);
@@ -144,7 +186,14 @@ static inline void app_sps(struct bits_writer *w, const struct app_config *c)
     }
     bits_write(w, 1, c->tmvp);
     bits_write(w, 1, c->strong);
-    bits_write(w, 2, 0); /* no VUI, no extension */
+    bits_write(w, 1, c->vui);
+    if (c->vui)
+        app_vui(w);
+    bits_write(w, 1, c->extension);
+    if (c->extension) {
+        bits_write(w, 8, 0x80); /* sps_range_extension_flag */
+        bits_write(w, 9, 0x80); /* transform_skip_context_enabled_flag */
+    }
     bits_write_trailing(w);
 }
 
@@ -280,7 +329,9 @@ static inline void app_init(struct app *app, const struct app_config *config)
     memset(app, 0, sizeof(*app));
     app->config = *config;
     app->seq = (VAEncSequenceParameterBufferHEVC){
-        .general_profile_idc = c->depth == 10 ? 2 : 1,
+        .general_profile_idc = c->chroma > 1    ? 4
+                               : c->depth == 10 ? 2
+                                                : 1,
         .general_level_idc = 93,
         .intra_period = 30,
         .intra_idr_period = 30,
@@ -294,7 +345,7 @@ static inline void app_init(struct app *app, const struct app_config *config)
         .max_transform_hierarchy_depth_inter = (uint8_t)c->inter,
         .max_transform_hierarchy_depth_intra = (uint8_t)c->intra,
     };
-    app->seq.seq_fields.bits.chroma_format_idc = 1;
+    app->seq.seq_fields.bits.chroma_format_idc = c->chroma & 3;
     app->seq.seq_fields.bits.bit_depth_luma_minus8 = (c->depth - 8) & 7;
     app->seq.seq_fields.bits.bit_depth_chroma_minus8 = (c->depth - 8) & 7;
     app->seq.seq_fields.bits.strong_intra_smoothing_enabled_flag = c->strong;
@@ -306,6 +357,17 @@ static inline void app_init(struct app *app, const struct app_config *config)
     app->pic.pic_fields.bits.sign_data_hiding_enabled_flag = c->sign;
     app->pic.pic_fields.bits.transform_skip_enabled_flag = c->tskip;
     app->pic.pic_fields.bits.reference_pic_flag = 1;
+}
+
+static inline VAProfile app_va_profile(const struct app_config *c)
+{
+    static const VAProfile profiles[3][2] = {
+        {VAProfileHEVCMain, VAProfileHEVCMain10},
+        {VAProfileHEVCMain422_10, VAProfileHEVCMain422_10},
+        {VAProfileHEVCMain444, VAProfileHEVCMain444_10},
+    };
+
+    return profiles[c->chroma - 1][c->depth == 10];
 }
 
 /* The next picture, which lies in `app`. `nal` is what the app makes of it. */
@@ -328,7 +390,7 @@ static inline const struct encode_picture *app_picture(struct app *app, enum hev
     }
     app_pack(app, idr, nal);
     app->picture = (struct encode_picture){
-        .profile = app->config.depth == 10 ? VAProfileHEVCMain10 : VAProfileHEVCMain,
+        .profile = app_va_profile(&app->config),
         .width = app->config.width,
         .height = app->config.height,
         .surface_width = app->config.width,

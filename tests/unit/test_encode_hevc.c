@@ -5,6 +5,7 @@
 
 #include <libavcodec/avcodec.h>
 #include <libavutil/opt.h>
+#include <libavutil/pixdesc.h>
 #include <viaduct/errors.h>
 
 #include "encode/hevc_attributes.h"
@@ -55,6 +56,7 @@ static struct app_config complete(struct app_config app)
     app.width = app.width ? app.width : 192;
     app.height = app.height ? app.height : 128;
     app.depth = app.depth ? app.depth : 8;
+    app.chroma = app.chroma ? app.chroma : 1;
     app.log2_ctb = app.log2_ctb ? app.log2_ctb : 5;
     app.log2_min_cb = app.log2_min_cb ? app.log2_min_cb : 3;
     app.log2_max_tb = app.log2_max_tb ? app.log2_max_tb : 5;
@@ -76,19 +78,25 @@ static void x265_options(const struct test *test, const struct encode_request *r
              "tu-intra-depth=%u:amp=%d:rect=%d:sao=%d:strong-intra-smoothing=%d:signhide=%d:"
              "tskip=%d:temporal-mvp=0:wpp=%d:pools=%s:frame-threads=1:bframes=0:ref=1:open-gop=0:"
              "keyint=-1:scenecut=0:weightp=0:repeat-headers=1:rc-lookahead=0:cutree=0:aq-mode=%d:"
-             "aq-strength=1:ipratio=1:qg-size=%u:slices=%u:cbqpoffs=%d:crqpoffs=%d%s%s",
+             "aq-strength=1:ipratio=1:qg-size=%u:slices=%u:cbqpoffs=%d:crqpoffs=%d%s%s%s",
              1u << t->hevc.log2_ctb, 1u << t->hevc.log2_min_cb, 1u << t->hevc.log2_max_tb,
              t->hevc.depth_inter + 1u, t->hevc.depth_intra + 1u, t->hevc.amp, t->hevc.amp,
              t->hevc.sao, t->hevc.strong_intra, t->hevc.sign_hiding, t->hevc.transform_skip,
              t->slices > 1, t->slices > 1 ? "2" : "none", t->hevc.cu_qp_delta ? 1 : 0,
              t->hevc.cu_qp_delta ? 1u << (t->hevc.log2_ctb - t->hevc.diff_cu_qp_delta_depth)
                                  : 1u << t->hevc.log2_ctb,
-             t->slices, t->hevc.cb_qp_offset, t->hevc.cr_qp_offset, test->more ? ":" : "",
+             t->slices, t->hevc.cb_qp_offset, t->hevc.cr_qp_offset,
+             t->chroma == 3 ? ":psy-rd=0" : "", test->more ? ":" : "",
              test->more ? test->more : "");
 }
 
 static AVCodecContext *open_encoder(const struct test *test, const struct encode_request *r)
 {
+    static const enum AVPixelFormat formats[3][2] = {
+        {AV_PIX_FMT_YUV420P, AV_PIX_FMT_YUV420P10},
+        {AV_PIX_FMT_YUV422P, AV_PIX_FMT_YUV422P10},
+        {AV_PIX_FMT_YUV444P, AV_PIX_FMT_YUV444P10},
+    };
     AVCodecContext *c = avcodec_alloc_context3(encoder);
     char options[1024], qp[8];
 
@@ -96,7 +104,8 @@ static AVCodecContext *open_encoder(const struct test *test, const struct encode
     x265_options(test, r, options, sizeof(options));
     c->width = (int)r->tools.width;
     c->height = (int)r->tools.height;
-    c->pix_fmt = r->tools.bit_depth == 10 ? AV_PIX_FMT_YUV420P10 : AV_PIX_FMT_YUV420P;
+    assert_in_range(r->tools.chroma, 1, 3);
+    c->pix_fmt = formats[r->tools.chroma - 1][r->tools.bit_depth == 10];
     c->time_base = (AVRational){1, 30};
     c->bit_rate = test->bitrate;
     c->rc_max_rate = test->bitrate;
@@ -112,14 +121,22 @@ static AVCodecContext *open_encoder(const struct test *test, const struct encode
     return c;
 }
 
+static int plane_side(const AVFrame *frame, int plane, int side, bool width)
+{
+    const AVPixFmtDescriptor *format = av_pix_fmt_desc_get(frame->format);
+    int shift = !plane ? 0 : width ? format->log2_chroma_w : format->log2_chroma_h;
+
+    return (side + (1 << shift) - 1) >> shift;
+}
+
 /* Detail that moves, and some noise. */
 static void draw(AVFrame *frame, unsigned number, unsigned depth, bool fade)
 {
     uint64_t random = number;
 
     for (int plane = 0; plane < 3; plane++) {
-        int width = plane ? (frame->width + 1) / 2 : frame->width;
-        int height = plane ? (frame->height + 1) / 2 : frame->height;
+        int width = plane_side(frame, plane, frame->width, true);
+        int height = plane_side(frame, plane, frame->height, false);
 
         for (int y = 0; y < height; y++) {
             for (int x = 0; x < width; x++) {
@@ -171,8 +188,8 @@ static void decoding_receive(struct decoding *d)
         assert_int_equal(f->decode_error_flags, 0);
         assert_true(d->count < PICTURES);
         for (int plane = 0; plane < 3; plane++) {
-            int width = (plane ? (f->width + 1) / 2 : f->width) * bytes;
-            int height = plane ? (f->height + 1) / 2 : f->height;
+            int width = plane_side(f, plane, f->width, true) * bytes;
+            int height = plane_side(f, plane, f->height, false);
 
             for (int y = 0; y < height; y++) {
                 for (int x = 0; x < width; x++)
@@ -466,6 +483,16 @@ static const struct test tests[] = {
     {.name = "sign hiding", .app = {.sign = true}, .more = "rd=3"},
     {.name = "transform skip", .app = {.tskip = true}, .more = "rd=3"},
     {.name = "10 bits", .app = {.depth = 10, .sao = true, .strong = true}},
+    {.name = "4:2:2", .app = {.chroma = 2, .sao = true}},
+    {.name = "4:2:2, 10 bits", .app = {.chroma = 2, .depth = 10, .width = 214, .height = 147}},
+    {.name = "4:4:4", .app = {.chroma = 3, .sao = true, .strong = true}},
+    {.name = "4:4:4, odd size, gstreamer",
+     .app = {.style = APP_GSTREAMER, .chroma = 3, .width = 213, .height = 147, .cb = 3},
+     .more = "rd=3"},
+    {.name = "4:4:4, 10 bits, cbr",
+     .app = {.chroma = 3, .depth = 10, .cu_qp_delta = true, .vui = true},
+     .bitrate = 400000},
+    {.name = "4:4:4, no headers", .app = {.style = APP_NONE, .chroma = 3}},
     {.name = "cbr", .app = {.cu_qp_delta = true, .qp_depth = 2}, .bitrate = 400000},
     {.name = "cbr, depth 0", .app = {.cu_qp_delta = true}, .bitrate = 400000},
     {.name = "cbr, ctu 64",
@@ -572,6 +599,7 @@ static int read_changed(void (*change)(struct app *app), struct encode_request *
                                               .width = 1920,
                                               .height = 1080,
                                               .depth = 8,
+                                              .chroma = 1,
                                               .log2_ctb = 5,
                                               .log2_min_cb = 4,
                                               .log2_max_tb = 5,
@@ -618,6 +646,11 @@ static void make_b_picture(struct app *app)
 static void make_monochrome(struct app *app)
 {
     app->seq.seq_fields.bits.chroma_format_idc = 0;
+}
+
+static void make_444(struct app *app)
+{
+    app->seq.seq_fields.bits.chroma_format_idc = 3;
 }
 
 static void make_deep(struct app *app)
@@ -689,7 +722,7 @@ static void test_read(void **state)
         {make_scaling, VD_ERR_UNSUPPORTED},    {make_large_ctu, VD_ERR_PARAMETER},
         {make_ctu_16_tu_32, VD_ERR_PARAMETER}, {make_uneven_size, VD_ERR_PARAMETER},
         {make_empty, VD_ERR_PARAMETER},        {make_no_sequence, VD_ERR_PARAMETER},
-        {make_no_picture, VD_ERR_PARAMETER},
+        {make_no_picture, VD_ERR_PARAMETER},   {make_444, VD_ERR_UNSUPPORTED},
     };
     struct encode_request *request = malloc(sizeof(*request));
 
@@ -717,6 +750,37 @@ static void test_read(void **state)
     assert_int_equal(read_changed(make_wild_qp, request), 0);
     assert_int_equal(request->qp, 51);
     free(request);
+}
+
+/* No encoder here has the tools of range extensions: what stands behind a VUI counts. */
+static void test_extension(void **state)
+{
+    struct hevc_set *sets = calloc(HEVC_SETS_RPS, sizeof(*sets));
+    struct app_config config = complete((struct app_config){.chroma = 3, .vui = true});
+    struct bits_writer w;
+    struct hevc_sps sps;
+    uint8_t bytes[256];
+
+    (void)state;
+    assert_non_null(sets);
+    for (int i = 0; i < 2; i++) {
+        config.extension = i;
+        bits_write_init(&w, bytes, sizeof(bytes));
+        app_sps(&w, &config);
+        assert_false(w.error);
+        assert_int_equal(hevc_sets_read_sps(bytes, w.used, false, sets, &sps), 0);
+        assert_int_equal(sps.chroma_format_idc, 3);
+        assert_int_equal(sps.extension, i);
+        assert_int_equal(hevc_sets_check(&sps), i ? VD_ERR_UNSUPPORTED : 0);
+        /* Cut anywhere, it is not taken for less. */
+        for (size_t size = 0; size + 1 < w.used; size++) {
+            uint8_t *cut = check_exact(bytes, size);
+
+            assert_int_not_equal(hevc_sets_read_sps(cut, size, false, sets, &sps), 0);
+            free(cut);
+        }
+    }
+    free(sets);
 }
 
 static void test_attributes(void **state)
@@ -786,9 +850,8 @@ static void test_units(void **state)
 int main(void)
 {
     const struct CMUnitTest all[] = {
-        cmocka_unit_test(test_all),
-        cmocka_unit_test(test_units),
-        cmocka_unit_test(test_read),
+        cmocka_unit_test(test_all),        cmocka_unit_test(test_units),
+        cmocka_unit_test(test_read),       cmocka_unit_test(test_extension),
         cmocka_unit_test(test_attributes),
     };
 

@@ -42,7 +42,7 @@ static void test_cqp(void **state)
 
         if (!start(kind, VA_RC_CQP, VA_FOURCC_NV12))
             continue;
-        live = encoder_list_find(kind->codec, 8, NULL, NULL)->flags & ENCODER_LIVE_QP;
+        live = encoder_list_find(kind->codec, 8, 1, NULL, NULL)->flags & ENCODER_LIVE_QP;
         if (kind->codec == VD_CODEC_VP9)
             step_size = 2.01; /* libvpx has steps of four */
         for (size_t i = 0; i < COUNT(pictures); i++) {
@@ -136,7 +136,7 @@ static void check_rate(const struct kind *kind, uint32_t mode)
 
     if (!start(kind, mode, VA_FOURCC_NV12))
         return;
-    live = encoder_list_find(kind->codec, 8, NULL, NULL)->flags & ENCODER_LIVE_RATE;
+    live = encoder_list_find(kind->codec, 8, 1, NULL, NULL)->flags & ENCODER_LIVE_RATE;
     /* libx265 with deltas, which these requests without headers have. */
     live |= kind->codec == VD_CODEC_HEVC && mode == VA_RC_VBR;
     /* A variable rate is a looser one where the encoder's own control follows it. */
@@ -206,7 +206,7 @@ static void test_weights(void **state)
     for (int weighted = 0; weighted < 2; weighted++) {
         if (!start(&kinds[0], VA_RC_CQP, VA_FOURCC_NV12))
             return;
-        if (strcmp(encoder_list_find(VD_CODEC_H264, 8, NULL, NULL)->name, "libx264") != 0) {
+        if (strcmp(encoder_list_find(VD_CODEC_H264, 8, 1, NULL, NULL)->name, "libx264") != 0) {
             stop();
             skip();
         }
@@ -236,7 +236,7 @@ static void test_quality(void **state)
             for (int i = 0; i < 2; i++) {
                 if (!start(kind, modes[m], VA_FOURCC_NV12))
                     break;
-                if (!(encoder_list_find(kind->codec, 8, NULL, NULL)->rates & modes[m])) {
+                if (!(encoder_list_find(kind->codec, 8, 1, NULL, NULL)->rates & modes[m])) {
                     stop();
                     break;
                 }
@@ -438,7 +438,7 @@ static void test_ten_bits(void **state)
 
     (void)state;
     for (size_t i = 0; i < COUNT(ten); i++) {
-        if (!encoder_list_find(ten[i].codec, 10, NULL, NULL) ||
+        if (!encoder_list_find(ten[i].codec, 10, 1, NULL, NULL) ||
             !start(&ten[i], VA_RC_CQP, VA_FOURCC_P010)) {
             skipped(name_of(&ten[i]));
             continue;
@@ -454,6 +454,74 @@ static void test_ten_bits(void **state)
         assert_int_equal(av_pix_fmt_desc_get(f.frame->format)->comp[0].depth, 10);
         assert_in_range(((uint16_t *)(void *)f.frame->data[0])[0], 599, 603);
         assert_in_range(((uint16_t *)(void *)f.frame->data[2])[0], 599, 603);
+        stop();
+    }
+}
+
+/* Chroma of more samples, from planes, packed formats and RGB: what goes in comes out. */
+static void test_chroma(void **state)
+{
+    static const struct {
+        struct kind kind;
+        uint32_t fourcc, depth, chroma;
+        uint32_t word; /* a pixel, or two of 4:2:2, in memory */
+        uint32_t want[3];
+    } cases[] = {
+        {{VD_CODEC_HEVC, VAProfileHEVCMain422_10, AV_CODEC_ID_HEVC, 10, 40},
+         VA_FOURCC_YUY2,
+         8,
+         2,
+         0x50c8a0c8,
+         {200, 160, 80}},
+        {{VD_CODEC_HEVC, VAProfileHEVCMain444, AV_CODEC_ID_HEVC, 10, 40},
+         VA_FOURCC_XYUV,
+         8,
+         3,
+         0xffc8a050,
+         {200, 160, 80}},
+        {{VD_CODEC_HEVC, VAProfileHEVCMain444, AV_CODEC_ID_HEVC, 10, 40},
+         VA_FOURCC_BGRX,
+         8,
+         3,
+         0x00ff0000,
+         {81, 90, 240}},
+        {{VD_CODEC_HEVC, VAProfileHEVCMain444_10, AV_CODEC_ID_HEVC, 10, 40},
+         VA_FOURCC_Y410,
+         10,
+         3,
+         601u << 10 | 333u | 222u << 20,
+         {601, 333, 222}},
+        /* The surface has more than the stream's headers have room for. */
+        {{VD_CODEC_HEVC, VAProfileHEVCMain444_10, AV_CODEC_ID_HEVC, 10, 40},
+         VA_FOURCC_Y410,
+         8,
+         3,
+         600u << 10 | 332u | 224u << 20,
+         {150, 83, 56}},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        if (!encoder_list_find(VD_CODEC_HEVC, cases[i].depth, cases[i].chroma, NULL, NULL) ||
+            !start(&cases[i].kind, VA_RC_CQP, cases[i].fourcc)) {
+            skipped(name_of(&cases[i].kind));
+            continue;
+        }
+        f.request.tools.bit_depth = cases[i].depth;
+        f.request.tools.chroma = cases[i].chroma;
+        for (uint64_t at = 0; at + 4 <= f.layout.size; at += 4)
+            memcpy(f.bytes + at, &cases[i].word, 4);
+        assert_int_equal(encode(ENCODE_IDR), 0);
+        decode();
+        assert_int_equal(av_pix_fmt_desc_get(f.frame->format)->comp[0].depth, cases[i].depth);
+        assert_int_equal(av_pix_fmt_desc_get(f.frame->format)->log2_chroma_w, cases[i].chroma == 2);
+        assert_int_equal(av_pix_fmt_desc_get(f.frame->format)->log2_chroma_h, 0);
+        for (int plane = 0; plane < 3; plane++) {
+            uint8_t *row = f.frame->data[plane] + 17 * (ptrdiff_t)f.frame->linesize[plane];
+            uint32_t got = cases[i].depth > 8 ? ((uint16_t *)(void *)row)[33] : row[33];
+
+            assert_in_range(got, cases[i].want[plane] - 2, cases[i].want[plane] + 2);
+        }
         stop();
     }
 }
@@ -714,7 +782,7 @@ static void test_caps(void **state)
         const struct vd_cap *cap = &caps[i];
         bool rates = false, packed = false;
 
-        assert_non_null(encoder_name(codecs_of_profile((int)cap->profile), NULL));
+        assert_non_null(encoder_name(codecs_of((int)cap->profile, VAEntrypointEncSlice), NULL));
         assert_true(cap->format_count > 0 && cap->rt_formats && cap->engine[0]);
         assert_true(cap->min_width && cap->max_width > cap->min_width);
         for (uint32_t j = 0; j < cap->attribute_count; j++) {
@@ -733,7 +801,7 @@ static void test_entrypoints(void **state)
 
     (void)state;
     for (uint32_t i = 0; i < count; i++) {
-        enum vd_codec codec = codecs_of_profile((int)caps[i].profile);
+        enum vd_codec codec = codecs_of((int)caps[i].profile, VAEntrypointEncSlice);
 
         if (caps[i].entrypoint == VAEntrypointEncSliceLP) {
             assert_true(i > 0 && caps[i - 1].entrypoint == VAEntrypointEncSlice);
@@ -749,18 +817,31 @@ static void test_entrypoints(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),    cmocka_unit_test(test_cqp),
-        cmocka_unit_test(test_two_qps),       cmocka_unit_test(test_cbr),
-        cmocka_unit_test(test_vbr),           cmocka_unit_test(test_quality),
-        cmocka_unit_test(test_weights),       cmocka_unit_test(test_repeated),
-        cmocka_unit_test(test_regions),       cmocka_unit_test(test_regions_anywhere),
-        cmocka_unit_test(test_no_room),       cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_input),         cmocka_unit_test(test_odd_size),
-        cmocka_unit_test(test_rgb),           cmocka_unit_test(test_ten_bits),
-        cmocka_unit_test(test_changes),       cmocka_unit_test(test_slices_and_refresh),
-        cmocka_unit_test(test_slice_threads), cmocka_unit_test(test_hostile),
-        cmocka_unit_test(test_hevc_tools),    cmocka_unit_test(test_jpeg),
-        cmocka_unit_test(test_caps),          cmocka_unit_test(test_entrypoints),
+        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_cqp),
+        cmocka_unit_test(test_two_qps),
+        cmocka_unit_test(test_cbr),
+        cmocka_unit_test(test_vbr),
+        cmocka_unit_test(test_quality),
+        cmocka_unit_test(test_weights),
+        cmocka_unit_test(test_repeated),
+        cmocka_unit_test(test_regions),
+        cmocka_unit_test(test_regions_anywhere),
+        cmocka_unit_test(test_no_room),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_input),
+        cmocka_unit_test(test_odd_size),
+        cmocka_unit_test(test_rgb),
+        cmocka_unit_test(test_ten_bits),
+        cmocka_unit_test(test_chroma),
+        cmocka_unit_test(test_changes),
+        cmocka_unit_test(test_slices_and_refresh),
+        cmocka_unit_test(test_slice_threads),
+        cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_hevc_tools),
+        cmocka_unit_test(test_jpeg),
+        cmocka_unit_test(test_caps),
+        cmocka_unit_test(test_entrypoints),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -35,7 +35,7 @@ static void test_skipped(void **state)
         for (int skip = 0; skip < 2; skip++) {
             if (!start(kind, VA_RC_CBR, VA_FOURCC_NV12))
                 break;
-            if (!(encoder_list_find(kind->codec, 8, NULL, NULL)->flags & ENCODER_RATE)) {
+            if (!(encoder_list_find(kind->codec, 8, 1, NULL, NULL)->flags & ENCODER_RATE)) {
                 stop();
                 break;
             }
