@@ -61,6 +61,16 @@ static VAStatus find_kind(const struct buffer_kind *kinds, size_t count, enum vd
 #define FIND_KIND(kinds, codec, type, size) \
     find_kind(kinds, sizeof(kinds) / sizeof((kinds)[0]), codec, type, size)
 
+/*
+ * Buffers that drivers let programs make (libva's test_va_api does), but no picture of this kind
+ * can carry: memory of the guest's own, which vaRenderPicture refuses.
+ */
+static bool is_idle(const struct context *context, VABufferType type)
+{
+    return context->entrypoint == VAEntrypointVLD &&
+           (type == VAMacroblockParameterBufferType || type == VAQMatrixBufferType);
+}
+
 static VAStatus check_kind(const struct context *context, VABufferType type, unsigned size)
 {
     enum vd_codec codec = codecs_of(context->profile, context->entrypoint);
@@ -69,8 +79,9 @@ static VAStatus check_kind(const struct context *context, VABufferType type, uns
 
     switch (context->entrypoint) {
     case VAEntrypointVLD:
-        return type == VASliceDataBufferType ? VA_STATUS_SUCCESS
-                                             : FIND_KIND(buffer_kinds, codec, type, size);
+        return type == VASliceDataBufferType || is_idle(context, type)
+                   ? VA_STATUS_SUCCESS
+                   : FIND_KIND(buffer_kinds, codec, type, size);
     case VAEntrypointVideoProc:
         return FIND_KIND(proc_kinds, VD_CODEC_PROC, type, size);
     default:
@@ -98,7 +109,7 @@ void buffer_finish(void *owner, struct object *object)
 /* Gives a new buffer its memory; returns where the app's bytes go, NULL: there is none. */
 static uint8_t *place(struct context *context, struct buffer *buffer, uint64_t bytes)
 {
-    if (context->entrypoint == VAEntrypointVideoProc) {
+    if (context->entrypoint == VAEntrypointVideoProc || is_idle(context, buffer->type)) {
         buffer->memory = BUFFER_HEAP;
         buffer->heap = malloc(bytes);
         return buffer->heap;

@@ -95,7 +95,7 @@ static uint32_t sampling(uint32_t rt_format)
  * The render-target formats that programs are told of. Encoders take surfaces of more than their
  * codec's own samples, but GStreamer's elements offer all that they are told of to what is in front
  * of them, and then refuse to encode RGB, or 4:2:2 as 4:2:0: `videoconvert ! vah264enc` would fail
- * for screens and webcams. Configs without or with other such formats are made all the same.
+ * for screens and webcams. A config that asks for none has them all.
  */
 static uint32_t told_rt_formats(const struct vd_cap *cap)
 {
@@ -153,9 +153,9 @@ static VAStatus check_attribute(const struct vd_cap *cap, const VAConfigAttrib *
 
     switch (attribute->type) {
     case VAConfigAttribRTFormat:
-        if (!(attribute->value & cap->rt_formats))
+        if (!(attribute->value & can))
             return VA_STATUS_ERROR_UNSUPPORTED_RT_FORMAT;
-        config->rt_format = attribute->value & cap->rt_formats;
+        config->rt_format = attribute->value & can;
         return VA_STATUS_SUCCESS;
     case VAConfigAttribRateControl:
         /* One of those that are offered. */
@@ -251,7 +251,7 @@ static uint32_t chosen_value(const struct config *config, uint32_t type, uint32_
 {
     switch (type) {
     case VAConfigAttribRTFormat:
-        return config->rt_format;
+        return config->rt_format & value;
     case VAConfigAttribRateControl:
         return config->rate_control;
     case VAConfigAttribEncPackedHeaders:

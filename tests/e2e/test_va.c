@@ -200,6 +200,14 @@ static void test_picture_states(void **state)
     assert_int_equal(vaBeginPicture(d, context, surface), VA_STATUS_SUCCESS);
     buffer = BAD;
     assert_int_equal(vaRenderPicture(d, context, &buffer, 1), VA_STATUS_ERROR_INVALID_BUFFER);
+    /* What encoders are given may be made here, but is nothing to decode with. */
+    assert_int_equal(vaCreateBuffer(d, context, VAQMatrixBufferType, 64, 1, NULL, &buffer),
+                     VA_STATUS_SUCCESS);
+    assert_int_equal(vaMapBuffer(d, buffer, (void **)&words), VA_STATUS_SUCCESS);
+    assert_int_equal(words[15], 0);
+    assert_int_equal(vaUnmapBuffer(d, buffer), VA_STATUS_SUCCESS);
+    assert_int_equal(vaRenderPicture(d, context, &buffer, 1), VA_STATUS_ERROR_INVALID_BUFFER);
+    assert_int_equal(vaDestroyBuffer(d, buffer), VA_STATUS_SUCCESS);
     assert_int_equal(vaEndPicture(d, context), VA_STATUS_ERROR_OPERATION_FAILED);
     /* Types and sizes. */
     assert_int_equal(vaCreateBuffer(d, context, VAEncCodedBufferType, 4096, 1, NULL, &buffer),
