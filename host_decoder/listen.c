@@ -8,19 +8,29 @@
 #include <sys/socket.h>
 #include <transport/tcp.h>
 #include <transport/tls.h>
+#include <transport/unix.h>
+#include <transport/vm.h>
 #include <transport/vsock.h>
 #include <unistd.h>
 #include <viaduct/errors.h>
 #include <wire/log.h>
 
-static int listen_tcp(const char *address, int *ret_fd)
+static int listen_tcp(const char *address, mode_t mode, int *ret_fd)
 {
+    (void)mode;
     return tcp_listen(address, true, ret_fd);
 }
 
-static int listen_tls(const char *address, int *ret_fd)
+static int listen_tls(const char *address, mode_t mode, int *ret_fd)
 {
+    (void)mode;
     return tcp_listen(address, false, ret_fd);
+}
+
+static int listen_vsock(const char *address, mode_t mode, int *ret_fd)
+{
+    (void)mode;
+    return vsock_listen(address, ret_fd);
 }
 
 static void listen_peer_tcp(int fd, struct listen_peer *peer)
@@ -41,16 +51,33 @@ static void listen_peer_vsock(int fd, struct listen_peer *peer)
     snprintf(peer->text, sizeof(peer->text), "virtual machine %u", vsock_peer(fd));
 }
 
+static void listen_peer_vm(int fd, struct listen_peer *peer)
+{
+    struct ucred relay = {.uid = (uid_t)-1};
+    socklen_t size = sizeof(relay);
+    char name[VM_NAME_BYTES];
+
+    if (!getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &relay, &size)) {
+        peer->uid = relay.uid;
+        peer->pid = relay.pid;
+    }
+    if (vm_peer(fd, name))
+        snprintf(peer->text, sizeof(peer->text), "virtual machine %s", name);
+    else
+        snprintf(peer->text, sizeof(peer->text), "a machine without name, process %d", relay.pid);
+}
+
 static const struct {
     const char *scheme;
-    int (*open)(const char *address, int *ret_fd);
+    int (*open)(const char *address, mode_t mode, int *ret_fd);
     void (*peer)(int fd, struct listen_peer *peer);
     int (*channel)(int fd, struct channel **ret_channel);
 } listen_kinds[LISTEN_KINDS] = {
     [LISTEN_UNIX] = {"unix", NULL, NULL, unix_create},
     [LISTEN_TCP] = {"tcp", listen_tcp, listen_peer_tcp, tcp_create},
-    [LISTEN_VSOCK] = {"vsock", vsock_listen, listen_peer_vsock, vsock_create},
+    [LISTEN_VSOCK] = {"vsock", listen_vsock, listen_peer_vsock, vsock_create},
     [LISTEN_TLS] = {"tls", listen_tls, listen_peer_tcp, tls_accept},
+    [LISTEN_VM] = {"vm", unix_listen, listen_peer_vm, vm_create},
 };
 
 static const char *listen_why(enum listen_kind kind, int err)
@@ -60,12 +87,16 @@ static const char *listen_why(enum listen_kind kind, int err)
                "for others use tls:";
     if (kind == LISTEN_VSOCK && err == VD_ERR_UNSUPPORTED)
         return "this kernel has no vsock; load the module vhost_vsock";
+    if (kind == LISTEN_VM && err == VD_ERR_BUSY)
+        return "another viaductd serves there already";
+    if (kind == LISTEN_VM && err == VD_ERR_PARAMETER)
+        return "the path is too long";
     if (err == VD_ERR_PARAMETER)
         return kind == LISTEN_VSOCK ? "write vsock:any:PORT" : "write it as ADDRESS:PORT";
     return err == VD_ERR_IO ? strerror(errno) : errors_text(err);
 }
 
-int listen_open(const char *uri, struct listener *ret_listener)
+int listen_open(const char *uri, mode_t mode, struct listener *ret_listener)
 {
     for (enum listen_kind kind = 0; kind < LISTEN_KINDS; kind++) {
         size_t n = strlen(listen_kinds[kind].scheme);
@@ -75,22 +106,27 @@ int listen_open(const char *uri, struct listener *ret_listener)
             continue;
         err = kind == LISTEN_TLS ? tls_ready() : 0;
         if (!err)
-            err = listen_kinds[kind].open(uri + n + 1, &fd);
+            err = listen_kinds[kind].open(uri + n + 1, mode, &fd);
         if (err) {
             log_error("cannot listen on %s: %s", uri, listen_why(kind, err));
             return err;
         }
         *ret_listener = (struct listener){.fd = fd, .kind = kind, .uri = uri};
+        if (kind == LISTEN_VM)
+            ret_listener->path = uri + n + 1;
         return 0;
     }
-    log_error("cannot listen on %s: it starts with none of tcp:, tls:, vsock:", uri);
+    log_error("cannot listen on %s: it starts with none of tcp:, tls:, vsock:, vm:", uri);
     return VD_ERR_PARAMETER;
 }
 
 void listen_close(struct listener *listener)
 {
-    if (listener->fd >= 0)
+    if (listener->fd >= 0) {
         close(listener->fd);
+        if (listener->path)
+            unlink(listener->path);
+    }
     listener->fd = -1;
 }
 

@@ -12,23 +12,34 @@
  * The sockets that viaductd listens on beside its own (--listen), and the kinds of channel that a
  * worker makes of a client's socket: one row a kind in listen.c.
  */
-enum listen_kind { LISTEN_UNIX, LISTEN_TCP, LISTEN_VSOCK, LISTEN_TLS, LISTEN_KINDS };
+enum listen_kind {
+    LISTEN_UNIX,
+    LISTEN_TCP,
+    LISTEN_VSOCK,
+    LISTEN_TLS,
+    LISTEN_VM, /* relays of virtual machines, transport/vm.h */
+    LISTEN_KINDS,
+};
 
 struct listener {
     int fd;
     enum listen_kind kind;
-    const char *uri; /* as the user wrote it; not owned */
+    const char *uri;  /* as the user wrote it; not owned */
+    const char *path; /* to be removed when it closes, or NULL; not owned */
 };
 
 /* What is known of a client before it says a word, for people. */
 struct listen_peer {
-    uid_t uid; /* unix: its user, else -1 */
-    pid_t pid; /* unix: its process, else 0 */
+    uid_t uid; /* unix: its user, vm: the relay's, else -1 */
+    pid_t pid; /* unix: its process, vm: the relay, else 0 */
     char text[64];
 };
 
-/* Opens "scheme:address"; says on the log what is wrong with it. 0 or an error code. */
-int listen_open(const char *uri, struct listener *ret_listener);
+/*
+ * Opens "scheme:address"; says on the log what is wrong with it. A Unix socket gets that mode. 0
+ * or an error code.
+ */
+int listen_open(const char *uri, mode_t mode, struct listener *ret_listener);
 void listen_close(struct listener *listener);
 /* Accepts a client; -1: nobody is there any more. */
 int listen_accept(const struct listener *listener, struct listen_peer *ret_peer);

@@ -14,6 +14,7 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <transport/message.h>
+#include <transport/unix.h>
 #include <unistd.h>
 #include <viaduct/errors.h>
 #include <viaduct/protocol.h>
@@ -35,7 +36,8 @@
 struct service {
     const struct service_options *options;
     struct clients clients;
-    struct listener further[SERVICE_MAX_LISTEN];
+    struct listener further[SERVICE_MAX_LISTEN + 1]; /* --listen's, then systemd's */
+    int further_count;
     int listen_fd, stats_fd, signal_fd, nursery_fd;
     pid_t nursery;
     int restarts;
@@ -46,40 +48,16 @@ struct service {
 
 static int listen_on(const char *path, mode_t mode)
 {
-    struct sockaddr_un sun = {.sun_family = AF_UNIX};
-    struct stat st;
-    int fd = -1;
+    int fd, err = unix_listen(path, mode, &fd);
 
-    if (strlen(path) >= sizeof(sun.sun_path)) {
+    if (!err)
+        return fd;
+    if (err == VD_ERR_PARAMETER)
         log_error("socket path %s is too long", path);
-        return -1;
-    }
-    strcpy(sun.sun_path, path);
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0)
-        goto fail;
-    /* A socket nobody answers on is a leftover; anything else is not ours to remove. */
-    if (!lstat(path, &st) && S_ISSOCK(st.st_mode)) {
-        if (!connect(fd, (struct sockaddr *)&sun, sizeof(sun))) {
-            log_error("%s: another viaductd serves here already", path);
-            close(fd);
-            return -1;
-        }
-        unlink(path);
-        close(fd);
-        fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        if (fd < 0)
-            goto fail;
-    }
-    umask(0777 & ~mode);
-    if (bind(fd, (struct sockaddr *)&sun, sizeof(sun)) < 0 || listen(fd, 64) < 0)
-        goto fail;
-    umask(077);
-    return fd;
-fail:
-    log_error("cannot listen on %s: %s", path, strerror(errno));
-    if (fd >= 0)
-        close(fd);
+    else if (err == VD_ERR_BUSY)
+        log_error("%s: another viaductd serves here already", path);
+    else
+        log_error("cannot listen on %s: %s", path, strerror(errno));
     return -1;
 }
 
@@ -96,6 +74,9 @@ static int open_sockets(struct service *s)
         s->listen_fd = SD_LISTEN_FDS_START;
     if (n > 1)
         s->stats_fd = SD_LISTEN_FDS_START + 1;
+    if (n > 2)
+        s->further[s->further_count++] = (struct listener){
+            .fd = SD_LISTEN_FDS_START + 2, .kind = LISTEN_VM, .uri = "systemd's socket"};
 #endif
     s->own_socket = n <= 0;
     if (s->own_socket &&
@@ -112,11 +93,13 @@ static int open_sockets(struct service *s)
             return VD_ERR_IO;
     }
     for (int i = 0; i < s->options->listen_count; i++) {
-        int err = listen_open(s->options->listen[i], &s->further[i]);
+        struct listener *listener = &s->further[s->further_count];
+        int err = listen_open(s->options->listen[i], mode, listener);
 
         if (err)
             return err;
-        if (s->further[i].kind == LISTEN_TLS && !*s->options->tls_certificate &&
+        s->further_count++;
+        if (listener->kind == LISTEN_TLS && !*s->options->tls_certificate &&
             !*s->options->tls_secret) {
             log_error("%s: TLS needs --tls-certificate, --tls-key and --tls-authority, or "
                       "--tls-secret",
@@ -124,6 +107,7 @@ static int open_sockets(struct service *s)
             return VD_ERR_PARAMETER;
         }
     }
+    umask(077);
     return 0;
 }
 
@@ -306,9 +290,17 @@ static void accept_further(struct service *s, const struct listener *listener)
 {
     struct listen_peer peer;
     int fd = listen_accept(listener, &peer);
+    struct ucred user;
 
     if (fd < 0)
         return;
+    /* A relay is a program of this machine. */
+    if (listener->kind == LISTEN_VM && !allowed(s, fd, &user)) {
+        log_warn("refused %s: its relay is a program of user %u; allow it with --allow-uid",
+                 peer.text, user.uid);
+        refuse(s, listener->kind, fd, VD_ERR_DENIED);
+        return;
+    }
     log_info("a client on %s: %s", listener->uri, peer.text);
     serve(s, listener->kind, fd, &peer);
 }
@@ -362,15 +354,15 @@ static void nursery_event(struct service *s)
 static void service_loop(struct service *s)
 {
     while (!s->stop) {
-        struct pollfd p[5 + SERVICE_MAX_LISTEN] = {
+        struct pollfd p[5 + SERVICE_MAX_LISTEN + 1] = {
             {.fd = s->listen_fd, .events = POLLIN},    {.fd = s->stats_fd, .events = POLLIN},
             {.fd = s->signal_fd, .events = POLLIN},    {.fd = s->nursery_fd, .events = POLLIN},
             {.fd = s->options->lifeline, .events = 0},
         };
 
-        for (int i = 0; i < s->options->listen_count; i++)
+        for (int i = 0; i < s->further_count; i++)
             p[5 + i] = (struct pollfd){.fd = s->further[i].fd, .events = POLLIN};
-        if (poll(p, 5 + (nfds_t)s->options->listen_count, -1) < 0) {
+        if (poll(p, 5 + (nfds_t)s->further_count, -1) < 0) {
             if (errno == EINTR)
                 continue;
             break;
@@ -379,7 +371,7 @@ static void service_loop(struct service *s)
             nursery_event(s);
         if (p[0].revents)
             accept_client(s);
-        for (int i = 0; i < s->options->listen_count; i++) {
+        for (int i = 0; i < s->further_count; i++) {
             if (p[5 + i].revents)
                 accept_further(s, &s->further[i]);
         }
@@ -396,7 +388,7 @@ static void service_finish(struct service *s)
         close(s->nursery_fd);
     if (s->nursery > 0)
         waitpid(s->nursery, NULL, 0);
-    for (int i = 0; i < s->options->listen_count; i++)
+    for (int i = 0; i < s->further_count; i++)
         listen_close(&s->further[i]);
     if (s->own_socket && s->listen_fd >= 0)
         unlink(s->options->socket);
@@ -411,8 +403,6 @@ int service_run(const struct service_options *options)
     int code = 1;
 
     s = (struct service){.options = options, .listen_fd = -1, .stats_fd = -1, .nursery_fd = -1};
-    for (int i = 0; i < SERVICE_MAX_LISTEN; i++)
-        s.further[i].fd = -1;
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);

@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
+#include <transport/unix.h>
 #include <unistd.h>
 #include <viaduct/errors.h>
 
@@ -12,40 +9,7 @@
 
 int vhost_listen(const char *path, int *ret_fd)
 {
-    struct sockaddr_un sun = {.sun_family = AF_UNIX};
-    struct stat st;
-    mode_t before;
-    int fd, failed;
-
-    if (!*path || strlen(path) >= sizeof(sun.sun_path))
-        return VD_ERR_PARAMETER;
-    strcpy(sun.sun_path, path);
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return VD_ERR_IO;
-    /* A socket nobody answers on is a leftover; anything else is not ours to remove. */
-    if (!lstat(path, &st) && S_ISSOCK(st.st_mode)) {
-        failed = connect(fd, (struct sockaddr *)&sun, sizeof(sun));
-        close(fd);
-        if (!failed)
-            return VD_ERR_BUSY;
-        unlink(path);
-        fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        if (fd < 0)
-            return VD_ERR_IO;
-    }
-    before = umask(0177);
-    failed = bind(fd, (struct sockaddr *)&sun, sizeof(sun)) < 0 || listen(fd, 1) < 0;
-    umask(before);
-    if (failed) {
-        int why = errno;
-
-        close(fd);
-        errno = why;
-        return VD_ERR_IO;
-    }
-    *ret_fd = fd;
-    return 0;
+    return unix_listen(path, 0600, ret_fd);
 }
 
 int vhost_create(int fd, const struct vhost_ops *ops, void *arg, struct vhost **ret_vhost)

@@ -48,6 +48,11 @@ struct vhost_ops {
     /* Something may be in this queue: take it out with vhost_queue_pop. */
     void (*kicked)(void *arg, unsigned queue);
     /*
+     * The queue starts; `kicked` follows. `anew`: elsewhere than it stopped, so it is the first
+     * time, or the guest has reset the device. Else the machine was only paused.
+     */
+    void (*started)(void *arg, unsigned queue, bool anew);
+    /*
      * The queue stops: the guest's driver goes, or the machine is reset or paused. Elements that
      * are held may still be pushed in here, later pushes are ignored. Pointers into guest memory
      * stay valid until `memory`.
@@ -59,10 +64,7 @@ struct vhost_ops {
     int (*gpu_socket)(void *arg, int fd);
 };
 
-/*
- * Listens on a Unix socket for one front end, mode 0600 but for what the umask takes; a socket
- * that nobody answers on is replaced.
- */
+/* unix_listen for a front end: mode 0600. The descriptor does not block. */
 int vhost_listen(const char *path, int *ret_fd);
 
 /* A device for the front end behind this connected socket, which is taken over on success. */

@@ -213,6 +213,8 @@ static int set_vring_base(struct vhost *vhost)
     q = queue_at(vhost, state.index);
     if (!q || vhost_queue_running(q) || state.value > UINT16_MAX)
         return VD_ERR_PARAMETER;
+    if (q->taken != state.value)
+        q->ran = false;
     q->taken = (uint16_t)state.value;
     return 0;
 }

@@ -83,6 +83,7 @@ struct vhost_queue {
     uint16_t pushed;    /* index of the next in `used` */
     uint16_t signalled; /* `pushed` when the driver was last told */
     bool kicked;        /* started: look without a kick */
+    bool ran;           /* before, and has not been moved since */
 };
 
 #define VHOST_MESSAGE_BYTES 512

@@ -67,6 +67,9 @@ void vhost_queue_start(struct vhost *vhost, unsigned queue)
     /* `used` goes on where a device before this one ended. */
     q->pushed = q->signalled = load(&q->used->idx);
     q->kicked = true;
+    if (vhost->ops->started)
+        vhost->ops->started(vhost->arg, queue, !q->ran);
+    q->ran = true;
 }
 
 void vhost_queue_stop(struct vhost *vhost, unsigned queue)

@@ -2,8 +2,6 @@
 #include "check.h"
 
 #include <fcntl.h>
-#include <stdio.h>
-#include <sys/stat.h>
 #include <viaduct/errors.h>
 
 #include "vhost_guest.h"
@@ -25,7 +23,7 @@ struct device {
     struct vhost_element element;
     struct vhost_token held;
     bool hold; /* keeps the next instead of answering */
-    int echoes, stops, memories, gpu_fd;
+    int echoes, starts, resets, stops, memories, gpu_fd;
     uint8_t config[16];
 };
 
@@ -55,6 +53,13 @@ static void device_kicked(void *arg, unsigned queue)
         d->echoes++;
     }
     vhost_queue_notify(d->vhost, queue);
+}
+
+static void device_started(void *arg, unsigned queue, bool anew)
+{
+    (void)queue;
+    ((struct device *)arg)->starts++;
+    ((struct device *)arg)->resets += anew;
 }
 
 static void device_stopped(void *arg, unsigned queue)
@@ -93,6 +98,7 @@ static const struct vhost_ops device_ops = {
     .get_config = device_get_config,
     .set_config = device_set_config,
     .kicked = device_kicked,
+    .started = device_started,
     .stopped = device_stopped,
     .memory = device_memory,
     .gpu_socket = device_gpu_socket,
@@ -364,6 +370,26 @@ static void test_held(void **state)
     vhost_queue_unpop(r->device.vhost, 0);
     assert_true(vhost_queue_pop(r->device.vhost, 0, &r->device.element));
     assert_int_equal(r->device.element.token.head, old.head);
+    rig_close(r);
+}
+
+/* A machine that is paused goes on where it was; one that is reset starts over. */
+static void test_pause(void **state)
+{
+    struct rig *r = rig_open(FEATURES);
+    struct vhost_guest *g = &r->guest;
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        vhost_guest_start(g, r->device.vhost, 0, 8, (uint16_t)i);
+        vhost_guest_offer(g, 0, OUT, 6, IN, 6);
+        vhost_guest_kick(g, r->device.vhost, 0);
+        assert_int_equal(vhost_guest_stop(g, r->device.vhost, 0), i + 1);
+    }
+    assert_int_equal(r->device.starts, 2);
+    assert_int_equal(r->device.resets, 1);
+    vhost_guest_start(g, r->device.vhost, 0, 8, 0);
+    assert_int_equal(r->device.resets, 2);
     rig_close(r);
 }
 
@@ -640,31 +666,6 @@ static void test_iov(void **state)
     assert_int_equal(vhost_iov_slice(iov, 3, 1, 4, part, 1), 1);
 }
 
-static void test_listen(void **state)
-{
-    char path[] = "/tmp/viaduct-vhost-XXXXXX", name[64], text[64];
-    int fd, other;
-    struct stat st;
-
-    (void)state;
-    assert_non_null(mkdtemp(path));
-    snprintf(name, sizeof(name), "%s/sock", path);
-    snprintf(text, sizeof(text), "%s/text", path);
-    assert_int_equal(vhost_listen(name, &fd), 0);
-    assert_int_equal(stat(name, &st), 0);
-    assert_int_equal(st.st_mode & 0777, 0600);
-    assert_int_equal(vhost_listen(name, &other), VD_ERR_BUSY);
-    close(fd);
-    assert_int_equal(vhost_listen(name, &fd), 0);
-    close(fd);
-    close(open(text, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
-    assert_int_equal(vhost_listen(text, &fd), VD_ERR_IO);
-    assert_int_equal(vhost_listen("", &fd), VD_ERR_PARAMETER);
-    unlink(name);
-    unlink(text);
-    rmdir(path);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -675,7 +676,7 @@ int main(void)
         cmocka_unit_test(test_memory),        cmocka_unit_test(test_memory_exchange),
         cmocka_unit_test(test_refusals),      cmocka_unit_test(test_ends),
         cmocka_unit_test(test_broken_kick),   cmocka_unit_test(test_iov),
-        cmocka_unit_test(test_listen),
+        cmocka_unit_test(test_pause),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
