@@ -40,7 +40,7 @@ static void serve(int listener, int *fd, uint8_t what)
     if (what & 1 && read(*fd, bytes, sizeof(bytes)) < 0 && errno != EAGAIN && errno != ECONNRESET)
         abort();
     if (what & 2)
-        send(*fd, bytes, what * 40u, MSG_NOSIGNAL);
+        send(*fd, bytes, what * 32u, MSG_NOSIGNAL);
     if (what & 4)
         shutdown(*fd, what & 8 ? SHUT_RD : SHUT_WR);
     if ((what & 0x30) == 0x30) {

@@ -219,7 +219,7 @@ static void test_connect(void **state)
     struct rig *r = rig_open();
     char name[VM_NAME_BYTES], bytes[16];
     struct packet p;
-    int fd = connected(r, GUEST_PORT, NAMED), other;
+    int fd = connected(r, GUEST_PORT, NAMED), other, third;
 
     (void)state;
     assert_true(vm_peer(fd, name));
@@ -237,9 +237,9 @@ static void test_connect(void **state)
     /* A second of the same name; a third at a service that is told none. */
     other = connected(r, GUEST_PORT + 1, NAMED);
     assert_true(vm_peer(other, name));
-    close(other);
-    other = connected(r, GUEST_PORT + 2, PLAIN);
-    assert_false(vm_peer(other, name));
+    third = connected(r, GUEST_PORT + 2, PLAIN);
+    assert_false(vm_peer(third, name));
+    close(third);
     close(other);
     close(fd);
     rig_close(r);
