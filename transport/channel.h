@@ -13,9 +13,9 @@
  * arena) is the same for all kinds.
  *
  * Kinds stand in one visible table in channel.c: unix for containers on the same kernel, vsock for
- * virtual machines, tcp for this machine, tls for others; mem, record and fuzz are for
- * tests. A kind that cannot pass descriptors says so with shares_memory = false; then the session
- * is in-band (mirror.h).
+ * virtual machines, serial for those without, tcp for this machine, tls for others; mem, record and
+ * fuzz are for tests. A kind that cannot pass descriptors says so with shares_memory = false; then
+ * the session is in-band (mirror.h).
  *
  * A channel may be used by one sender and one receiver thread at the same time. As a general
  * rule waits are bounded by `timeout_ms` and end with -VD_ERR_TIMEOUT; -VD_ERR_GONE means that
@@ -76,6 +76,7 @@ extern const struct channel_ops unix_ops;
 extern const struct channel_ops vsock_ops;
 extern const struct channel_ops tcp_ops;
 extern const struct channel_ops tls_ops;
+extern const struct channel_ops serial_ops;
 extern const struct channel_ops mem_ops;
 extern const struct channel_ops mem_in_band_ops;
 extern const struct channel_ops record_ops;

@@ -1,0 +1,405 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Virtual machines: an unmodified Debian kernel under QEMU, and stock programs in it.
+
+usage: run.py --build FOLDER [--full] [--channel NAME,...] [--keep] [NAME...]
+
+Guests have this machine's programs (its root file system, read-only, under a layer in memory), the
+kernel's vgem for a render node, and what `meson install` installs. Without KVM: emulated. The short
+form runs over viaduct-vsock; --full runs everything over each channel, and measures. What this
+machine lacks is skipped, with the reason.
+"""
+import argparse
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+import kernel
+from guest import Guest
+
+SKIP = 77
+CHANNELS = ["vsock"]
+DEVICE = "-hwaccel vaapi -hwaccel_device /dev/dri/renderD128"
+QUIET = "ffmpeg -nostdin -v error"
+CLIPS = {"small": "testsrc2=s=352x288:r=25:d=1", "long": "testsrc2=s=352x288:r=25:d=4"}
+
+
+class Skip(Exception):
+    """A test that cannot run here, and why."""
+
+
+def host_run(command, **options):
+    result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                            stdin=subprocess.DEVNULL, timeout=120, check=False, **options)
+    text = result.stdout.decode(errors="replace")
+    if result.returncode:
+        raise AssertionError(f"{command[0]} ended with {result.returncode}: {text[-800:]}")
+    return text
+
+
+def hashes(text):
+    return [line.rsplit(",", 1)[1].strip() for line in text.splitlines()
+            if line[:2] == "0," and line.count(",") == 5]
+
+
+class Daemon:
+    """A program of the host that runs until it is stopped; its log."""
+
+    def __init__(self, folder, name, command, until):
+        self.path = os.path.join(folder, name + ".log")
+        with open(self.path, "ab") as log:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log,
+                                            stderr=log, env=dict(os.environ, VIADUCT_LOG="info"))
+        for _ in range(300):
+            if os.path.exists(until):
+                return
+            if self.process.poll() is not None:
+                break
+            time.sleep(0.1)
+        raise AssertionError(f"{name} did not start: {self.log()}")
+
+    def log(self):
+        with open(self.path, "rb") as log:
+            return log.read().decode(errors="replace")
+
+    def stop(self, how=signal.SIGTERM):
+        if self.process.poll() is None:
+            self.process.send_signal(how)
+        return self.process.wait(30)
+
+
+class Bench:
+    """The host's side, and guests on it."""
+
+    def __init__(self, args, folder):
+        self.args, self.folder = args, folder
+        self.channel = "vsock"
+        self.dest = os.path.join(folder, "dest")
+        self.daemons, self.guests, self.relays = [], [], {}
+        self.kernel = None
+        self.service = None
+        self.clips = {}
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def program(self, *parts):
+        return os.path.join(self.args.build, *parts)
+
+    def install(self):
+        """As the packages do: the driver under the names that libva asks for."""
+        host_run(["meson", "install", "-C", self.args.build, "--no-rebuild", "--destdir",
+                  self.dest])
+        for folder, _, files in os.walk(self.dest):
+            if "viaduct_drv_video.so" in files:
+                os.symlink("viaduct_drv_video.so", os.path.join(folder, "vgem_drv_video.so"))
+                return
+        raise AssertionError("no driver was installed")
+
+    def start_service(self):
+        for name in ("viaduct.sock", "vm.sock"):
+            if os.path.exists(self.path(name)):
+                os.unlink(self.path(name))
+        self.service = Daemon(self.folder, "viaductd",
+                              [self.program("host_decoder", "viaductd"), "--socket",
+                               self.path("viaduct.sock"), "--listen", "vm:" + self.path("vm.sock")],
+                              self.path("vm.sock"))
+
+    def counters(self):
+        """Pictures that the service has decoded and encoded so far."""
+        text = host_run([self.program("cli", "viaduct"), "top", "--json"],
+                        env=dict(os.environ, VIADUCT_HOST="unix:" + self.path("viaduct.sock")))
+        return {name: int(re.search(f'"total".*?"{name}": *([0-9]+)', text, re.S).group(1))
+                for name in ("decoded", "encoded")}
+
+    def boot(self):
+        """Another guest, on the present channel."""
+        number = 3 + len(self.guests)
+        folder = self.path(f"guest{number}")
+        os.mkdir(folder)
+        devices = getattr(self, "devices_" + self.channel)(number, folder)
+        guest = Guest(folder, self.kernel, self.dest, devices)
+        self.guests.append(guest)
+        return guest
+
+    def devices_vsock(self, number, folder):
+        end = os.path.join(folder, "vsock")
+        relay = Daemon(folder, "viaduct-vsock",
+                       [self.program("vm", "viaduct-vsock"), "--cid", str(number), "--socket", end,
+                        "--name", f"guest{number}", "--port", "7474=vm:" + self.path("vm.sock")],
+                       end)
+        self.daemons.append(relay)
+        return ["-chardev", f"socket,id=vs,path={end}", "-device",
+                "vhost-user-vsock-pci,chardev=vs"]
+
+    def make_clips(self):
+        """Before guests boot, which have them in /clips."""
+        os.mkdir(os.path.join(self.dest, "clips"))
+        for name, source in CLIPS.items():
+            path = os.path.join(self.dest, "clips", name + ".mp4")
+            host_run(["ffmpeg", "-nostdin", "-v", "error", "-f", "lavfi", "-i", source, "-c:v",
+                      "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p", "-bf", "2", path])
+
+    def clip(self, name="small"):
+        """A guest's path of a clip, and its frames' hashes by this machine's software decoder."""
+        if name not in self.clips:
+            path = os.path.join(self.dest, "clips", name + ".mp4")
+            self.clips[name] = hashes(host_run(
+                ["ffmpeg", "-nostdin", "-v", "error", "-i", path, "-fps_mode", "passthrough", "-f",
+                 "framemd5", "-"]))
+        return f"/clips/{name}.mp4", self.clips[name]
+
+    def close(self):
+        for guest in self.guests:
+            guest.stop()
+        for daemon in self.daemons + [self.service]:
+            if daemon:
+                daemon.stop()
+        self.guests, self.daemons, self.service = [], [], None
+
+
+def decode(clip, more=""):
+    return f"{QUIET} {DEVICE} -i {clip} -fps_mode passthrough {more} -f framemd5 -"
+
+
+def same(text, want):
+    have = hashes(text)
+    if have != want or not want:
+        raise AssertionError(f"{len(have)} frames for {len(want)}, "
+                             f"{sum(a != b for a, b in zip(have, want))} differ: {text[-600:]}")
+
+
+def test_boot(bench):
+    guest = bench.boot()
+    start = time.time()
+    guest.wait_up()
+    return f"up after {time.time() - start:.0f} s: {guest.run('uname -r').strip()}"
+
+
+def test_vainfo(bench):
+    if not shutil.which("vainfo"):
+        raise Skip("vainfo is not installed")
+    text = bench.guests[0].run("vainfo --display drm --device /dev/dri/renderD128")
+    for what in ("Viaduct", "VAProfileH264High ", "VAEntrypointEncSlice"):
+        if what not in text:
+            raise AssertionError(f"no {what} in {text[-800:]}")
+    return "the driver is found for vgem, the host without a setting"
+
+
+def test_doctor(bench):
+    text = bench.guests[0].run("viaduct doctor")
+    if "a test picture is decoded, bit for bit" not in text:
+        raise AssertionError(text)
+    where = re.search(r"ok +host service (\S+)", text).group(1)
+    return f"all is well at {where}"
+
+
+def test_decode(bench):
+    clip, want = bench.clip()
+    before = bench.counters()
+    same(bench.guests[0].run(decode(clip)), want)
+    decoded = bench.counters()["decoded"] - before["decoded"]
+    if decoded != len(want):
+        raise AssertionError(f"the host decoded {decoded} of {len(want)}")
+    return f"{decoded} frames, bit-exact with the host's software decoder"
+
+
+def test_gstreamer(bench):
+    if not shutil.which("gst-launch-1.0"):
+        raise Skip("gst-launch-1.0 is not installed")
+    clip, want = bench.clip()
+    before = bench.counters()
+    code, text = bench.guests[0].start(
+        "gst-inspect-1.0 --exists vah264dec || exit 99\n"
+        f"gst-launch-1.0 -q filesrc location={clip} ! qtdemux ! h264parse ! vah264dec ! "
+        "video/x-raw,format=NV12 ! filesink location=/tmp/out.nv12 && "
+        "md5sum </tmp/out.nv12").wait()
+    if code == 99:
+        raise Skip("GStreamer has no vah264dec here")
+    raw = host_run(["sh", "-c", f"{QUIET} -i {bench.dest}{clip} -pix_fmt nv12 -f rawvideo - | md5sum"])
+    if code or raw.split()[0] not in text:
+        raise AssertionError(f"{code}: {text[-800:]}, expected {raw}")
+    if bench.counters()["decoded"] - before["decoded"] != len(want):
+        raise AssertionError("the host did not decode")
+    return f"vah264dec: {len(want)} frames, the same bytes"
+
+
+def test_transcode(bench):
+    clip, want = bench.clip()
+    before = bench.counters()
+    bench.guests[0].run(
+        f"{QUIET} {DEVICE} -hwaccel_output_format vaapi -i {clip} -vf scale_vaapi=176:144 "
+        "-c:v h264_vaapi -qp 22 -y /run/out/small.mp4")
+    now = bench.counters()
+    if now["encoded"] - before["encoded"] != len(want):
+        raise AssertionError(f"{before} {now}")
+    text = host_run(["ffmpeg", "-nostdin", "-v", "error", "-xerror", "-i",
+                     os.path.join(bench.guests[0].out, "small.mp4"), "-f", "framemd5", "-"])
+    if len(hashes(text)) != len(want):
+        raise AssertionError(f"{len(hashes(text))} frames of {len(want)} came out")
+    return f"{len(want)} frames decoded, scaled and encoded on the host"
+
+
+def test_two_guests(bench):
+    """Two guests, two processes each; one process is killed, nobody else notices."""
+    clip, want = bench.clip()
+    other = bench.boot()
+    other.wait_up()
+    # Reads a stream that does not end, so that it is there to be killed.
+    victim = bench.guests[0].start(
+        f"{QUIET} {DEVICE} -stream_loop -1 -re -i {clip} -f null - & echo $! >/run/victim; wait $!")
+    jobs = [guest.start(decode(clip)) for guest in bench.guests[:2] for _ in range(2)]
+    bench.guests[0].run("while [ ! -s /run/victim ]; do sleep 0.1; done; sleep 2; "
+                        "kill -9 $(cat /run/victim)")
+    if victim.wait()[0] != 137:
+        raise AssertionError(f"the victim was gone before: {victim.output()[-300:]}")
+    for job in jobs:
+        code, text = job.wait()
+        if code:
+            raise AssertionError(text[-600:])
+        same(text, want)
+    return f"{len(jobs)} processes in 2 guests right, one killed"
+
+
+def test_restart(bench):
+    """The host's service is killed and started again; no guest is."""
+    clip, want = bench.clip()
+    guest = bench.guests[0]
+    held = guest.start(f"{QUIET} -xerror {DEVICE} -stream_loop -1 -re -i {clip} -vf "
+                       "hwdownload,format=nv12 -hwaccel_output_format vaapi -f null -"
+                       .replace("-i", "-hwaccel_output_format vaapi -i", 1)
+                       .replace(" -hwaccel_output_format vaapi -f", " -f"))
+    before = bench.counters()["decoded"]
+    for _ in range(300):
+        if bench.counters()["decoded"] > before:
+            break
+        time.sleep(0.1)
+    bench.service.stop(signal.SIGKILL)
+    code, text = held.wait(30)
+    if not code:
+        raise AssertionError(f"the old context went on: {text[-300:]}")
+    code, text = guest.start("viaduct info").wait(30)
+    if not code:
+        raise AssertionError(f"served by nobody: {text[-300:]}")
+    bench.start_service()
+    for one in bench.guests:
+        same(one.run(decode(clip)), want)
+    return "old contexts end with errors, new ones work"
+
+
+def test_pause(bench):
+    clip, want = bench.clip("long")
+    guest = bench.guests[0]
+    before = bench.counters()["decoded"]
+    job = guest.start(decode(clip))
+    for _ in range(300):
+        if bench.counters()["decoded"] > before:
+            break
+        time.sleep(0.05)
+    guest.monitor("stop")
+    between = bench.counters()["decoded"]
+    time.sleep(2)
+    guest.monitor("cont")
+    code, text = job.wait()
+    if code:
+        raise AssertionError(text[-600:])
+    same(text, want)
+    if between - before >= len(want):
+        raise AssertionError("it was over before the pause")
+    return f"stopped for 2 s after {between - before} of {len(want)} frames, then the rest"
+
+
+def test_names(bench):
+    """The service's log names the machines."""
+    log = bench.service.log()
+    for number in range(3, 3 + len(bench.guests)):
+        if f"virtual machine guest{number}" not in log:
+            raise AssertionError(log[-800:])
+    return "the log names each machine"
+
+
+SHORT = [test_boot, test_vainfo, test_doctor, test_decode, test_gstreamer, test_transcode,
+         test_two_guests, test_restart, test_pause, test_names]
+
+
+def why_not():
+    for program, package in {"qemu-system-x86_64": "qemu-system-x86", "busybox": "busybox-static",
+                             "modprobe": "kmod", "cpio": "cpio", "apt-get": "apt",
+                             "ffmpeg": "ffmpeg"}.items():
+        if not shutil.which(program):
+            return f"{program} is not installed ({package})"
+    if os.uname().machine != "x86_64":
+        return "this test's guests are x86-64"
+    return None
+
+
+def run_channel(bench, name, tests, totals):
+    bench.channel = name
+    bench.start_service()
+    stop = False
+    for test in tests:
+        start, verdict = time.time(), "skip"
+        try:
+            said = "the guest is not up" if stop else test(bench)
+            verdict = "skip" if stop else "ok"
+        except Skip as why:
+            said = str(why)
+        except (AssertionError, OSError, subprocess.SubprocessError) as why:
+            verdict, said = "FAIL", str(why)
+            stop = stop or test is test_boot
+        totals[verdict] += 1
+        print(f"{verdict:4} {name} {test.__name__[5:]} ({time.time() - start:.1f} s) {said}",
+              flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--build", required=True)
+    parser.add_argument("--full", action="store_true")
+    parser.add_argument("--channel")
+    parser.add_argument("--keep", action="store_true")
+    parser.add_argument("names", nargs="*")
+    args = parser.parse_args()
+    args.build = os.path.abspath(args.build)
+    reason = why_not()
+    if reason:
+        print(f"SKIP: {reason}")
+        return SKIP
+    channels = args.channel.split(",") if args.channel else CHANNELS if args.full else ["vsock"]
+    totals = {"ok": 0, "FAIL": 0, "skip": 0}
+    tests = [t for t in SHORT if not args.names or t is test_boot or t.__name__[5:] in args.names]
+    folder = tempfile.mkdtemp(prefix="viaduct-vm-")
+    bench = Bench(args, folder)
+    try:
+        try:
+            bench.kernel = kernel.prepare()
+        except (kernel.Missing, OSError, subprocess.SubprocessError) as why:
+            print(f"SKIP: no kernel for guests: {why}")
+            return SKIP
+        try:
+            bench.install()
+            bench.make_clips()
+        except AssertionError as why:
+            print(f"FAIL: {why}")
+            return 1
+        for name in channels:
+            try:
+                run_channel(bench, name, tests, totals)
+            finally:
+                bench.close()
+    finally:
+        if args.keep:
+            print(f"kept: {folder}")
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+    print(f"{totals['ok']} passed, {totals['FAIL']} failed, {totals['skip']} skipped")
+    return 1 if totals["FAIL"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
