@@ -328,6 +328,7 @@ VAStatus driver_QuerySurfaceAttributes(VADriverContextP ctx, VAConfigID id, VASu
     struct config *config;
     VAStatus status = driver_enter(ctx, &driver);
     unsigned room, n = 0;
+    int memory = VA_SURFACE_ATTRIB_MEM_TYPE_VA;
 
     if (status)
         return status;
@@ -349,8 +350,9 @@ VAStatus driver_QuerySurfaceAttributes(VADriverContextP ctx, VAConfigID id, VASu
     put_attribute(list, room, &n, VASurfaceAttribMinHeight, get, (int)cap->min_height);
     put_attribute(list, room, &n, VASurfaceAttribMaxWidth, get, (int)cap->max_width);
     put_attribute(list, room, &n, VASurfaceAttribMaxHeight, get, (int)cap->max_height);
-    put_attribute(list, room, &n, VASurfaceAttribMemoryType, both,
-                  VA_SURFACE_ATTRIB_MEM_TYPE_VA | VA_SURFACE_ATTRIB_MEM_TYPE_DRM_PRIME_2);
+    if (export_offered(driver))
+        memory |= VA_SURFACE_ATTRIB_MEM_TYPE_DRM_PRIME_2;
+    put_attribute(list, room, &n, VASurfaceAttribMemoryType, both, memory);
     put_attribute(list, room, &n, VASurfaceAttribExternalBufferDescriptor,
                   VA_SURFACE_ATTRIB_SETTABLE, 0);
     if (list && n <= room)

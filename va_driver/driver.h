@@ -196,7 +196,13 @@ void import_destroy(struct import **import);
 int import_register(struct host *host, uint32_t surface, const struct format_info *format,
                     const struct import *import);
 
-/* export.c: DRM_FORMAT_* of all planes together (DRM_FORMAT_INVALID: none), and of one alone. */
+/*
+ * export.c. Whether surfaces can become dma-bufs here, as far as that is known before one is asked
+ * for: GStreamer's elements talk each other into DMABuf memory where the driver says so, and fail
+ * if it then does not come.
+ */
+bool export_offered(const struct driver *driver);
+/* DRM_FORMAT_* of all planes together (DRM_FORMAT_INVALID: none), and of one alone. */
 uint32_t export_composed(uint32_t fourcc);
 uint32_t export_layer(const struct format_info *format, int plane);
 /*

@@ -122,6 +122,15 @@ static int describe(const struct surface *surface, const struct format_layout *l
     return 0;
 }
 
+bool export_offered(const struct driver *driver)
+{
+    for (uint32_t i = 0; i < driver->cap_count; i++) {
+        if (!strncmp((const char *)driver->caps[i].engine, "vaapi", 5))
+            return true;
+    }
+    return !access(EXPORT_DEVICE, R_OK | W_OK);
+}
+
 VAStatus driver_ExportSurfaceHandle(VADriverContextP ctx, VASurfaceID id, uint32_t memory_type,
                                     uint32_t flags, void *descriptor)
 {

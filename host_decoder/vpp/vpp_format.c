@@ -11,8 +11,8 @@
     }
 
 /*
- * Best first, the order that apps see. P012 and P016 are the same to us: 12 bits are the upper
- * ones of 16.
+ * Best first, the order that apps see. Of P012, Y212 and Y412 all 16 bits are taken: 12 bits are
+ * the upper ones.
  */
 static const struct vpp_format vpp_formats_table[] = {
     F(NV12, NV12, YUV420P, 0, 1, 2, false, false),
@@ -28,6 +28,8 @@ static const struct vpp_format vpp_formats_table[] = {
     F(XYUV, NONE, YUV444P, 0, 1, 2, false, false),
     F(Y210, NONE, YUV422P10LE, 0, 1, 2, false, false),
     F(Y410, NONE, YUV444P10LE, 0, 1, 2, false, false),
+    F(Y212, NONE, YUV422P16LE, 0, 1, 2, false, false),
+    F(Y412, NONE, YUV444P16LE, 0, 1, 2, false, false),
     F(Y800, GRAY8, YUV420P, 0, 1, 2, false, false),
     F(BGRA, BGRA, YUV444P, 0, 1, 2, true, true),
     F(BGRX, BGR0, YUV444P, 0, 1, 2, true, false),

@@ -290,7 +290,11 @@ void vpp_frame_pack(const struct vpp_format *format, const AVFrame *from,
         .shift_w = (uint8_t)vpp_format_shift_w(from->format),
         .shift_h = (uint8_t)vpp_format_shift_h(from->format),
     };
-    const struct convert_way *way = convert_find(&samples, format->fourcc);
+    /* Words of 16 bits, whatever counts of them. */
+    uint32_t fourcc = format->fourcc == VA_FOURCC_Y212   ? VA_FOURCC_Y216
+                      : format->fourcc == VA_FOURCC_Y412 ? VA_FOURCC_Y416
+                                                         : format->fourcc;
+    const struct convert_way *way = convert_find(&samples, fourcc);
     struct convert_source source = {0};
 
     for (int i = 0; i < 3; i++) {

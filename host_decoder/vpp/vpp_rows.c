@@ -118,16 +118,29 @@ LOOP(unpack10, (OUT_ROW y, OUT_ROW u, OUT_ROW v, IN_ROW from, size_t n), (y, u, 
     }
 }
 
-LOOP(unpack210, (OUT_ROW y, OUT_ROW u, OUT_ROW v, IN_ROW from, size_t n), (y, u, v, from, n))
+LOOP(unpack21x, (OUT_ROW y, OUT_ROW u, OUT_ROW v, IN_ROW from, size_t n, int down),
+     (y, u, v, from, n, down))
 {
     const word16_t *f = (const word16_t *)from;
     word16_t *a = (word16_t *)y, *b = (word16_t *)u, *c = (word16_t *)v;
 
     for (size_t i = 0; i < n; i++) {
-        a[2 * i] = f[4 * i] >> 6;
-        b[i] = f[4 * i + 1] >> 6;
-        a[2 * i + 1] = f[4 * i + 2] >> 6;
-        c[i] = f[4 * i + 3] >> 6;
+        a[2 * i] = (uint16_t)(f[4 * i] >> down);
+        b[i] = (uint16_t)(f[4 * i + 1] >> down);
+        a[2 * i + 1] = (uint16_t)(f[4 * i + 2] >> down);
+        c[i] = (uint16_t)(f[4 * i + 3] >> down);
+    }
+}
+
+LOOP(unpack41x, (OUT_ROW y, OUT_ROW u, OUT_ROW v, IN_ROW from, size_t n), (y, u, v, from, n))
+{
+    const word16_t *f = (const word16_t *)from;
+    word16_t *a = (word16_t *)y, *b = (word16_t *)u, *c = (word16_t *)v;
+
+    for (size_t i = 0; i < n; i++) {
+        a[i] = f[4 * i + 1];
+        b[i] = f[4 * i];
+        c[i] = f[4 * i + 2];
     }
 }
 
@@ -181,13 +194,14 @@ LOOP(turn16,
 #pragma GCC pop_options
 #endif
 
-#define TABLE(kind)                                                                        \
-    {                                                                                      \
-        .split8 = split8_##kind, .split16 = split16_##kind, .down16 = down16_##kind,       \
-        .mask16 = mask16_##kind, .narrow = narrow_##kind, .widen = widen_##kind,           \
-        .mean8 = mean8_##kind, .mean16 = mean16_##kind, .unpack8 = unpack8_##kind,         \
-        .unpack10 = unpack10_##kind, .unpack210 = unpack210_##kind, .look8 = look8_##kind, \
-        .look16 = look16_##kind, .turn8 = turn8_##kind, .turn16 = turn16_##kind,           \
+#define TABLE(kind)                                                                                \
+    {                                                                                              \
+        .split8 = split8_##kind, .split16 = split16_##kind, .down16 = down16_##kind,               \
+        .mask16 = mask16_##kind, .narrow = narrow_##kind, .widen = widen_##kind,                   \
+        .mean8 = mean8_##kind, .mean16 = mean16_##kind, .unpack8 = unpack8_##kind,                 \
+        .unpack10 = unpack10_##kind, .unpack21x = unpack21x_##kind, .unpack41x = unpack41x_##kind, \
+        .look8 = look8_##kind, .look16 = look16_##kind, .turn8 = turn8_##kind,                     \
+        .turn16 = turn16_##kind,                                                                   \
     }
 
 const struct vpp_rows vpp_rows_any = TABLE(any);

@@ -24,8 +24,9 @@ struct vpp_rows {
     /* Words of four bytes, V U Y A, and of 10 bits, U Y V. */
     void (*unpack8)(uint8_t *y, uint8_t *u, uint8_t *v, const uint8_t *from, size_t n);
     void (*unpack10)(uint8_t *y, uint8_t *u, uint8_t *v, const uint8_t *from, size_t n);
-    /* Y U Y V in words with 10 bits at the upper end: n pairs of pixels. */
-    void (*unpack210)(uint8_t *y, uint8_t *u, uint8_t *v, const uint8_t *from, size_t n);
+    /* Y U Y V in words, shifted down: n pairs of pixels. U Y V A in words, as they are. */
+    void (*unpack21x)(uint8_t *y, uint8_t *u, uint8_t *v, const uint8_t *from, size_t n, int down);
+    void (*unpack41x)(uint8_t *y, uint8_t *u, uint8_t *v, const uint8_t *from, size_t n);
     /* Samples through a table; those of words are masked first. */
     void (*look8)(uint8_t *to, const uint8_t *from, size_t n, const uint16_t *table);
     void (*look16)(uint8_t *to, const uint8_t *from, size_t n, const uint16_t *table, int mask);

@@ -62,7 +62,10 @@ static void run_all(const struct vpp_rows *r, struct rows *rows, size_t n, size_
         r->unpack10(a, b, c, x, n);
         break;
     case 9:
-        r->unpack210(a, b, c, x, n);
+        r->unpack21x(a, b, c, x, n, 6);
+        break;
+    case 13:
+        r->unpack41x(a, b, c, x, n);
         break;
     case 10:
         r->look8(a, x, n, table);
