@@ -11,6 +11,7 @@ int info_run(int argc, char **argv);
 int doctor_run(int argc, char **argv);
 int top_run(int argc, char **argv);
 int bench_run(int argc, char **argv);
+int npu_command_run(int argc, char **argv);
 
 #define CLI_OK    0
 #define CLI_FAIL  1

@@ -15,6 +15,7 @@ static const struct {
     {"doctor", doctor_run, "find out why something does not decode"},
     {"top", top_run, "what it does for whom right now"},
     {"bench", bench_run, "what the way to the host costs a picture"},
+    {"npu", npu_command_run, "inference: devices, models, what a run costs"},
 };
 
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))

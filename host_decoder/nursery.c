@@ -201,6 +201,8 @@ int main(int argc, char **argv)
         snprintf(event.text, sizeof(event.text), "back end %.80s cannot serve on this machine",
                  argv[1][0] ? argv[1] : "(any)");
     } else {
+        /* Libraries of inference are loaded once, too. */
+        session_npu_prepare();
         engine_log(&n.backends);
         snprintf(event.text, sizeof(event.text), "%s", n.backends.name);
     }

@@ -227,6 +227,10 @@ out:
     for (size_t i = 0; i < VD_MAX_CONTEXTS; i++)
         context_destroy(s->contexts[i]);
     decoder_park_finish(&s->park);
+    if (!session_npu_finish(s)) {
+        free(room);
+        return err;
+    }
     mirror_host_destroy(s->arena.mirror);
     s->arena.mirror = NULL;
     for (size_t i = 0; i < VD_MAX_SURFACES; i++)

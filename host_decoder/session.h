@@ -17,6 +17,9 @@ struct session_limits {
 /* Address space of the frame zone: more than the limit, since huge pages leave gaps. */
 uint64_t session_frame_zone(const struct session_limits *limits);
 
+/* Loads what inference needs, in the process that forks the workers. */
+void session_npu_prepare(void);
+
 /*
  * Serves one client on the calling thread until it leaves or breaks the protocol. Returns 0 when
  * the client left, else the reason. The channel stays the caller's. `ready` (may be NULL) is

@@ -55,7 +55,8 @@ int session_context_create(void *self, const struct vd_context_create_req *req,
     int err = 0;
 
     (void)tail, (void)tail_count;
-    if (VD_SLOT(req->context) >= VD_MAX_CONTEXTS || s->contexts[VD_SLOT(req->context)])
+    if (VD_SLOT(req->context) >= VD_MAX_CONTEXTS || s->contexts[VD_SLOT(req->context)] ||
+        s->models[VD_SLOT(req->context)])
         return VD_ERR_PROTOCOL;
     /* A guest whose first session offered more asks for more. */
     if (cap)

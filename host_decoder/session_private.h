@@ -14,7 +14,7 @@
 
 /*
  * A session's own things, shared by its files: session.c (its life), session_offer.c (what it says
- * it can), session_context.c, session_surface.c, session_submit.c (a handler for each call of
+ * it can), session_context.c, session_surface.c, session_submit.c, session_npu.c (a handler for each call of
  * calls.def). All of it is the session's thread's.
  */
 
@@ -44,6 +44,9 @@ struct session {
     /* Of the picture that is being collected: its surface, and the parked decoder it refers to. */
     uint32_t target, wanted;
     struct budget budget;
+    /* Inference (session_npu.c): by slot, where no context is; those that have left and still run. */
+    struct hosted *models[VD_MAX_CONTEXTS], *leaving[2 * VD_MAX_CONTEXTS];
+    uint32_t model_count, leaving_count;
 };
 
 /* The object of this id, or NULL. */
@@ -68,6 +71,12 @@ const struct vd_cap *session_offer_find(const struct session *s, uint32_t profil
 /* Whether the engine of this index offers surfaces of that format. */
 bool session_offer_has_format(const struct session *s, uint32_t engine,
                               const struct format_info *format);
+
+/*
+ * Ends all inference. False: something goes on that cannot be interrupted, and what belongs to the
+ * session must stay until the process ends.
+ */
+bool session_npu_finish(struct session *s);
 
 /* The handlers (dispatch.h). */
 #define VD_CALL(number, name, since, kind, states, rt, rn, pt, pn)                           \

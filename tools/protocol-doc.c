@@ -67,6 +67,25 @@ static const struct {
     {"surface_write",
      "In-band sessions: what the guest wrote to a surface, which gets memory if it has none.",
      "None. An unknown id, and bytes outside the surface's memory, end the session."},
+    {"npu_devices", "What this host runs models on; nothing if it has no inference.", "None."},
+    {"npu_create", "Announces a model and where it should run.",
+     "`UNSUPPORTED` (no inference here, or with `VD_NPU_REQUIRE` none of the devices), `LIMIT` "
+     "(models, bytes), `MEMORY`. A slot that is taken ends the session."},
+    {"npu_data", "The next bytes of a model.",
+     "None. More than was announced, an unknown id and bytes outside the upload zone end the "
+     "session."},
+    {"npu_load", "Reads the model and makes it ready.",
+     "In the result: `PARAMETER` (a broken model), `UNSUPPORTED`, `MEMORY`, `LIMIT`, `ROOM`. A "
+     "model whose bytes are not all there ends the session."},
+    {"npu_run", "One inference.",
+     "In the result: `PARAMETER` (inputs that the model does not take), `UNSUPPORTED`, `MEMORY`, "
+     "`LIMIT`, `TIMEOUT`, `GONE` (cancelled), `ROOM` (outputs are kept for a fetch), `INTERNAL`. "
+     "Values that cannot be, references outside the upload zone, a wrong `job` and too many jobs "
+     "end the session."},
+    {"npu_fetch", "Outputs, or a model's description, that had no room.",
+     "In the result: `ID` (nothing is kept for that job), `ROOM`. As for npu_run."},
+    {"npu_cancel", "Gives a job up.", "None. An unknown model ends the session."},
+    {"npu_destroy", "Forgets a model.", "None. An unknown model ends the session."},
 };
 
 static const struct {

@@ -90,6 +90,26 @@
 #define VD_SURFACE_PIXELS      (1u << 1) /* but its pixels came right before */
 #define VD_SURFACE_EVENT_FLAGS (VD_SURFACE_FRESH | VD_SURFACE_PIXELS)
 
+/* npu_create_req.flags: none of `devices`: no model, rather than another device. */
+#define VD_NPU_REQUIRE (1u << 0)
+#define VD_NPU_FLAGS   VD_NPU_REQUIRE
+
+/* npu_device.kind */
+#define VD_NPU_KIND_CPU 1u
+#define VD_NPU_KIND_GPU 2u
+#define VD_NPU_KIND_NPU 3u
+
+/* npu_value.kind, npu_io.kind */
+#define VD_NPU_TENSOR   0u
+#define VD_NPU_SEQUENCE 1u
+#define VD_NPU_NONE     2u
+#define VD_NPU_OTHER    3u
+
+/* npu_io.flags: may be VD_NPU_NONE. */
+#define VD_NPU_IO_OPTIONAL (1u << 0)
+#define VD_NPU_IO_FLAGS    VD_NPU_IO_OPTIONAL
+#define VD_NPU_ANY_RANK    0xffffffffu
+
 #define VD_SLOT(id) ((id)&0xfffffu)
 
 /* Stands for "no tail" in calls.def. */

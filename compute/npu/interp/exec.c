@@ -315,6 +315,11 @@ void onnx_run_cancel(struct onnx_run *run)
     atomic_store(&run->stop, 1);
 }
 
+void onnx_run_resume(struct onnx_run *run)
+{
+    atomic_store(&run->stop, 0);
+}
+
 const char *onnx_run_error(const struct onnx_run *run)
 {
     return run->error.text;

@@ -136,6 +136,8 @@ const char *onnx_run_error(const struct onnx_run *run);
 uint64_t onnx_run_peak(const struct onnx_run *run);
 /* Any thread: what runs ends soon with VD_ERR_GONE; if nothing does, the next execution does. */
 void onnx_run_cancel(struct onnx_run *run);
+/* Takes back a cancel that came when nothing ran. */
+void onnx_run_resume(struct onnx_run *run);
 
 /* Bytes of an element; 0 for what is no type of a tensor. */
 size_t onnx_dtype_size(enum onnx_dtype dtype);

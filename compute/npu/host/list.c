@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+#include <pthread.h>
+#include <string.h>
+#include <wire/log.h>
+
+#include "provider.h"
+
+/* The list of providers, best first. */
+static const struct provider *const all[] = {
+    &provider_ort,
+    &provider_builtin,
+};
+
+#define ALL (sizeof(all) / sizeof(all[0]))
+
+static const struct provider *found[ALL + 1];
+static pthread_once_t probed = PTHREAD_ONCE_INIT;
+
+static void probe(void)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < ALL; i++) {
+        if (all[i]->probe())
+            found[count++] = all[i];
+    }
+}
+
+const struct provider *const *provider_list(void)
+{
+    pthread_once(&probed, probe);
+    return found;
+}
+
+uint32_t provider_devices(struct vd_npu_device *ret_devices, uint32_t room)
+{
+    const struct provider *const *at = provider_list();
+    uint32_t count = 0;
+
+    memset(ret_devices, 0, room * sizeof(*ret_devices));
+    for (; *at; at++)
+        count += (*at)->devices(ret_devices + count, room - count);
+    return count;
+}
+
+const struct provider *provider_of(const char *device)
+{
+    struct vd_npu_device devices[VD_MAX_NPU_DEVICES];
+
+    for (const struct provider *const *at = provider_list(); *at; at++) {
+        uint32_t count = (*at)->devices(devices, VD_MAX_NPU_DEVICES);
+
+        for (uint32_t i = 0; i < count; i++) {
+            if (!strcmp(devices[i].name, device))
+                return *at;
+        }
+    }
+    return NULL;
+}

@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: MIT */
+#include "ort.h"
+
+#include <dlfcn.h>
+#include <glob.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <viaduct/errors.h>
+#include <wire/log.h>
+
+#define ORT_NAME "ort"
+/* Threads of a run by default: more seldom pay for themselves. */
+#define ORT_MOST_THREADS 8
+
+struct ort_library ort_library;
+
+static void log_message(void *param, int severity, const char *category, const char *logid,
+                        const char *location, const char *message)
+{
+    (void)param, (void)category, (void)logid, (void)location;
+    if (severity >= ORT_LOG_ERROR)
+        log_info("ONNX Runtime: %s", message);
+    else
+        log_debug("ONNX Runtime: %s", message);
+}
+
+int ort_result(struct ort_status *status, char *error, size_t error_size)
+{
+    const struct ort_api *api = ort_library.api;
+    int code;
+
+    if (!status)
+        return 0;
+    code = api->GetErrorCode(status);
+    snprintf(error, error_size, "%s", api->GetErrorMessage(status));
+    api->ReleaseStatus(status);
+    switch (code) {
+    case ORT_INVALID_ARGUMENT:
+    case ORT_INVALID_PROTOBUF:
+    case ORT_INVALID_GRAPH:
+    case ORT_NO_MODEL:
+        return VD_ERR_PARAMETER;
+    case ORT_NOT_IMPLEMENTED:
+        return VD_ERR_UNSUPPORTED;
+    default:
+        return VD_ERR_INTERNAL;
+    }
+}
+
+/* The library that this project gives to guests would only ask the host again. */
+static bool is_ours(void *library)
+{
+    return dlsym(library, "viaduct_ort_front") != NULL;
+}
+
+static bool try_library(const char *path)
+{
+    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    const struct ort_api_base *(*get)(void);
+    const struct ort_api_base *base;
+    struct ort_library *l = &ort_library;
+    unsigned minor = 0;
+    char error[256];
+
+    if (!library) {
+        log_debug("inference: %s", dlerror());
+        return false;
+    }
+    /* dlsym gives functions as objects. */
+    *(void **)&get = is_ours(library) ? NULL : dlsym(library, "OrtGetApiBase");
+    base = get ? get() : NULL;
+    if (!base || sscanf(base->get_version_string(), "1.%u", &minor) != 1)
+        goto fail;
+    l->version = minor < ORT_ABI_VERSION ? minor : ORT_ABI_VERSION;
+    /* Optional values and what reads them came with 1.15. */
+    l->api = minor >= 16 ? base->get_api(l->version) : NULL;
+    if (!l->api) {
+        log_warn("inference: ONNX Runtime %s in %s is too old: 1.16 is needed",
+                 base->get_version_string(), path);
+        goto fail;
+    }
+    if (ort_result(l->api->CreateEnvWithCustomLogger(log_message, NULL, ORT_LOG_ERROR, "viaductd",
+                                                     &l->env),
+                   error, sizeof(error)) ||
+        ort_result(l->api->DisableTelemetryEvents(l->env), error, sizeof(error)) ||
+        ort_result(l->api->CreateCpuMemoryInfo(ORT_DEVICE_ALLOCATOR, ORT_MEM_DEFAULT, &l->memory),
+                   error, sizeof(error)) ||
+        ort_result(l->api->GetAllocatorWithDefaultOptions(&l->allocator), error, sizeof(error))) {
+        log_warn("inference: %s: %s", path, error);
+        l->api = NULL;
+        goto fail;
+    }
+    snprintf(l->runtime, sizeof(l->runtime), "ONNX Runtime %.40s", base->get_version_string());
+    log_info("inference: %s from %s", l->runtime, path);
+    return true;
+fail:
+    dlclose(library);
+    return false;
+}
+
+/* Debian's and others' have names with versions only. */
+static bool try_pattern(const char *pattern)
+{
+    bool found = false;
+    glob_t paths;
+
+    if (glob(pattern, 0, NULL, &paths))
+        return false;
+    /* The newest first, as far as names tell. */
+    for (size_t i = paths.gl_pathc; i-- && !found;)
+        found = try_library(paths.gl_pathv[i]);
+    globfree(&paths);
+    return found;
+}
+
+static bool ort_probe(void)
+{
+    static const char *const patterns[] = {
+        "/usr/lib/*/libonnxruntime.so.1*",       "/usr/lib/libonnxruntime.so.1*",
+        "/usr/lib64/libonnxruntime.so.1*",       "/usr/local/lib/libonnxruntime.so.1*",
+        "/opt/onnxruntime*/lib/libonnxruntime.so.1*",
+    };
+    const char *named = getenv("VIADUCT_ORT");
+
+    if (named && !strcmp(named, "none"))
+        return false;
+    if (named && *named) {
+        if (try_library(named))
+            return true;
+        log_warn("inference: VIADUCT_ORT=%s is no ONNX Runtime that can be used", named);
+        return false;
+    }
+    if (try_library("libonnxruntime.so.1") || try_library("libonnxruntime.so"))
+        return true;
+    for (size_t i = 0; i < sizeof(patterns) / sizeof(patterns[0]); i++) {
+        if (try_pattern(patterns[i]))
+            return true;
+    }
+    return false;
+}
+
+static uint32_t ort_devices(struct vd_npu_device *ret_devices, uint32_t room)
+{
+    if (!room)
+        return 0;
+    *ret_devices = (struct vd_npu_device){.name = ORT_NAME, .kind = VD_NPU_KIND_CPU};
+    memcpy(ret_devices->runtime, ort_library.runtime, sizeof(ret_devices->runtime));
+    return 1;
+}
+
+static int processors(void)
+{
+    cpu_set_t set;
+    int count = sched_getaffinity(0, sizeof(set), &set) ? 1 : CPU_COUNT(&set);
+
+    return count < ORT_MOST_THREADS ? count : ORT_MOST_THREADS;
+}
+
+static void ort_destroy(void *model)
+{
+    const struct ort_api *api = ort_library.api;
+    struct ort_model *m = model;
+
+    if (!m)
+        return;
+    ort_value_forget(m);
+    if (m->session)
+        api->ReleaseSession(m->session);
+    if (m->options)
+        api->ReleaseRunOptions(m->options);
+    ort_describe_free(m);
+    free(m->held);
+    free(m->memory);
+    free(m->names);
+    free(m->values);
+    free(m);
+}
+
+static int ort_load(const struct provider_load *load, void **ret_model, char *error, size_t error_size)
+{
+    const struct ort_api *api = ort_library.api;
+    int threads = load->threads ? (int)load->threads : processors();
+    struct ort_session_options *options = NULL;
+    struct ort_model *m = calloc(1, sizeof(*m));
+    int err;
+
+    if (!m) {
+        snprintf(error, error_size, "out of memory");
+        return VD_ERR_MEMORY;
+    }
+    err = ort_result(api->CreateSessionOptions(&options), error, error_size);
+    if (!err)
+        err = ort_result(api->SetIntraOpNumThreads(options, threads), error, error_size);
+    if (!err)
+        err = ort_result(api->SetInterOpNumThreads(options, 1), error, error_size);
+    /* Threads that spin take the processors from whoever shares them. */
+    if (!err)
+        err = ort_result(api->AddSessionConfigEntry(options, "session.intra_op.allow_spinning", "0"),
+                         error, error_size);
+    if (!err)
+        err = ort_result(api->AddSessionConfigEntry(options, "session.inter_op.allow_spinning", "0"),
+                         error, error_size);
+    if (!err)
+        err = ort_result(api->CreateSessionFromArray(ort_library.env, load->bytes, load->size,
+                                                     options, &m->session),
+                         error, error_size);
+    if (!err)
+        err = ort_result(api->CreateRunOptions(&m->options), error, error_size);
+    if (!err)
+        err = ort_describe(m, error, error_size);
+    if (options)
+        api->ReleaseSessionOptions(options);
+    if (err)
+        ort_destroy(m);
+    else
+        *ret_model = m;
+    return err;
+}
+
+static void ort_describe_model(void *model, struct provider_description *ret)
+{
+    struct ort_model *m = model;
+
+    *ret = (struct provider_description){
+        .inputs = m->rows,
+        .outputs = m->rows + m->input_count,
+        .input_count = m->input_count,
+        .output_count = m->output_count,
+        .metadata = m->metadata,
+    };
+}
+
+/* Room for names and values of a run. */
+static int reserve(struct ort_model *m, size_t count)
+{
+    if (count > m->room) {
+        const char **names = realloc(m->names, count * sizeof(*names));
+        struct ort_value **values;
+
+        if (!names)
+            return VD_ERR_MEMORY;
+        m->names = names;
+        values = realloc(m->values, count * sizeof(struct ort_value *));
+        if (!values)
+            return VD_ERR_MEMORY;
+        m->values = values;
+        m->room = count;
+    }
+    memset(m->values, 0, count * sizeof(m->values[0]));
+    return 0;
+}
+
+static int ort_run(void *model, struct provider_run *run)
+{
+    const struct ort_api *api = ort_library.api;
+    struct ort_model *m = model;
+    uint32_t inputs = run->input_count, outputs = run->output_count;
+    int err;
+
+    ort_value_forget(m);
+    err = reserve(m, (size_t)inputs + outputs);
+    if (err) {
+        snprintf(run->error, run->error_size, "out of memory");
+        return err;
+    }
+    for (uint32_t i = 0; i < inputs; i++) {
+        m->names[i] = m->rows[run->input_index[i]].name;
+        if (!err && run->inputs[i].kind != ONNX_NONE)
+            err = ort_value_make(&run->inputs[i], &m->values[i], run->error, run->error_size);
+    }
+    for (uint32_t i = 0; i < outputs; i++) {
+        m->names[inputs + i] = m->rows[m->input_count + run->output_index[i]].name;
+        if (!err && run->outputs[i].data)
+            err = ort_value_make(&run->outputs[i], &m->values[inputs + i], run->error,
+                                 run->error_size);
+    }
+    if (!err)
+        err = ort_result(api->Run(m->session, m->options, m->names,
+                                  (const struct ort_value *const *)m->values, inputs,
+                                  m->names + inputs, outputs, m->values + inputs),
+                         run->error, run->error_size);
+    for (uint32_t i = 0; i < inputs; i++) {
+        if (m->values[i])
+            api->ReleaseValue(m->values[i]);
+    }
+    for (uint32_t i = 0; i < outputs; i++) {
+        struct ort_value *value = m->values[inputs + i];
+
+        if (value && (err || run->outputs[i].data))
+            api->ReleaseValue(value);
+        else if (value)
+            err = ort_value_take(m, value, &run->outputs[i], run->error, run->error_size);
+        else
+            run->outputs[i] = (struct onnx_value){.kind = ONNX_NONE};
+    }
+    return err;
+}
+
+static void ort_cancel(void *model)
+{
+    struct ort_model *m = model;
+    char error[64];
+
+    /* Only a lack of memory could fail here. */
+    if (ort_result(ort_library.api->RunOptionsSetTerminate(m->options), error, sizeof(error)))
+        log_warn("ONNX Runtime does not end a run: %s", error);
+}
+
+static void ort_resume(void *model)
+{
+    struct ort_model *m = model;
+    char error[64];
+
+    if (ort_result(ort_library.api->RunOptionsUnsetTerminate(m->options), error, sizeof(error)))
+        log_warn("ONNX Runtime runs nothing any more: %s", error);
+}
+
+const struct provider provider_ort = {
+    .name = ORT_NAME,
+    .probe = ort_probe,
+    .devices = ort_devices,
+    .load = ort_load,
+    .describe = ort_describe_model,
+    .run = ort_run,
+    .cancel = ort_cancel,
+    .resume = ort_resume,
+    .destroy = ort_destroy,
+};

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef NPU_PROVIDER_H
+#define NPU_PROVIDER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <viaduct/protocol.h>
+
+#include "compute/npu/interp/onnx.h"
+
+/*
+ * What runs models on the host. The vocabulary of values is the interpreter's (onnx.h): its kinds
+ * and types have the wire's numbers.
+ *
+ * Errors are VD_ERR_* codes with a sentence. Neither models nor tensors are trusted, but their
+ * sizes and dimensions agree when they come here.
+ */
+
+/* kind of an input or output that no run can carry. */
+#define PROVIDER_OTHER ((enum onnx_kind)VD_NPU_OTHER)
+
+struct provider_load {
+    const void *bytes; /* not needed afterwards */
+    size_t size;
+    const char *device; /* as npu_device.name, one of this provider's */
+    uint32_t threads;   /* 0: one */
+};
+
+/* Belongs to the model. */
+struct provider_description {
+    const struct onnx_io *inputs, *outputs;
+    size_t input_count, output_count;
+    struct onnx_metadata metadata;
+};
+
+struct provider_run {
+    const struct onnx_value *inputs;
+    const uint32_t *input_index; /* of the model's inputs */
+    uint32_t input_count;
+    /*
+     * Wanted ones. Where `data` is set it has `size` bytes for a tensor of numbers, which a
+     * provider may use; `data` then stays. Else it is the provider's until the next run.
+     */
+    struct onnx_value *outputs;
+    const uint32_t *output_index;
+    uint32_t output_count;
+    char *error;
+    size_t error_size;
+};
+
+struct provider {
+    const char *name;
+    /*
+     * Whether it works here. Called once, in the nursery: what needs files happens here. A fork
+     * follows, so it leaves no thread behind.
+     */
+    bool (*probe)(void);
+    /* Its devices; returns how many. */
+    uint32_t (*devices)(struct vd_npu_device *ret_devices, uint32_t room);
+    /* Any thread, but one a model. */
+    int (*load)(const struct provider_load *load, void **ret_model, char *error, size_t error_size);
+    void (*describe)(void *model, struct provider_description *ret_description);
+    int (*run)(void *model, struct provider_run *run);
+    /* Any thread, while a run goes on: it ends soon. */
+    void (*cancel)(void *model);
+    /* After a cancel, with nothing running: the next run is not cancelled. */
+    void (*resume)(void *model);
+    void (*destroy)(void *model);
+};
+
+extern const struct provider provider_builtin, provider_ort;
+
+/* All that were found, best first; probes them when called first. Any thread, as all below. */
+const struct provider *const *provider_list(void);
+/* What they run models on, best first; returns how many. */
+uint32_t provider_devices(struct vd_npu_device *ret_devices, uint32_t room);
+/* The provider of a device by its name; NULL if there is none. */
+const struct provider *provider_of(const char *device);
+
+#endif

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdlib.h>
+#include <string.h>
+#include <viaduct/errors.h>
+#include <wire/log.h>
+
+#include "compute/npu/host/hosted.h"
+#include "compute/npu/host/provider.h"
+#include "session_private.h"
+
+/*
+ * Handlers of inference. A model's id has a slot among those of contexts, whose counter of the
+ * status page counts its jobs. What is said about models and jobs is checked in hosted_*.
+ */
+
+/* A run that does not end when it is told to is given up after this. */
+#define NPU_LEAVE_MS 5000
+
+void session_npu_prepare(void)
+{
+    struct vd_npu_device devices[VD_MAX_NPU_DEVICES];
+    uint32_t count = provider_devices(devices, VD_MAX_NPU_DEVICES);
+
+    for (uint32_t i = 0; i < count; i++)
+        log_info("inference: %s (%s)", devices[i].name, devices[i].runtime);
+}
+
+static struct hosted *find_model(struct session *s, uint32_t id)
+{
+    struct hosted *m = VD_SLOT(id) < VD_MAX_CONTEXTS ? s->models[VD_SLOT(id)] : NULL;
+
+    return m && hosted_id(m) == id ? m : NULL;
+}
+
+static int alloc_memory(void *owner, size_t size, void **ret_memory)
+{
+    return pool_alloc(owner, size, ret_memory);
+}
+
+/* Frees models that have left and whose thread has ended; how many others there are. */
+static uint32_t reap(struct session *s, int milliseconds)
+{
+    uint32_t left = 0;
+
+    for (uint32_t i = 0; i < s->leaving_count; i++) {
+        if (!hosted_reap(s->leaving[i], milliseconds))
+            s->leaving[left++] = s->leaving[i];
+    }
+    s->leaving_count = left;
+    return left;
+}
+
+int session_npu_devices(void *self, const struct vd_npu_devices_req *req,
+                        const struct vd_none *tail, uint32_t tail_count,
+                        struct dispatch_reply *reply)
+{
+    (void)self, (void)req, (void)tail, (void)tail_count;
+    reply->tail_count = provider_devices(reply->tail, VD_MAX_NPU_DEVICES);
+    return 0;
+}
+
+int session_npu_create(void *self, const struct vd_npu_create_req *req, const struct vd_none *tail,
+                       uint32_t tail_count, struct dispatch_reply *reply)
+{
+    struct session *s = self;
+    struct vd_npu_create_rep *rep = reply->fixed;
+    struct hosted_setup setup = {
+        .id = req->model,
+        .arena = &s->arena,
+        .size = req->size,
+        .threads = req->threads,
+        .require = req->flags & VD_NPU_REQUIRE,
+        .alloc = alloc_memory,
+        .free = pool_free,
+        .owner = s->pool,
+    };
+    uint32_t slot = VD_SLOT(req->model);
+    int err = 0;
+
+    (void)tail, (void)tail_count;
+    if (slot >= VD_MAX_CONTEXTS || s->contexts[slot] || s->models[slot])
+        return VD_ERR_PROTOCOL;
+    memcpy(setup.devices, req->devices, sizeof(setup.devices));
+    if (s->model_count >= s->limits->contexts || reap(s, 0) >= VD_MAX_CONTEXTS)
+        err = VD_ERR_LIMIT;
+    else if (req->size > VD_MAX_NPU_MODEL_BYTES)
+        err = VD_ERR_LIMIT;
+    else if (setup.threads > 64)
+        err = VD_ERR_PARAMETER;
+    if (!err)
+        err = hosted_create(&setup, &s->models[slot]);
+    if (!err)
+        s->model_count++;
+    rep->status = (uint32_t)-err;
+    return 0;
+}
+
+int session_npu_data(void *self, const struct vd_npu_data_req *req, const struct vd_none *tail,
+                     uint32_t tail_count, struct dispatch_reply *reply)
+{
+    struct hosted *model = find_model(self, req->model);
+
+    (void)tail, (void)tail_count, (void)reply;
+    return model ? hosted_data(model, req) : VD_ERR_PROTOCOL;
+}
+
+int session_npu_load(void *self, const struct vd_npu_load_req *req, const struct vd_none *tail,
+                     uint32_t tail_count, struct dispatch_reply *reply)
+{
+    struct hosted *model = find_model(self, req->model);
+
+    (void)tail, (void)tail_count, (void)reply;
+    return model ? hosted_load(model, req) : VD_ERR_PROTOCOL;
+}
+
+int session_npu_run(void *self, const struct vd_npu_run_req *req, const struct vd_npu_value *tail,
+                    uint32_t tail_count, struct dispatch_reply *reply)
+{
+    struct hosted *model = find_model(self, req->model);
+
+    (void)reply;
+    return model ? hosted_run(model, req, tail, tail_count) : VD_ERR_PROTOCOL;
+}
+
+int session_npu_fetch(void *self, const struct vd_npu_fetch_req *req,
+                      const struct vd_npu_value *tail, uint32_t tail_count,
+                      struct dispatch_reply *reply)
+{
+    struct hosted *model = find_model(self, req->model);
+
+    (void)reply;
+    return model ? hosted_fetch(model, req, tail, tail_count) : VD_ERR_PROTOCOL;
+}
+
+int session_npu_cancel(void *self, const struct vd_npu_cancel_req *req, const struct vd_none *tail,
+                       uint32_t tail_count, struct dispatch_reply *reply)
+{
+    struct hosted *model = find_model(self, req->model);
+
+    (void)tail, (void)tail_count, (void)reply;
+    if (!model)
+        return VD_ERR_PROTOCOL;
+    hosted_cancel(model, req->job);
+    return 0;
+}
+
+static void leave(struct session *s, uint32_t slot)
+{
+    hosted_leave(s->models[slot]);
+    s->leaving[s->leaving_count++] = s->models[slot];
+    s->models[slot] = NULL;
+    s->model_count--;
+}
+
+int session_npu_destroy(void *self, const struct vd_npu_destroy_req *req,
+                        const struct vd_none *tail, uint32_t tail_count,
+                        struct dispatch_reply *reply)
+{
+    struct session *s = self;
+
+    (void)tail, (void)tail_count, (void)reply;
+    if (!find_model(s, req->model))
+        return VD_ERR_PROTOCOL;
+    leave(s, VD_SLOT(req->model));
+    reap(s, 0);
+    return 0;
+}
+
+bool session_npu_finish(struct session *s)
+{
+    for (uint32_t i = 0; i < VD_MAX_CONTEXTS; i++) {
+        if (s->models[i])
+            leave(s, i);
+    }
+    if (!reap(s, NPU_LEAVE_MS))
+        return true;
+    log_warn("a model of %s does not end when it is told to; what it holds goes with the worker",
+             s->stats->name[0] ? s->stats->name : "a client");
+    return false;
+}
