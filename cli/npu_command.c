@@ -46,7 +46,7 @@ struct command {
 static int parse(int argc, char **argv, struct command *c)
 {
     static const struct option options[] = {
-        {"device", required_argument, NULL, 'd'}, {"require", no_argument, NULL, 'r'},
+        {"device", required_argument, NULL, 'd'},  {"require", no_argument, NULL, 'r'},
         {"threads", required_argument, NULL, 't'}, {"input", required_argument, NULL, 'i'},
         {"dim", required_argument, NULL, 'm'},     {"runs", required_argument, NULL, 'n'},
         {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0},
@@ -162,8 +162,8 @@ static int show_info(struct command *c)
     const struct npu_info *info = c->info;
     char text[256];
 
-    printf("model    %s: graph %s, version %" PRId64 "%s%s\n", c->model, info->graph,
-           info->version, *info->producer ? ", made by " : "", info->producer);
+    printf("model    %s: graph %s, version %" PRId64 "%s%s\n", c->model, info->graph, info->version,
+           *info->producer ? ", made by " : "", info->producer);
     printf("runs on  %s%s%s\n", info->device, *info->reason ? "; " : "", info->reason);
     if (info->node_count)
         printf("nodes    %zu\n", info->node_count);
@@ -277,8 +277,8 @@ static int show_bench(struct command *c)
         qsort(way, done, sizeof(*way), by_size);
         printf("%u runs on %s: median %.1f us, 99%% %.1f us\n", done, c->info->device,
                (double)all[done / 2] / 1e3, (double)all[done - 1 - done / 100] / 1e3);
-        printf("of that the model %.1f us, the way to it %.1f us\n",
-               (double)device[done / 2] / 1e3, (double)way[done / 2] / 1e3);
+        printf("of that the model %.1f us, the way to it %.1f us\n", (double)device[done / 2] / 1e3,
+               (double)way[done / 2] / 1e3);
     }
     free(all);
     free(device);

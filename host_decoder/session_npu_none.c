@@ -27,12 +27,12 @@ int session_npu_create(void *self, const struct vd_npu_create_req *req, const st
     return 0;
 }
 
-#define NOTHING(name, element)                                                               \
+#define NOTHING(name, element)                                                                    \
     int session_##name(void *self, const struct vd_##name##_req *req, const struct element *tail, \
-                       uint32_t tail_count, struct dispatch_reply *reply)                    \
-    {                                                                                        \
-        (void)self, (void)req, (void)tail, (void)tail_count, (void)reply;                    \
-        return VD_ERR_PROTOCOL;                                                              \
+                       uint32_t tail_count, struct dispatch_reply *reply)                         \
+    {                                                                                             \
+        (void)self, (void)req, (void)tail, (void)tail_count, (void)reply;                         \
+        return VD_ERR_PROTOCOL;                                                                   \
     }
 
 NOTHING(npu_data, vd_none)

@@ -14,8 +14,8 @@
 
 /*
  * A session's own things, shared by its files: session.c (its life), session_offer.c (what it says
- * it can), session_context.c, session_surface.c, session_submit.c, session_npu.c (a handler for each call of
- * calls.def). All of it is the session's thread's.
+ * it can), session_context.c, session_surface.c, session_submit.c, session_npu.c (a handler for
+ * each call of calls.def). All of it is the session's thread's.
  */
 
 struct session {
@@ -44,7 +44,8 @@ struct session {
     /* Of the picture that is being collected: its surface, and the parked decoder it refers to. */
     uint32_t target, wanted;
     struct budget budget;
-    /* Inference (session_npu.c): by slot, where no context is; those that have left and still run. */
+    /* Inference (session_npu.c): by slot, where no context is; those that have left and still run.
+     */
     struct hosted *models[VD_MAX_CONTEXTS], *leaving[2 * VD_MAX_CONTEXTS];
     uint32_t model_count, leaving_count;
 };

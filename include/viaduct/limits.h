@@ -48,9 +48,9 @@
 #define VD_MAX_NPU_MODEL_BYTES (2ull << 30) /* of one model for inference */
 #define VD_MAX_NPU_VALUES      512          /* inputs and outputs of one run */
 #define VD_MAX_NPU_RANK        8            /* dimensions of a tensor */
-#define VD_MAX_NPU_JOBS        64           /* loads, runs, fetches of one model that are not done */
-#define VD_MAX_NPU_KEPT        16           /* runs of one model whose outputs wait for a fetch */
-#define VD_NPU_TEXT_BYTES      480          /* sentence of a result, NUL-terminated */
+#define VD_MAX_NPU_JOBS        64  /* loads, runs, fetches of one model that are not done */
+#define VD_MAX_NPU_KEPT        16  /* runs of one model whose outputs wait for a fetch */
+#define VD_NPU_TEXT_BYTES      480 /* sentence of a result, NUL-terminated */
 
 #define VD_UPLOAD_BYTES (512ull << 20) /* arena zone the guest puts buffers into (sparse) */
 

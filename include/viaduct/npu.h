@@ -158,7 +158,8 @@ NPU_EXPORT int npu_tensor_rank(const struct npu_tensor *tensor);
 NPU_EXPORT const int64_t *npu_tensor_dims(const struct npu_tensor *tensor);
 /* Elements of a tensor, tensors of a sequence. */
 NPU_EXPORT size_t npu_tensor_count(const struct npu_tensor *tensor);
-/* Its numbers and their bytes. In an output of a run the bytes may be fewer than were. A tensor of strings or a sequence has none to look at. */
+/* Its numbers and their bytes. In an output of a run the bytes may be fewer than were. A tensor of
+ * strings or a sequence has none to look at. */
 NPU_EXPORT void *npu_tensor_data(const struct npu_tensor *tensor);
 NPU_EXPORT size_t npu_tensor_bytes(const struct npu_tensor *tensor);
 /* A string of a tensor of strings, not terminated; it lives as long as the tensor. NULL if none. */

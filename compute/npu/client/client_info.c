@@ -89,7 +89,8 @@ int client_info_read(struct npu_model *model, const uint8_t *bytes, uint64_t siz
     if (size < sizeof(info))
         return VD_ERR_PROTOCOL;
     memcpy(&info, bytes, sizeof(info));
-    if (info.inputs > INFO_MOST_ROWS || info.outputs > INFO_MOST_ROWS || info.pairs > INFO_MOST_ROWS)
+    if (info.inputs > INFO_MOST_ROWS || info.outputs > INFO_MOST_ROWS ||
+        info.pairs > INFO_MOST_ROWS)
         return VD_ERR_PROTOCOL;
     rows = (uint64_t)(info.inputs + info.outputs) * sizeof(struct vd_npu_io) +
            2 * (uint64_t)info.pairs * sizeof(struct vd_npu_text);

@@ -191,8 +191,8 @@ static int take_result(struct npu_run *run, uint32_t values)
 {
     struct npu *npu = run->model->npu;
     struct vd_npu_result nothing = {.status = (uint32_t)-VD_ERR_INTERNAL};
-    int err = client_take(npu, sizeof(nothing) + values * sizeof(struct vd_npu_value),
-                          &run->result);
+    int err =
+        client_take(npu, sizeof(nothing) + values * sizeof(struct vd_npu_value), &run->result);
 
     if (err)
         return client_fail(err, "no shared memory is left");
@@ -264,11 +264,10 @@ static int read_result(struct npu_run *run, struct vd_npu_result *ret_result, bo
 }
 
 /* Takes rows of a result over where outputs have their bytes; says which have not. */
-static int read_rows(struct npu_run *run, const struct vd_npu_result *result,
-                     const uint32_t *which, uint32_t count)
+static int read_rows(struct npu_run *run, const struct vd_npu_result *result, const uint32_t *which,
+                     uint32_t count)
 {
-    const uint8_t *from =
-        run->model->npu->host->arena.base + run->result.offset + sizeof(*result);
+    const uint8_t *from = run->model->npu->host->arena.base + run->result.offset + sizeof(*result);
 
     if (result->count != count)
         return run_fail(run, VD_ERR_PROTOCOL, "the host answers with another number of results");

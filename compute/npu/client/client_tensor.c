@@ -50,7 +50,8 @@ static int give_local(struct npu_tensor *t, uint64_t size)
 
 static int number_bytes(int dtype, const int64_t *dims, int rank, uint64_t *ret_bytes)
 {
-    if (rank < 0 || rank > NPU_MAX_RANK || npu_bytes((uint32_t)dtype, dims, (uint32_t)rank, ret_bytes))
+    if (rank < 0 || rank > NPU_MAX_RANK ||
+        npu_bytes((uint32_t)dtype, dims, (uint32_t)rank, ret_bytes))
         return client_fail(VD_ERR_PARAMETER,
                            "no tensor of numbers has this type (%s) and these %d dimensions",
                            npu_dtype_name((uint32_t)dtype), rank);

@@ -134,8 +134,7 @@ int hosted_create(const struct hosted_setup *setup, struct hosted **ret_model)
     }
     m->bytes = bytes;
     /* Nobody waits yet; whoever had the slot has left. */
-    __atomic_store_n(&setup->arena->status->contexts[VD_SLOT(setup->id)].done, 0,
-                     __ATOMIC_RELEASE);
+    __atomic_store_n(&setup->arena->status->contexts[VD_SLOT(setup->id)].done, 0, __ATOMIC_RELEASE);
     pthread_mutex_init(&m->lock, NULL);
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -180,8 +179,7 @@ static int take_job(struct hosted *m, enum job_kind kind, uint32_t number, uint6
     done = m->done;
     pthread_mutex_unlock(&m->lock);
     if (number != m->submitted + 1 || number - done > VD_MAX_NPU_JOBS ||
-        room < sizeof(struct vd_npu_result) +
-                   (count - inputs) * sizeof(struct vd_npu_value) ||
+        room < sizeof(struct vd_npu_result) + (count - inputs) * sizeof(struct vd_npu_value) ||
         arena_check_upload(m->setup.arena, result, room))
         return VD_ERR_PROTOCOL;
     if (count > job->value_room) {
@@ -204,8 +202,8 @@ static int take_job(struct hosted *m, enum job_kind kind, uint32_t number, uint6
     return 0;
 }
 
-static int check_values(const struct hosted *m, const struct vd_npu_value *values,
-                        uint32_t inputs, uint32_t count)
+static int check_values(const struct hosted *m, const struct vd_npu_value *values, uint32_t inputs,
+                        uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
         bool nothing = i < inputs && values[i].kind == VD_NPU_NONE;
@@ -266,7 +264,7 @@ static int need_watch(struct hosted *m)
 }
 
 int hosted_run(struct hosted *m, const struct vd_npu_run_req *req,
-                  const struct vd_npu_value *values, uint32_t count)
+               const struct vd_npu_value *values, uint32_t count)
 {
     struct job *job;
     int err;
@@ -286,7 +284,7 @@ int hosted_run(struct hosted *m, const struct vd_npu_run_req *req,
 }
 
 int hosted_fetch(struct hosted *m, const struct vd_npu_fetch_req *req,
-                    const struct vd_npu_value *values, uint32_t count)
+                 const struct vd_npu_value *values, uint32_t count)
 {
     struct job *job;
     int err;

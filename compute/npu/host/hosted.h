@@ -38,9 +38,9 @@ int hosted_data(struct hosted *model, const struct vd_npu_data_req *req);
 /* Jobs. 0, -VD_ERR_PROTOCOL or -VD_ERR_MEMORY. */
 int hosted_load(struct hosted *model, const struct vd_npu_load_req *req);
 int hosted_run(struct hosted *model, const struct vd_npu_run_req *req,
-                  const struct vd_npu_value *values, uint32_t count);
+               const struct vd_npu_value *values, uint32_t count);
 int hosted_fetch(struct hosted *model, const struct vd_npu_fetch_req *req,
-                    const struct vd_npu_value *values, uint32_t count);
+                 const struct vd_npu_value *values, uint32_t count);
 void hosted_cancel(struct hosted *model, uint32_t job);
 /* Gives up all jobs: none is published any more. What runs may still write where it was told to. */
 void hosted_leave(struct hosted *model);

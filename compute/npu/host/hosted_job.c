@@ -192,14 +192,13 @@ static int reserve(struct hosted *m, uint32_t count, uint64_t scratch)
 }
 
 /* Whether the model takes a value of this kind and type there: what providers trust. */
-static int check_input(const struct hosted *m, const struct vd_npu_value *row,
-                       struct outcome *out)
+static int check_input(const struct hosted *m, const struct vd_npu_value *row, struct outcome *out)
 {
     const struct onnx_io *io;
 
     if (row->index >= m->description.input_count) {
-        fail(out, VD_ERR_PARAMETER, "the model has %zu inputs, not %u",
-             m->description.input_count, row->index + 1);
+        fail(out, VD_ERR_PARAMETER, "the model has %zu inputs, not %u", m->description.input_count,
+             row->index + 1);
         return VD_ERR_PARAMETER;
     }
     io = &m->description.inputs[row->index];

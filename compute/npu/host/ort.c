@@ -118,8 +118,10 @@ static bool try_pattern(const char *pattern)
 static bool ort_probe(void)
 {
     static const char *const patterns[] = {
-        "/usr/lib/*/libonnxruntime.so.1*",       "/usr/lib/libonnxruntime.so.1*",
-        "/usr/lib64/libonnxruntime.so.1*",       "/usr/local/lib/libonnxruntime.so.1*",
+        "/usr/lib/*/libonnxruntime.so.1*",
+        "/usr/lib/libonnxruntime.so.1*",
+        "/usr/lib64/libonnxruntime.so.1*",
+        "/usr/local/lib/libonnxruntime.so.1*",
         "/opt/onnxruntime*/lib/libonnxruntime.so.1*",
     };
     const char *named = getenv("VIADUCT_ORT");
@@ -178,7 +180,8 @@ static void ort_destroy(void *model)
     free(m);
 }
 
-static int ort_load(const struct provider_load *load, void **ret_model, char *error, size_t error_size)
+static int ort_load(const struct provider_load *load, void **ret_model, char *error,
+                    size_t error_size)
 {
     const struct ort_api *api = ort_library.api;
     int threads = load->threads ? (int)load->threads : processors();
@@ -197,11 +200,13 @@ static int ort_load(const struct provider_load *load, void **ret_model, char *er
         err = ort_result(api->SetInterOpNumThreads(options, 1), error, error_size);
     /* Threads that spin take the processors from whoever shares them. */
     if (!err)
-        err = ort_result(api->AddSessionConfigEntry(options, "session.intra_op.allow_spinning", "0"),
-                         error, error_size);
+        err =
+            ort_result(api->AddSessionConfigEntry(options, "session.intra_op.allow_spinning", "0"),
+                       error, error_size);
     if (!err)
-        err = ort_result(api->AddSessionConfigEntry(options, "session.inter_op.allow_spinning", "0"),
-                         error, error_size);
+        err =
+            ort_result(api->AddSessionConfigEntry(options, "session.inter_op.allow_spinning", "0"),
+                       error, error_size);
     if (!err)
         err = ort_result(api->CreateSessionFromArray(ort_library.env, load->bytes, load->size,
                                                      options, &m->session),

@@ -135,7 +135,8 @@ static int describe_type(struct ort_model *m, const struct ort_type_info *type, 
     case ORT_TYPE_OPTIONAL:
         err = ort_result(api->CastTypeInfoToOptionalTypeInfo(type, &optional), error, error_size);
         if (!err)
-            err = ort_result(api->GetOptionalContainedTypeInfo(optional, &inner), error, error_size);
+            err =
+                ort_result(api->GetOptionalContainedTypeInfo(optional, &inner), error, error_size);
         if (!err)
             err = describe_type(m, inner, row, error, error_size);
         if (inner)
@@ -157,9 +158,8 @@ static int describe_row(struct ort_model *m, bool output, size_t index, struct o
     char *name = NULL;
     int err;
 
-    err = ort_result((output ? api->SessionGetOutputName
-                             : api->SessionGetInputName)(m->session, index, ort_library.allocator,
-                                                         &name),
+    err = ort_result((output ? api->SessionGetOutputName : api->SessionGetInputName)(
+                         m->session, index, ort_library.allocator, &name),
                      error, error_size);
     if (err)
         return err;
@@ -183,9 +183,9 @@ static int describe_pairs(struct ort_model *m, const struct ort_model_metadata *
     struct ort_allocator *allocator = ort_library.allocator;
     char **keys = NULL;
     int64_t count = 0;
-    int err = ort_result(
-        api->ModelMetadataGetCustomMetadataMapKeys(metadata, allocator, &keys, &count), error,
-        error_size);
+    int err =
+        ort_result(api->ModelMetadataGetCustomMetadataMapKeys(metadata, allocator, &keys, &count),
+                   error, error_size);
 
     if (err || !keys || count <= 0)
         return err;
@@ -227,8 +227,7 @@ static int describe_metadata(struct ort_model *m, char *error, size_t error_size
         {api->ModelMetadataGetGraphName, &m->metadata.graph},
     };
     struct ort_model_metadata *metadata = NULL;
-    int err =
-        ort_result(api->SessionGetModelMetadata(m->session, &metadata), error, error_size);
+    int err = ort_result(api->SessionGetModelMetadata(m->session, &metadata), error, error_size);
 
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]) && !err; i++) {
         char *text = NULL;
@@ -255,8 +254,8 @@ int ort_describe(struct ort_model *m, char *error, size_t error_size)
     int err = ort_result(api->SessionGetInputCount(m->session, &m->input_count), error, error_size);
 
     if (!err)
-        err = ort_result(api->SessionGetOutputCount(m->session, &m->output_count), error,
-                         error_size);
+        err =
+            ort_result(api->SessionGetOutputCount(m->session, &m->output_count), error, error_size);
     if (err)
         return err;
     m->rows = calloc(m->input_count + m->output_count + 1, sizeof(*m->rows));

@@ -67,9 +67,9 @@ static int make_strings(const struct onnx_value *from, struct ort_value **ret_va
     for (size_t i = 0; i < count && !err; i++) {
         char *place;
 
-        err = ort_result(
-            api->GetResizedStringTensorElementBuffer(value, i, strings[i].size, &place), error,
-            error_size);
+        err =
+            ort_result(api->GetResizedStringTensorElementBuffer(value, i, strings[i].size, &place),
+                       error, error_size);
         if (!err && strings[i].size)
             memcpy(place, strings[i].data, strings[i].size);
     }

@@ -64,8 +64,7 @@ struct ort_allocator {
     void (*free)(struct ort_allocator *self, void *memory);
     const struct ort_memory_info *(*info)(const struct ort_allocator *self);
     void *(*reserve)(struct ort_allocator *self, size_t size);
-    struct ort_status *(*stats)(const struct ort_allocator *self,
-                                struct ort_key_value_pairs **out);
+    struct ort_status *(*stats)(const struct ort_allocator *self, struct ort_key_value_pairs **out);
     void *(*alloc_on_stream)(struct ort_allocator *self, size_t size, void *stream);
     struct ort_status *(*shrink)(struct ort_allocator *self);
 };
