@@ -643,6 +643,8 @@ def test_live_rate(bench):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--viaduct", required=True)
+    parser.add_argument("--every", type=int, default=1, metavar="N",
+                        help="of tables of cases, every Nth only")
     parser.add_argument("--av1enc", help="the program of tests/e2e/av1enc.c")
     parser.add_argument("names", nargs="*")
     args = parser.parse_args()

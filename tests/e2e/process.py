@@ -551,6 +551,8 @@ def test_gstreamer_compositor(bench):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--viaduct", required=True)
+    parser.add_argument("--every", type=int, default=1, metavar="N",
+                        help="of tables of cases, every Nth only")
     parser.add_argument("--corpus", default=os.environ.get("VIADUCT_CORPUS") or os.path.join(
         os.path.dirname(os.path.abspath(__file__)), "../../../shared/corpus"))
     parser.add_argument("names", nargs="*")
