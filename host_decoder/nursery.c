@@ -16,6 +16,7 @@
 #include <wire/trace.h>
 
 #include "config.h"
+#include "cuda_engine.h"
 #include "engine.h"
 #include "ipc.h"
 #include "listen.h"
@@ -45,7 +46,8 @@ static int worker_ready(void *arg, bool devices)
         sizeof(struct vd_status_page) + VD_UPLOAD_BYTES + session_frame_zone(&n->limits);
 
     trace_open();
-    return sandbox_enter(arena + NURSERY_WORKER_MEMORY, devices);
+    return sandbox_enter(
+        arena + NURSERY_WORKER_MEMORY + (n->limits.cuda ? n->limits.cuda_bytes : 0), devices);
 }
 
 /* The worker's whole life; never returns. */
@@ -168,7 +170,7 @@ int main(int argc, char **argv)
     sigset_t set;
 
     log_set_name("viaductd");
-    if (argc != 12) {
+    if (argc != 15) {
         fprintf(stderr, "viaduct-worker is started by viaductd, not by hand\n");
         return 2;
     }
@@ -178,6 +180,7 @@ int main(int argc, char **argv)
     n.limits.bytes = strtoull(argv[5], NULL, 10);
     n.options.surface_format = (uint32_t)strtoul(argv[6], NULL, 10);
     n.limits.pixels = strtoull(argv[7], NULL, 10);
+    n.limits.cuda_bytes = strtoull(argv[13], NULL, 10);
     tls = (struct tls_settings){
         .certificate = text_or_null(argv[8]),
         .key = text_or_null(argv[9]),
@@ -200,6 +203,10 @@ int main(int argc, char **argv)
         event.kind = IPC_FAILED;
         snprintf(event.text, sizeof(event.text), "back end %.80s cannot serve on this machine",
                  argv[1][0] ? argv[1] : "(any)");
+    } else if (cuda_engine_select(argv[12], n.limits.cuda_bytes,
+                                  (uint32_t)strtoul(argv[14], NULL, 10), &n.limits.cuda)) {
+        event.kind = IPC_FAILED;
+        snprintf(event.text, sizeof(event.text), "CUDA by %.80s cannot be served", argv[12]);
     } else {
         /* Libraries of inference are loaded once, too. */
         session_npu_prepare();

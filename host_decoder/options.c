@@ -44,6 +44,10 @@ static const char usage_text[] =
     "  --max-bytes N[K|M|G] frame memory of a client (default 4G)\n"
     "  --max-pixels N[K|M|G] pixels a second of a client, all its pictures together; who wants\n"
     "                       more waits (default: no limit; 1080p at 60/s are 125M)\n"
+    "  --cuda WHAT          what runs CUDA: ptx (the executor on the processors), none,\n"
+    "                       idle (kernels are not run: to measure), auto (default: the best)\n"
+    "  --max-cuda-bytes N[K|M|G] device memory of a client (default 4G)\n"
+    "  --max-cuda-seconds N of one kernel, 0 for no limit (default 600)\n"
     "  --config FILE        read options from there (default: " OPTIONS_FILE ", if it is there)\n"
     "  --once               end when the last client has left\n"
     "  --lifeline FD        end when this descriptor is closed by its other side\n"
@@ -57,6 +61,7 @@ enum option_id {
     OPT_TLS_AUTHORITY,
     OPT_TLS_SECRET,
     OPT_BACKEND,
+    OPT_CUDA,
     OPT_THREADS,
     OPT_SURFACE_FORMAT,
     OPT_ALLOW_UID,
@@ -67,6 +72,8 @@ enum option_id {
     OPT_MAX_SURFACES,
     OPT_MAX_BYTES,
     OPT_MAX_PIXELS,
+    OPT_MAX_CUDA_BYTES,
+    OPT_MAX_CUDA_SECONDS,
     /* From here on only on the command line. */
     OPT_CONFIG,
     OPT_ONCE,
@@ -83,6 +90,7 @@ static const struct option long_options[] = {
     {"tls-authority", required_argument, NULL, OPT_TLS_AUTHORITY},
     {"tls-secret", required_argument, NULL, OPT_TLS_SECRET},
     {"backend", required_argument, NULL, OPT_BACKEND},
+    {"cuda", required_argument, NULL, OPT_CUDA},
     {"threads", required_argument, NULL, OPT_THREADS},
     {"surface-format", required_argument, NULL, OPT_SURFACE_FORMAT},
     {"allow-uid", required_argument, NULL, OPT_ALLOW_UID},
@@ -93,6 +101,8 @@ static const struct option long_options[] = {
     {"max-surfaces", required_argument, NULL, OPT_MAX_SURFACES},
     {"max-bytes", required_argument, NULL, OPT_MAX_BYTES},
     {"max-pixels", required_argument, NULL, OPT_MAX_PIXELS},
+    {"max-cuda-bytes", required_argument, NULL, OPT_MAX_CUDA_BYTES},
+    {"max-cuda-seconds", required_argument, NULL, OPT_MAX_CUDA_SECONDS},
     {"config", required_argument, NULL, OPT_CONFIG},
     {"once", no_argument, NULL, OPT_ONCE},
     {"lifeline", required_argument, NULL, OPT_LIFELINE},
@@ -197,6 +207,15 @@ static void set(struct service_options *o, int id, const struct place *place, co
     case OPT_BACKEND:
         o->backend = text;
         break;
+    case OPT_CUDA:
+        o->cuda = text;
+        break;
+    case OPT_MAX_CUDA_BYTES:
+        o->max_cuda_bytes = number(place, text, 1 << 20, 1ull << 40);
+        break;
+    case OPT_MAX_CUDA_SECONDS:
+        o->max_cuda_seconds = (uint32_t)number(place, text, 0, 1 << 30);
+        break;
     case OPT_THREADS:
         o->threads = (int)number(place, text, 1, 16);
         break;
@@ -286,7 +305,7 @@ void options_file(struct service_options *options, const char *path, bool must_b
         if (!kept)
             refuse(&place, value, "out of memory");
         set(options, option->val, &place, kept);
-        if (option->val > OPT_BACKEND)
+        if (option->val > OPT_CUDA)
             free(kept);
     }
     fclose(file);

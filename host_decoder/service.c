@@ -128,6 +128,7 @@ static void worker_path(char *path, size_t room)
 static void nursery_exec(const struct service_options *o, int fd)
 {
     char path[4096], threads[16], contexts[16], surfaces[16], bytes[32], format[16], pixels[32];
+    char cuda_bytes[32], cuda_seconds[16];
     sigset_t none;
 
     worker_path(path, sizeof(path));
@@ -137,6 +138,8 @@ static void nursery_exec(const struct service_options *o, int fd)
     snprintf(bytes, sizeof(bytes), "%llu", (unsigned long long)o->max_bytes);
     snprintf(format, sizeof(format), "%u", o->surface_format);
     snprintf(pixels, sizeof(pixels), "%llu", (unsigned long long)o->max_pixels);
+    snprintf(cuda_bytes, sizeof(cuda_bytes), "%llu", (unsigned long long)o->max_cuda_bytes);
+    snprintf(cuda_seconds, sizeof(cuda_seconds), "%u", o->max_cuda_seconds);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     /* Everything else is close-on-exec; dup2 clears that, but not onto itself. */
@@ -145,7 +148,8 @@ static void nursery_exec(const struct service_options *o, int fd)
     if (fd < 0 || dup2(fd, IPC_FD) < 0)
         _exit(127);
     execl(path, "viaduct-worker", o->backend, threads, contexts, surfaces, bytes, format, pixels,
-          o->tls_certificate, o->tls_key, o->tls_authority, o->tls_secret, (char *)NULL);
+          o->tls_certificate, o->tls_key, o->tls_authority, o->tls_secret, o->cuda, cuda_bytes,
+          cuda_seconds, (char *)NULL);
     log_error("cannot run %s: %s", path, strerror(errno));
     _exit(127);
 }

@@ -27,8 +27,11 @@ struct service_options {
     uint32_t max_clients, max_contexts, max_surfaces;
     uint64_t max_bytes;
     uint64_t max_pixels; /* a second, 0: no limit */
-    bool once;           /* end after the last client has left */
-    int lifeline;        /* end when this descriptor does, -1: none */
+    const char *cuda;    /* what runs CUDA (cuda_engine.h), "" for the best */
+    uint64_t max_cuda_bytes;
+    uint32_t max_cuda_seconds; /* of a launch, 0: no limit */
+    bool once;                 /* end after the last client has left */
+    int lifeline;              /* end when this descriptor does, -1: none */
     bool allow_any;
     uid_t allow_uid[SERVICE_MAX_ALLOWED];
     gid_t allow_gid[SERVICE_MAX_ALLOWED];

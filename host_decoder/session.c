@@ -69,7 +69,10 @@ int session_hello(void *self, const struct vd_hello_req *req, const struct vd_no
         rep->status = (uint32_t)-VD_ERR_VERSION;
         return 0;
     }
-    rep->features = way;
+    s->state = VD_STATE_READY;
+    if (req->features & VD_FEATURE_CUDA && !session_cuda_start(s))
+        s->state = VD_STATE_CUDA;
+    rep->features = way | (s->state == VD_STATE_CUDA ? VD_FEATURE_CUDA : 0);
     rep->arena_size = s->arena.size;
     rep->upload_offset = s->arena.upload_offset;
     rep->upload_size = s->arena.upload_size;
@@ -84,7 +87,6 @@ int session_hello(void *self, const struct vd_hello_req *req, const struct vd_no
     reply->tail_count = s->cap_count;
     if (!s->arena.mirror)
         reply->fd = s->arena.fd;
-    s->state = VD_STATE_READY;
     return 0;
 }
 
@@ -145,8 +147,14 @@ static int session_loop(struct session *s, void *room)
         size_t size;
         int fd = -1;
 
-        err = message_read(&reader, s->state == VD_STATE_NEW ? SESSION_HELLO_MS : -1, &bytes, &size,
-                           &fd);
+        if (s->cuda)
+            err = session_cuda_idle(s, &reader, &bytes, &size, &fd);
+        else
+            err = message_read(&reader, s->state == VD_STATE_NEW ? SESSION_HELLO_MS : -1, &bytes,
+                               &size, &fd);
+        /* It was sent behind what stands in the ring. */
+        if (!err && s->cuda)
+            err = session_cuda_drain(s, &(bool){0});
         if (err)
             break;
         if (trace_enabled())
@@ -224,6 +232,7 @@ int session_serve(struct channel *channel, const struct backend_set *set,
         log_warn("session of %s ends: %s", stats->name[0] ? stats->name : "a client",
                  errors_text(err));
 out:
+    session_cuda_finish(s);
     for (size_t i = 0; i < VD_MAX_CONTEXTS; i++)
         context_destroy(s->contexts[i]);
     decoder_park_finish(&s->park);

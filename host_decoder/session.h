@@ -4,14 +4,18 @@
 
 #include <transport/channel.h>
 
+struct cuda_backend;
+
 #include "backend.h"
 #include "stats.h"
 
 /* What a session may use; the host's configurable limits. */
 struct session_limits {
     uint32_t contexts, surfaces;
-    uint64_t bytes;  /* frame memory */
-    uint64_t pixels; /* a second, 0: no limit (budget.h) */
+    uint64_t bytes;                  /* frame memory */
+    uint64_t pixels;                 /* a second, 0: no limit (budget.h) */
+    const struct cuda_backend *cuda; /* what runs CUDA, NULL: nothing */
+    uint64_t cuda_bytes;             /* device memory */
 };
 
 /* Address space of the frame zone: more than the limit, since huge pages leave gaps. */

@@ -2,6 +2,7 @@
 #ifndef HOST_SESSION_PRIVATE_H
 #define HOST_SESSION_PRIVATE_H
 
+#include <transport/message.h>
 #include <transport/mirror.h>
 #include <wire/dispatch.h>
 
@@ -48,6 +49,7 @@ struct session {
      */
     struct hosted *models[VD_MAX_CONTEXTS], *leaving[2 * VD_MAX_CONTEXTS];
     uint32_t model_count, leaving_count;
+    struct cuda_session *cuda; /* sessions with VD_FEATURE_CUDA; else NULL */
 };
 
 /* The object of this id, or NULL. */
@@ -78,6 +80,17 @@ bool session_offer_has_format(const struct session *s, uint32_t engine,
  * session must stay until the process ends.
  */
 bool session_npu_finish(struct session *s);
+
+/*
+ * CUDA (session_cuda.h), or functions that say that there is none. start: the guest asked for it;
+ * 0, or why not. idle: reads the next message, and until it comes looks after the ring. drain: what
+ * stands in the ring now; `ret_any`: whether there was something.
+ */
+int session_cuda_start(struct session *s);
+void session_cuda_finish(struct session *s);
+int session_cuda_idle(struct session *s, struct message_reader *reader, const uint8_t **ret_bytes,
+                      size_t *ret_size, int *ret_fd);
+int session_cuda_drain(struct session *s, bool *ret_any);
 
 /* The handlers (dispatch.h). */
 #define VD_CALL(number, name, since, kind, states, rt, rn, pt, pn)                           \

@@ -29,6 +29,9 @@ int main(int argc, char **argv)
         .max_contexts = VD_DEFAULT_CONTEXTS,
         .max_surfaces = VD_DEFAULT_SURFACES,
         .max_bytes = VD_DEFAULT_BYTES,
+        .cuda = "",
+        .max_cuda_bytes = VD_DEFAULT_CUDA_BYTES,
+        .max_cuda_seconds = VD_DEFAULT_CUDA_SECONDS,
         .lifeline = -1,
     };
     char path[256];

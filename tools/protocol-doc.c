@@ -158,7 +158,9 @@ static void print_states(uint32_t states)
     if (states & VD_STATE_NEW)
         printf("NEW"), comma = ", ";
     if (states & VD_STATE_READY)
-        printf("%sREADY", comma);
+        printf("%sREADY", comma), comma = ", ";
+    if (states & VD_STATE_CUDA)
+        printf("%sCUDA", comma);
 }
 
 static void print_tail(const struct dispatch_struct *tail, uint32_t most)

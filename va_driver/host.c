@@ -73,7 +73,7 @@ static int open_arena(struct host *host, const struct vd_hello_rep *hello, int *
 {
     int err;
 
-    switch (hello->features) {
+    switch (hello->features & VD_FEATURES) {
     case VD_FEATURE_SHARED_ARENA:
         err = arena_open(&host->arena, *fd, hello);
         *fd = -1;
@@ -184,14 +184,14 @@ static void host_free(struct host *host)
     free(host);
 }
 
-static int host_hello(struct host *host)
+static int host_hello(struct host *host, uint64_t features)
 {
     struct vd_hello_req req = {
         .magic = VD_MAGIC,
         .major = VD_MAJOR,
         .minor = VD_MINOR,
         .va_version = VA_MAJOR_VERSION << 16 | VA_MINOR_VERSION,
-        .features = VD_FEATURES,
+        .features = VD_FEATURES | features,
         .pid = (uint32_t)getpid(),
     };
     struct vd_hello_rep rep;
@@ -205,6 +205,9 @@ static int host_hello(struct host *host)
         err = errors_from_wire(rep.status);
     if (!err && (rep.major != VD_MAJOR || rep.minor > VD_MINOR))
         err = VD_ERR_VERSION;
+    /* What a session is for it is for good. */
+    if (!err && (rep.features & ~VD_FEATURES) != features)
+        err = features ? VD_ERR_UNSUPPORTED : VD_ERR_VERSION;
     if (!err) /* the tail must not be read again: a mirror reads on */
         memcpy(host->caps, tail, count * sizeof(host->caps[0]));
     if (!err)
@@ -225,8 +228,8 @@ static int host_hello(struct host *host)
     return 0;
 }
 
-int host_open_channel(struct channel *channel, const char *uri, uint32_t generation,
-                      struct host **ret_host)
+static int open_channel(struct channel *channel, const char *uri, uint32_t generation,
+                        uint64_t features, struct host **ret_host)
 {
     struct host *host = calloc(1, sizeof(*host));
     int err;
@@ -242,7 +245,7 @@ int host_open_channel(struct channel *channel, const char *uri, uint32_t generat
     host->pagemap = -1;
     snprintf(host->uri, sizeof(host->uri), "%s", uri);
     message_init(&host->reader, channel);
-    err = host_hello(host);
+    err = host_hello(host, features);
     if (err) {
         host_free(host);
         return err;
@@ -250,6 +253,12 @@ int host_open_channel(struct channel *channel, const char *uri, uint32_t generat
     upload_init(&host->upload, &host->arena);
     *ret_host = host;
     return 0;
+}
+
+int host_open_channel(struct channel *channel, const char *uri, uint32_t generation,
+                      struct host **ret_host)
+{
+    return open_channel(channel, uri, generation, 0, ret_host);
 }
 
 /* A setting of the environment, or of the file. */
@@ -290,13 +299,13 @@ int host_connect(const char *uri, struct channel **ret_channel)
                                    : connect_tls(uri, ret_channel);
 }
 
-static int try_uri(const char *uri, uint32_t generation, struct host **ret_host)
+static int try_uri(const char *uri, uint32_t generation, uint64_t features, struct host **ret_host)
 {
     struct channel *channel;
     int err = host_connect(uri, &channel);
 
     if (!err)
-        err = host_open_channel(channel, uri, generation, ret_host);
+        err = open_channel(channel, uri, generation, features, ret_host);
     return err;
 }
 
@@ -305,7 +314,7 @@ bool host_has_vsock(void)
     return !access("/dev/vsock", F_OK);
 }
 
-int host_open(uint32_t generation, struct host **ret_host)
+int host_open_for(uint64_t features, bool quiet, uint32_t generation, struct host **ret_host)
 {
     char uri[3][192] = {"", "", ""};
     const char *named = getenv("VIADUCT_HOST");
@@ -323,7 +332,7 @@ int host_open(uint32_t generation, struct host **ret_host)
             snprintf(uri[count++], sizeof(uri[0]), HOST_VSOCK_URI);
     }
     for (int i = 0; i < count; i++) {
-        err = try_uri(uri[i], generation, ret_host);
+        err = try_uri(uri[i], generation, features, ret_host);
         if (!err) {
             log_info("host %s, back end %s", uri[i], (*ret_host)->backend);
             return 0;
@@ -333,11 +342,18 @@ int host_open(uint32_t generation, struct host **ret_host)
         if (err != VD_ERR_GONE && err != VD_ERR_DENIED)
             break;
     }
+    if (quiet)
+        return err;
     log_error("no host service at %s%s%s%s%s: %s; start viaductd, set VIADUCT_HOST, or run the "
               "program with `viaduct exec -- ...`",
               uri[0], count > 1 ? ", " : "", uri[1], count > 2 ? ", " : "", uri[2],
               errors_text(err));
     return err;
+}
+
+int host_open(uint32_t generation, struct host **ret_host)
+{
+    return host_open_for(0, false, generation, ret_host);
 }
 
 struct host *host_ref(struct host *host)

@@ -55,6 +55,12 @@ bool host_has_vsock(void);
  * sockets, and HOST_VSOCK_URI where there is vsock. Logs what was tried when nobody serves.
  */
 int host_open(uint32_t generation, struct host **ret_host);
+/*
+ * The same for a session that is not for VA-API, by one of VD_FEATURE_CUDA, ...;
+ * -VD_ERR_UNSUPPORTED if the host has nothing for it. `quiet`: who calls has another way, and says
+ * so itself.
+ */
+int host_open_for(uint64_t features, bool quiet, uint32_t generation, struct host **ret_host);
 /* Connects to "scheme:address", with the settings that it needs (for tls who this guest is). */
 int host_connect(const char *uri, struct channel **ret_channel);
 /* The same over a given channel (owned from now on): for tests. */

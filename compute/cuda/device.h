@@ -33,7 +33,8 @@ struct cuda_properties {
     uint64_t memory; /* bytes */
     unsigned multiprocessors;
     int clock_khz, l2_bytes;
-    int local; /* 1: device and host share memory in one process, without copies */
+    int local;    /* 1: device and host share memory in one process, without copies */
+    int coherent; /* 1: memory of host_create is the same memory for both at all times */
 };
 
 /* What the executor is, where programs ask. */
@@ -119,7 +120,11 @@ struct cuda_command {
             struct cuda_queue *queue; /* held until then */
             uint64_t number;
         } wait;
-        struct cuda_stamp *stamp; /* held until then */
+        struct {
+            struct cuda_stamp *stamp; /* held until then; may be NULL */
+            uint64_t *time;           /* gets the time, too, before the command counts as done;
+                                       * lives as long as the queue; may be NULL */
+        } stamp;
         struct {
             uint64_t address, value;
             uint32_t bytes;   /* 4, 8 */
@@ -131,6 +136,13 @@ struct cuda_command {
 
 struct cuda_backend {
     const char *name;
+    /*
+     * Memory of the program that the device does not reach (neither host_create's nor mapped) may
+     * be a side of a copy: `submit` has read what is copied from when it returns, and what is
+     * copied to has arrived when `done` or `wait` says so. Otherwise such memory has to stay until
+     * then.
+     */
+    bool stages;
     /* How many devices there are. */
     int (*count)(unsigned *ret_count);
     int (*properties)(unsigned index, struct cuda_properties *ret);
@@ -142,9 +154,16 @@ struct cuda_backend {
     void (*context_destroy)(struct cuda_context *context);
 
     int (*memory_create)(struct cuda_device *device, uint64_t size, uint64_t *ret_address);
+    /* Memory of the host that all devices reach at its own address, zeroed. `kernels`: refuse where
+     * only copies could use it. */
+    int (*host_create)(uint64_t size, bool kernels, void **ret_memory);
+    void (*host_destroy)(void *memory, uint64_t size);
     /* The host's memory as device memory at its own address, on all devices, now and later. */
     int (*memory_map)(void *memory, uint64_t size);
-    void (*memory_unmap)(void *memory);
+    /* The same at an address of the caller's choice. */
+    int (*memory_map_as)(void *memory, uint64_t size, uint64_t address);
+    /* Of either, by the address that kernels use. */
+    void (*memory_unmap)(uint64_t address);
     int (*memory_destroy)(struct cuda_device *device, uint64_t address);
     int (*memory_info)(struct cuda_device *device, uint64_t *ret_free, uint64_t *ret_total);
 
@@ -164,6 +183,9 @@ struct cuda_backend {
     uint64_t (*submit)(struct cuda_queue *queue, const struct cuda_command *command);
     bool (*done)(struct cuda_queue *queue, uint64_t number);
     void (*wait)(struct cuda_queue *queue, uint64_t number);
+    /* Optional. Calls `passed` on each completion, on any thread and with locks held, once the
+     * context's error is set. Before the first command. */
+    void (*watch)(struct cuda_queue *queue, void (*passed)(void *arg, uint64_t number), void *arg);
 
     int (*stamp_create)(struct cuda_stamp **ret_stamp); /* with one reference */
     void (*stamp_release)(struct cuda_stamp *stamp);
@@ -171,8 +193,24 @@ struct cuda_backend {
 
     /* Writes what kernels printed to the standard output. */
     void (*print)(struct cuda_device *device);
+    /* Optional: instead of that, takes so many bytes of it; with no room tells how many there are.
+     */
+    size_t (*printed)(struct cuda_device *device, char *text, size_t room);
+    /* Optional: ends the kernel that runs, as if it had used up its time. */
+    void (*cancel)(struct cuda_device *device);
+    /* Optional: poisons a context; what waits in its queues for others does not any more. */
+    void (*abort)(struct cuda_context *context, int error);
 };
 
+/* Limits for backends in this process. Before the first device is opened. */
+struct cuda_limits {
+    uint64_t bytes;   /* device memory; 0: what the machine has */
+    unsigned seconds; /* of a launch; 0: no limit */
+    bool idle;        /* kernels are not run: to measure the way to them */
+};
+
+/* The executor for PTX in this process. */
 extern const struct cuda_backend cuda_backend_ptx;
+void ptx_set_limits(const struct cuda_limits *limits);
 
 #endif

@@ -52,12 +52,30 @@
 #define VD_MAX_NPU_KEPT        16  /* runs of one model whose outputs wait for a fetch */
 #define VD_NPU_TEXT_BYTES      480 /* sentence of a result, NUL-terminated */
 
+/* CUDA. */
+#define VD_MAX_CUDA_DEVICES    16
+#define VD_MAX_CUDA_CONTEXTS   64             /* of one client */
+#define VD_MAX_CUDA_QUEUES     8192           /* of one client: its streams */
+#define VD_MAX_CUDA_STAMPS     65536          /* times of events that are kept at the host */
+#define VD_MAX_CUDA_MODULES    4096           /* of one client */
+#define VD_MAX_CUDA_RANGES     (1u << 20)     /* allocations of one client */
+#define VD_MAX_CUDA_QUEUED     65536          /* commands of one queue that are not done */
+#define VD_MAX_CUDA_IMAGE      (64ull << 20)  /* bytes of one module's text */
+#define VD_MAX_CUDA_INFO       (256ull << 20) /* bytes of one module's description */
+#define VD_MAX_CUDA_PARAMETERS 4096           /* words of a launch: 32 KiB */
+#define VD_MAX_CUDA_TEXT       8192           /* words of one cuda_print: 64 KiB */
+#define VD_CUDA_NAME_BYTES     64             /* name of a device, NUL-terminated */
+#define VD_CUDA_LOG_BYTES      16384          /* of a compiler's log */
+#define VD_CUDA_RING_BYTES     (1u << 20)     /* of the ring; a power of two */
+
 #define VD_UPLOAD_BYTES (512ull << 20) /* arena zone the guest puts buffers into (sparse) */
 
 /* Defaults of the host's configurable limits. */
-#define VD_DEFAULT_CLIENTS  64
-#define VD_DEFAULT_CONTEXTS 32
-#define VD_DEFAULT_SURFACES 1024
-#define VD_DEFAULT_BYTES    (4ull << 30) /* frame memory of one client */
+#define VD_DEFAULT_CLIENTS      64
+#define VD_DEFAULT_CONTEXTS     32
+#define VD_DEFAULT_SURFACES     1024
+#define VD_DEFAULT_BYTES        (4ull << 30) /* frame memory of one client */
+#define VD_DEFAULT_CUDA_BYTES   (4ull << 30) /* device memory of one client */
+#define VD_DEFAULT_CUDA_SECONDS 600          /* of one launch */
 
 #endif

@@ -25,7 +25,9 @@
 #define VD_FEATURE_SHARED_ARENA (1ull << 0) /* both sides see one arena and its status page */
 /* Each side has an arena of its own, with the same layout; what changes in it is sent. */
 #define VD_FEATURE_IN_BAND (1ull << 1)
-#define VD_FEATURES        (VD_FEATURE_SHARED_ARENA | VD_FEATURE_IN_BAND)
+/* A session for CUDA: it has CUDA's messages and no others but HELLO. Needs a shared arena. */
+#define VD_FEATURE_CUDA (1ull << 8)
+#define VD_FEATURES     (VD_FEATURE_SHARED_ARENA | VD_FEATURE_IN_BAND)
 
 /* header.op of a reply, of an event. */
 #define VD_REPLY 0x80000000u
@@ -33,11 +35,13 @@
 
 /*
  * Session states. NEW: connected, nothing but HELLO is legal. READY: after a successful HELLO,
- * everything but HELLO. CLOSED: a violation was seen or the peer is gone, nothing is legal.
+ * everything but HELLO and CUDA's messages; CUDA: the same for sessions with VD_FEATURE_CUDA, which
+ * have only those. CLOSED: a violation was seen or the peer is gone, nothing is legal.
  */
 #define VD_STATE_NEW    (1u << 0)
 #define VD_STATE_READY  (1u << 1)
 #define VD_STATE_CLOSED (1u << 2)
+#define VD_STATE_CUDA   (1u << 3)
 
 /* context_create_rep.flags */
 #define VD_CONTEXT_KICK  (1u << 0) /* a waiting guest must send KICK: pictures may be held back */
@@ -109,6 +113,23 @@
 #define VD_NPU_IO_OPTIONAL (1u << 0)
 #define VD_NPU_IO_FLAGS    VD_NPU_IO_OPTIONAL
 #define VD_NPU_ANY_RANK    0xffffffffu
+
+/* cuda_device.flags */
+#define VD_CUDA_DEVICE_LOCAL (1u << 0) /* its memory is the host processor's */
+#define VD_CUDA_DEVICE_FLAGS VD_CUDA_DEVICE_LOCAL
+
+/* cuda_launch_req.flags */
+#define VD_CUDA_LAUNCH_COOPERATIVE (1u << 0)
+#define VD_CUDA_LAUNCH_FLAGS       VD_CUDA_LAUNCH_COOPERATIVE
+
+/* cuda_copy_req.flags: which sides are in the arena. */
+#define VD_CUDA_COPY_TO_HOST   (1u << 0)
+#define VD_CUDA_COPY_FROM_HOST (1u << 1)
+#define VD_CUDA_COPY_FLAGS     (VD_CUDA_COPY_TO_HOST | VD_CUDA_COPY_FROM_HOST)
+
+/* cuda_value_req.flags */
+#define VD_CUDA_VALUE_WAIT  (1u << 0) /* else it is written */
+#define VD_CUDA_VALUE_FLAGS VD_CUDA_VALUE_WAIT
 
 #define VD_SLOT(id) ((id)&0xfffffu)
 
@@ -192,6 +213,40 @@ static_assert(sizeof(struct vd_context_slot) == 64, "one cache line a context");
 static_assert(sizeof(struct vd_status_page) ==
                   64 + VD_MAX_CONTEXTS * 64 + VD_MAX_SURFACES * 64 + VD_MAX_BACKINGS * 16,
               "status page");
+
+/*
+ * CUDA's part of the status, at the start of the upload zone. Same rules. The ring carries one-way
+ * messages as they are, each a multiple of 8 bytes: the guest writes behind `filled` and then moves
+ * it, the host moves `taken` behind what it has copied. Both count bytes and wrap at 2^32.
+ */
+struct vd_cuda_queue_slot {
+    uint32_t done;    /* host: number of the last command that is over; wraps */
+    uint32_t waiters; /* guest: threads that sleep on `done` */
+    uint32_t reserved[14];
+};
+
+struct vd_cuda_status {
+    uint32_t taken;         /* host */
+    uint32_t taken_waiters; /* guest: threads that sleep on `taken` */
+    uint32_t reserved[14];
+    uint32_t filled;   /* guest */
+    uint32_t sleeping; /* host: 1, look for no more without a kick; who finds it sets 0 and kicks */
+    uint32_t reserved2[14];
+    uint32_t progress;         /* host: counts completions of all queues; wraps */
+    uint32_t progress_waiters; /* guest: threads that sleep on `progress` */
+    uint32_t printed;          /* host: not 0: there is text for cuda_print */
+    uint32_t reserved3[13];
+    uint32_t errors[VD_MAX_CUDA_CONTEXTS]; /* host: CUresult that a context is poisoned with */
+    struct vd_cuda_queue_slot queues[VD_MAX_CUDA_QUEUES];
+    uint64_t stamps[VD_MAX_CUDA_STAMPS]; /* host: ns of its clock, 0: not yet */
+    uint8_t ring[VD_CUDA_RING_BYTES];
+};
+
+static_assert(sizeof(struct vd_cuda_queue_slot) == 64, "one cache line a queue");
+static_assert(sizeof(struct vd_cuda_status) == 192 + VD_MAX_CUDA_CONTEXTS * 4 +
+                                                   VD_MAX_CUDA_QUEUES * 64 +
+                                                   VD_MAX_CUDA_STAMPS * 8 + VD_CUDA_RING_BYTES,
+              "CUDA's status");
 
 /* `backing` of a surface that has no memory yet. */
 #define VD_NO_BACKING 0xffffffffu

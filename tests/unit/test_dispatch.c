@@ -312,7 +312,8 @@ static void test_tail(void **state)
 
 static void test_state(void **state)
 {
-    static const uint32_t all[] = {0, VD_STATE_NEW, VD_STATE_READY, VD_STATE_CLOSED, 1u << 31};
+    static const uint32_t all[] = {
+        0, VD_STATE_NEW, VD_STATE_READY, VD_STATE_CUDA, VD_STATE_CLOSED, 1u << 31};
     struct dispatch_message message;
     const struct dispatch_call *call;
 
@@ -324,7 +325,9 @@ static void test_state(void **state)
                              all[j] & call->states ? 0 : VD_ERR_PROTOCOL);
         }
         /* HELLO and nothing else opens a session; nothing is legal after the end. */
-        assert_int_equal(call->states, call->number == VD_OP_hello ? VD_STATE_NEW : VD_STATE_READY);
+        assert_int_equal(call->states, call->number == VD_OP_hello               ? VD_STATE_NEW
+                                       : call->number >= 32 && call->number < 64 ? VD_STATE_CUDA
+                                                                                 : VD_STATE_READY);
     }
 }
 

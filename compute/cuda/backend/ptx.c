@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <compute/cuda/ptx/ptx.h>
@@ -20,7 +21,7 @@ struct cuda_device {
     struct queue_pool *pool;
     pthread_mutex_t lock; /* guards what follows */
     char *printed;
-    size_t print_bytes;
+    _Atomic size_t print_bytes;
 };
 
 struct context {
@@ -37,6 +38,10 @@ struct module {
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards the_device being made */
 static struct cuda_device *the_device;
+static struct cuda_limits limits;
+/* Of the machine, asked once: a sandbox may refuse later. */
+static struct cuda_properties known;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static int error_of(int err)
 {
@@ -83,15 +88,18 @@ static int count(unsigned *ret_count)
     return 0;
 }
 
-static int properties(unsigned index, struct cuda_properties *ret)
+void ptx_set_limits(const struct cuda_limits *l)
 {
+    limits = *l;
+}
+
+static void look(void)
+{
+    struct cuda_properties *ret = &known;
     long processors = sysconf(_SC_NPROCESSORS_ONLN), pages = sysconf(_SC_PHYS_PAGES);
     static const uint8_t uuid[16] = {'V', 'i',  'a',  'd', 'u', 'c', 't', ' ',
                                      'P', 0x54, 0x58, 0,   0,   0,   0,   1};
 
-    if (index)
-        return CUDA_ERROR_INVALID_DEVICE;
-    memset(ret, 0, sizeof(*ret));
     snprintf(ret->name, sizeof(ret->name), "Viaduct PTX executor");
     memcpy(ret->uuid, uuid, sizeof(uuid));
     ret->memory = (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
@@ -99,6 +107,17 @@ static int properties(unsigned index, struct cuda_properties *ret)
     ret->clock_khz = 1000000; /* %clock counts nanoseconds */
     ret->l2_bytes = (int)sysconf(_SC_LEVEL2_CACHE_SIZE);
     ret->local = 1;
+    ret->coherent = 1;
+}
+
+static int properties(unsigned index, struct cuda_properties *ret)
+{
+    if (index)
+        return CUDA_ERROR_INVALID_DEVICE;
+    pthread_once(&once, look);
+    *ret = known;
+    if (limits.bytes && limits.bytes < ret->memory)
+        ret->memory = limits.bytes;
     return 0;
 }
 
@@ -130,6 +149,26 @@ static void print(struct cuda_device *d)
         d->print_bytes = 0;
     }
     pthread_mutex_unlock(&d->lock);
+}
+
+static size_t printed(struct cuda_device *d, char *text, size_t room)
+{
+    size_t n = atomic_load(&d->print_bytes);
+
+    if (!room || !n)
+        return n;
+    pthread_mutex_lock(&d->lock);
+    n = d->print_bytes < room ? d->print_bytes : room;
+    memcpy(text, d->printed, n);
+    memmove(d->printed, d->printed + n, d->print_bytes - n);
+    d->print_bytes -= n;
+    pthread_mutex_unlock(&d->lock);
+    return n;
+}
+
+static void cancel(struct cuda_device *d)
+{
+    ptx_cancel(d->ptx);
 }
 
 /* Of one side, a row's bytes within the device; NULL host sides are those of the device. */
@@ -193,6 +232,8 @@ static int run_launch(struct ptx_context *p, const struct cuda_command *c)
     int err;
 
     (void)p;
+    if (limits.idle)
+        return 0;
     memcpy(l.grid, c->launch.grid, sizeof(l.grid));
     memcpy(l.block, c->launch.block, sizeof(l.block));
     err = ptx_launch(c->launch.kernel, &l, &result);
@@ -250,12 +291,14 @@ static int run(struct cuda_context *context, const struct cuda_command *c)
 
 static int open_device(unsigned index, struct cuda_device **ret_device)
 {
-    struct ptx_options options = {.print = keep};
+    struct ptx_options options = {.print = keep, .memory = limits.bytes, .seconds = limits.seconds};
     struct cuda_device *d;
     int err = CUDA_ERROR_OUT_OF_MEMORY;
 
     if (index)
         return CUDA_ERROR_INVALID_DEVICE;
+    pthread_once(&once, look);
+    options.threads = known.multiprocessors;
     pthread_mutex_lock(&lock);
     d = the_device;
     if (d) {
@@ -316,10 +359,41 @@ static int memory_map(void *memory, uint64_t size)
     return err ? err : error_of(ptx_memory_map_at(d->ptx, memory, size));
 }
 
-static void memory_unmap(void *memory)
+static int memory_map_as(void *memory, uint64_t size, uint64_t address)
+{
+    struct cuda_device *d;
+    int err = open_device(0, &d);
+
+    return err ? err : error_of(ptx_memory_map_as(d->ptx, memory, size, address));
+}
+
+static void memory_unmap(uint64_t address)
 {
     if (the_device)
-        ptx_memory_destroy(the_device->ptx, (uintptr_t)memory);
+        ptx_memory_destroy(the_device->ptx, address);
+}
+
+static int host_create(uint64_t size, bool kernels, void **ret_memory)
+{
+    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                   -1, 0);
+    int err;
+
+    (void)kernels;
+    if (p == MAP_FAILED)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    err = memory_map(p, size);
+    if (err)
+        munmap(p, size);
+    else
+        *ret_memory = p;
+    return err;
+}
+
+static void host_destroy(void *memory, uint64_t size)
+{
+    memory_unmap((uintptr_t)memory);
+    munmap(memory, size);
 }
 
 static int memory_destroy(struct cuda_device *d, uint64_t address)
@@ -329,12 +403,14 @@ static int memory_destroy(struct cuda_device *d, uint64_t address)
 
 static int memory_info(struct cuda_device *d, uint64_t *ret_free, uint64_t *ret_total)
 {
-    long available = sysconf(_SC_AVPHYS_PAGES), pages = sysconf(_SC_PHYS_PAGES);
+    long available = limits.bytes ? -1 : sysconf(_SC_AVPHYS_PAGES);
     uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), used;
+    struct cuda_properties p;
 
+    properties(0, &p);
     ptx_memory_usage(d->ptx, &used);
-    *ret_total = (uint64_t)pages * page;
-    *ret_free = (uint64_t)available * page;
+    *ret_total = p.memory;
+    *ret_free = available < 0 ? p.memory : (uint64_t)available * page;
     /* Memory that is allocated and was never touched is not there for others. */
     if (used >= *ret_total || *ret_free > *ret_total - used)
         *ret_free = used >= *ret_total ? 0 : *ret_total - used;
@@ -416,6 +492,11 @@ static int create_queue(struct cuda_context *context, int priority, struct cuda_
     return queue_create(((struct context *)context)->device->pool, context, priority, ret_queue);
 }
 
+static void abort_context(struct cuda_context *context, int error)
+{
+    queue_abort(((struct context *)context)->device->pool, context, error);
+}
+
 const struct cuda_backend cuda_backend_ptx = {
     .name = "ptx",
     .count = count,
@@ -424,7 +505,10 @@ const struct cuda_backend cuda_backend_ptx = {
     .context_create = context_create,
     .context_destroy = context_destroy,
     .memory_create = memory_create,
+    .host_create = host_create,
+    .host_destroy = host_destroy,
     .memory_map = memory_map,
+    .memory_map_as = memory_map_as,
     .memory_unmap = memory_unmap,
     .memory_destroy = memory_destroy,
     .memory_info = memory_info,
@@ -437,8 +521,12 @@ const struct cuda_backend cuda_backend_ptx = {
     .submit = queue_submit,
     .done = queue_done,
     .wait = queue_wait,
+    .watch = queue_watch,
     .stamp_create = stamp_create,
     .stamp_release = stamp_release,
     .stamp_time = stamp_time,
     .print = print,
+    .printed = printed,
+    .cancel = cancel,
+    .abort = abort_context,
 };

@@ -42,13 +42,16 @@ struct cuda_queue {
     _Atomic uint64_t completed;
     struct cuda_queue *next;    /* in the list that its state names */
     struct cuda_queue *waiters; /* queues whose first command waits for this one */
+    void (*passed)(void *arg, uint64_t number);
+    void *passed_arg;
+    struct cuda_queue *older, **newer; /* all of the pool */
 };
 
 struct queue_pool {
     queue_run run;
     pthread_mutex_t lock; /* guards all queues */
     pthread_cond_t work, done;
-    struct cuda_queue *ready, *polling;
+    struct cuda_queue *ready, *polling, *all;
     struct item *kept;
     unsigned kept_count, workers, idle, sleepers;
 };
@@ -102,8 +105,12 @@ static struct item *item_take(struct queue_pool *p, size_t room)
 
 static void queue_drop(struct cuda_queue *q)
 {
-    if (!--q->references)
-        free(q);
+    if (--q->references)
+        return;
+    *q->newer = q->older;
+    if (q->older)
+        q->older->newer = q->newer;
+    free(q);
 }
 
 static void item_give(struct queue_pool *p, struct item *i)
@@ -111,7 +118,7 @@ static void item_give(struct queue_pool *p, struct item *i)
     if (i->command.kind == CUDA_WAIT)
         queue_drop(i->command.wait.queue);
     else if (i->command.kind == CUDA_STAMP)
-        stamp_release(i->command.stamp);
+        stamp_release(i->command.stamp.stamp);
     if (p->kept_count < KEPT) {
         i->next = p->kept;
         p->kept = i;
@@ -157,6 +164,8 @@ static void advance(struct cuda_queue *q)
     if (!q->first)
         q->last = &q->first;
     atomic_store(&q->completed, q->completed + 1);
+    if (q->passed)
+        q->passed(q->passed_arg, q->completed);
     while (*at) {
         struct cuda_queue *w = *at;
 
@@ -181,7 +190,7 @@ static bool step(struct cuda_queue *q)
 
     switch (c->kind) {
     case CUDA_WAIT:
-        if (c->wait.queue->completed < c->wait.number) {
+        if (!error && c->wait.queue->completed < c->wait.number) {
             q->state = QUEUE_BLOCKED;
             q->next = c->wait.queue->waiters;
             c->wait.queue->waiters = q;
@@ -189,7 +198,10 @@ static bool step(struct cuda_queue *q)
         }
         break;
     case CUDA_STAMP:
-        atomic_store(&c->stamp->time, now());
+        if (c->stamp.stamp)
+            atomic_store(&c->stamp.stamp->time, now());
+        if (c->stamp.time)
+            __atomic_store_n(c->stamp.time, now(), __ATOMIC_RELEASE);
         break;
     case CUDA_CALL:
         pthread_mutex_unlock(&p->lock);
@@ -294,8 +306,32 @@ int queue_create(struct queue_pool *pool, struct cuda_context *context, int prio
     q->priority = priority;
     q->references = 1;
     q->last = &q->first;
+    pthread_mutex_lock(&pool->lock);
+    q->older = pool->all;
+    q->newer = &pool->all;
+    if (q->older)
+        q->older->newer = &q->older;
+    pool->all = q;
+    pthread_mutex_unlock(&pool->lock);
     *ret_queue = q;
     return 0;
+}
+
+void queue_abort(struct queue_pool *p, struct cuda_context *context, int error)
+{
+    pthread_mutex_lock(&p->lock);
+    atomic_compare_exchange_strong(&context->error, &(int){0}, error);
+    for (struct cuda_queue *q = p->all; q; q = q->older) {
+        struct cuda_queue **at;
+
+        if (q->context != context || q->state != QUEUE_BLOCKED)
+            continue;
+        for (at = &q->first->command.wait.queue->waiters; *at != q;)
+            at = &(*at)->next;
+        *at = q->next;
+        make_ready(q);
+    }
+    pthread_mutex_unlock(&p->lock);
 }
 
 void queue_hold(struct cuda_queue *q)
@@ -331,8 +367,8 @@ uint64_t queue_submit(struct cuda_queue *q, const struct cuda_command *command)
             i->command.launch.parameters = i->parameters;
         } else if (command->kind == CUDA_WAIT) {
             command->wait.queue->references++;
-        } else if (command->kind == CUDA_STAMP) {
-            atomic_fetch_add(&command->stamp->references, 1);
+        } else if (command->kind == CUDA_STAMP && command->stamp.stamp) {
+            atomic_fetch_add(&command->stamp.stamp->references, 1);
         }
         *q->last = i;
         q->last = &i->next;
@@ -342,6 +378,12 @@ uint64_t queue_submit(struct cuda_queue *q, const struct cuda_command *command)
     }
     pthread_mutex_unlock(&p->lock);
     return number;
+}
+
+void queue_watch(struct cuda_queue *q, void (*passed)(void *arg, uint64_t number), void *arg)
+{
+    q->passed = passed;
+    q->passed_arg = arg;
 }
 
 bool queue_done(struct cuda_queue *q, uint64_t number)

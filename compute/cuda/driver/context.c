@@ -47,7 +47,7 @@ static CUresult activate(struct CUctx_st *c)
         err = (CUresult)backend->context_create(c->open, &c->backend);
     if (err)
         return err;
-    err = stream_create(c, 0, 0, &c->legacy);
+    err = stream_make(c, 0, 0, &c->legacy);
     if (err) {
         backend->context_destroy(c->backend);
         c->backend = NULL;
@@ -68,7 +68,7 @@ static void deactivate(struct CUctx_st *c)
     while (c->modules)
         module_destroy(c->modules);
     while (c->streams)
-        stream_destroy(c->streams);
+        stream_end(c->streams);
     c->legacy = NULL;
     range_drop_context(c);
     backend->context_destroy(c->backend);

@@ -115,7 +115,7 @@ static CUresult copy(struct box to, struct box from, uint64_t width, uint64_t he
     err = prepare(to, from, width, height, depth, &c, &to_pageable, &from_pageable);
     if (!err && s->capture)
         return leave(wait ? capture_refuse(s) : stream_submit(s, &c));
-    if (!err && from_pageable && !wait && !to_pageable)
+    if (!err && from_pageable && !wait && !to_pageable && !backend->stages)
         err = stage(&c);
     if (err)
         return leave(err);

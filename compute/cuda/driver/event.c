@@ -77,7 +77,7 @@ API cuEventRecordWithFlags(CUevent event, CUstream stream, unsigned flags)
     if (!(event->flags & CU_EVENT_DISABLE_TIMING)) {
         err = (CUresult)backend->stamp_create(&stamp);
         command.kind = CUDA_STAMP;
-        command.stamp = stamp;
+        command.stamp.stamp = stamp;
     }
     if (!err)
         err = stream_submit(s, &command);

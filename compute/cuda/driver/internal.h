@@ -102,8 +102,15 @@ struct CUlib_st {
     struct CUkern_st *kernels;
 };
 
-/* A piece of memory that the API knows. */
-enum range_kind { RANGE_DEVICE, RANGE_POOL, RANGE_PINNED, RANGE_REGISTERED, RANGE_MANAGED };
+/* A piece of memory that the API knows; variables are their module's. */
+enum range_kind {
+    RANGE_DEVICE,
+    RANGE_POOL,
+    RANGE_PINNED,
+    RANGE_REGISTERED,
+    RANGE_MANAGED,
+    RANGE_VARIABLE
+};
 
 struct range {
     uint64_t address, size, id;
@@ -125,7 +132,8 @@ struct thread {
 };
 
 /* library.c */
-extern const struct cuda_backend *const backend;
+/* Chosen by cuInit. */
+extern const struct cuda_backend *backend;
 extern struct CUctx_st *primaries[MAX_DEVICES];
 struct thread *thread_self(void);
 void lock(void);
@@ -154,9 +162,9 @@ CUresult context_error(const struct CUctx_st *c);
 
 /* stream.c; with the lock */
 CUresult stream_find(CUstream handle, struct CUstream_st **ret_stream);
-CUresult stream_create(struct CUctx_st *c, unsigned flags, int priority,
-                       struct CUstream_st **ret_stream);
-void stream_destroy(struct CUstream_st *s);
+CUresult stream_make(struct CUctx_st *c, unsigned flags, int priority,
+                     struct CUstream_st **ret_stream);
+void stream_end(struct CUstream_st *s);
 /* Behind all that the semantics of default streams want it behind. */
 CUresult stream_submit(struct CUstream_st *s, const struct cuda_command *command);
 /* A function of the program. */
@@ -183,6 +191,7 @@ void range_remove(struct range *r);
 void range_drop_context(struct CUctx_st *c);
 /* Whether the host may touch it without a copy: it is no device memory. */
 bool range_is_host(uint64_t address);
+bool range_is_hosts(const struct range *range);
 
 /* Whether all of it is one allocation's, or memory of the host. */
 CUresult memory_check(uint64_t address, uint64_t bytes);

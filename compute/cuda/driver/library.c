@@ -3,12 +3,15 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <compute/cuda/backend/remote.h>
+#include <wire/log.h>
+
 #include "internal.h"
 #include "symbols.h"
 
 /* What the whole process has: initialisation, the lock, handles, devices. */
 
-const struct cuda_backend *const backend = &cuda_backend_ptx;
+const struct cuda_backend *backend = &cuda_backend_ptx;
 struct CUctx_st *primaries[MAX_DEVICES];
 
 static pthread_mutex_t the_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -130,7 +133,7 @@ static void thread_end(void *argument)
         for (unsigned i = 0; i < 8; i++)
             if (t->streams[i].stream && handle_is(t->streams[i].stream, STREAM) &&
                 t->streams[i].stream->id == t->streams[i].context)
-                stream_destroy(t->streams[i].stream);
+                stream_end(t->streams[i].stream);
         unlock();
     }
     free(t);
@@ -215,6 +218,37 @@ const struct cuda_properties *device_properties(CUdevice device)
     return device >= 0 && (unsigned)device < count ? &devices[device] : NULL;
 }
 
+/*
+ * With the lock. VIADUCT_CUDA: "local" is this process, "remote" is a host's service, else the
+ * service if there is one that has CUDA.
+ */
+static CUresult choose(void)
+{
+    const char *how = getenv("VIADUCT_CUDA");
+    CUresult err;
+
+    if (how && !strcmp(how, "local")) {
+        backend = &cuda_backend_ptx;
+        return (CUresult)backend->count(&count);
+    }
+    if (how && *how && strcmp(how, "remote") && strcmp(how, "auto"))
+        log_warn("cuda: VIADUCT_CUDA is %s; it may be local, remote or auto", how);
+    backend = &cuda_backend_remote;
+    err = (CUresult)backend->count(&count);
+    if (err && how && !strcmp(how, "remote")) {
+        log_error("cuda: no host service with CUDA: start viaductd, set VIADUCT_HOST, or run the "
+                  "program with `viaduct exec -- ...`");
+        return err;
+    }
+    if (err) {
+        backend = &cuda_backend_ptx;
+        err = (CUresult)backend->count(&count);
+    }
+    log_info("cuda: kernels run %s",
+             backend == &cuda_backend_remote ? "at the host" : "in this process");
+    return err;
+}
+
 API cuInit(unsigned flags)
 {
     CUresult err = CUDA_SUCCESS;
@@ -226,7 +260,7 @@ API cuInit(unsigned flags)
     if (initialised < 0) {
         err = CUDA_ERROR_NOT_INITIALIZED;
     } else if (!initialised) {
-        err = (CUresult)backend->count(&count);
+        err = choose();
         if (count > MAX_DEVICES)
             count = MAX_DEVICES;
         for (unsigned i = 0; i < count && !err; i++)

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "internal.h"
 
@@ -85,11 +83,12 @@ static void range_free(struct range *r)
         break;
     case RANGE_PINNED:
     case RANGE_MANAGED:
-        backend->memory_unmap((void *)(uintptr_t)gone.address);
-        munmap((void *)(uintptr_t)gone.address, gone.size);
+        backend->host_destroy((void *)(uintptr_t)gone.address, gone.size);
         break;
     case RANGE_REGISTERED:
-        backend->memory_unmap((void *)(uintptr_t)gone.address);
+        backend->memory_unmap(gone.address);
+        break;
+    case RANGE_VARIABLE:
         break;
     }
 }
@@ -101,11 +100,16 @@ void range_drop_context(struct CUctx_st *c)
             range_free(&ranges[i]);
 }
 
+bool range_is_hosts(const struct range *r)
+{
+    return r->kind == RANGE_PINNED || r->kind == RANGE_REGISTERED || r->kind == RANGE_MANAGED;
+}
+
 bool range_is_host(uint64_t address)
 {
     const struct range *r = range_find(address);
 
-    return !r || (r->kind != RANGE_DEVICE && r->kind != RANGE_POOL);
+    return !r || range_is_hosts(r);
 }
 
 CUresult memory_check(uint64_t address, uint64_t bytes)
@@ -231,31 +235,24 @@ API cuMemGetAddressRange_v2(CUdeviceptr *base, size_t *size, CUdeviceptr address
 /* The host's memory that devices reach. */
 static CUresult shared_memory(size_t size, enum range_kind kind, unsigned flags, void **ret)
 {
-    size_t page = (size_t)sysconf(_SC_PAGESIZE), room = (size + page - 1) / page * page;
     struct CUctx_st *c;
     void *p;
     CUresult err = enter_context(&c);
 
     if (err)
         return err;
-    if (!size || room < size)
+    if (!size)
         return leave(CUDA_ERROR_INVALID_VALUE);
     if (size > device_properties(c->device)->memory)
         return leave(CUDA_ERROR_OUT_OF_MEMORY);
-    p = mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
-             0);
-    if (p == MAP_FAILED)
-        return leave(CUDA_ERROR_OUT_OF_MEMORY);
     unlock();
-    err = (CUresult)backend->memory_map(p, size);
+    err = (CUresult)backend->host_create(size, kind == RANGE_MANAGED, &p);
     lock();
-    if (!err) {
-        err = range_add(c, kind, (uintptr_t)p, size, flags);
-        if (err)
-            backend->memory_unmap(p);
-    }
     if (err)
-        munmap(p, room);
+        return leave(err);
+    err = range_add(c, kind, (uintptr_t)p, size, flags);
+    if (err)
+        backend->host_destroy(p, size);
     else
         *ret = p;
     return leave(err);
@@ -313,7 +310,7 @@ API cuMemHostRegister_v2(void *memory, size_t size, unsigned flags)
     if (!err) {
         err = range_add(c, RANGE_REGISTERED, address, size, flags);
         if (err)
-            backend->memory_unmap(memory);
+            backend->memory_unmap(address);
     }
     return leave(err);
 }
@@ -338,7 +335,7 @@ API cuMemHostGetDevicePointer_v2(CUdeviceptr *address, void *memory, unsigned fl
     if (err)
         return err;
     r = range_find((uintptr_t)memory);
-    if (!address || flags || !r || r->kind == RANGE_DEVICE || r->kind == RANGE_POOL)
+    if (!address || flags || !r || !range_is_hosts(r))
         return leave(CUDA_ERROR_INVALID_VALUE);
     *address = (uintptr_t)memory;
     return leave(CUDA_SUCCESS);
@@ -362,7 +359,7 @@ API cuMemHostGetFlags(unsigned *flags, void *memory)
 static CUresult pointer_attribute(void *data, CUpointer_attribute attribute, uint64_t address,
                                   const struct range *r)
 {
-    bool host = r && r->kind != RANGE_DEVICE && r->kind != RANGE_POOL;
+    bool host = r && range_is_hosts(r);
 
     switch (attribute) {
     case CU_POINTER_ATTRIBUTE_CONTEXT:

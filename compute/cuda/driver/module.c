@@ -98,6 +98,10 @@ CUresult module_create(struct CUctx_st *c, const char *text, size_t size, const 
         f->carveout = -1;
         handle_add(f, FUNCTION);
     }
+    for (unsigned i = 0; i < m->loaded->global_count; i++)
+        if (m->loaded->globals[i].size)
+            range_add(c, RANGE_VARIABLE, m->loaded->globals[i].address, m->loaded->globals[i].size,
+                      0);
     m->next = c->modules;
     c->modules = m;
     free(log);
@@ -116,6 +120,12 @@ void module_destroy(struct CUmod_st *m)
             *at = m->next;
             break;
         }
+    for (unsigned i = 0; i < m->loaded->global_count; i++) {
+        struct range *r = range_find(m->loaded->globals[i].address);
+
+        if (r && r->kind == RANGE_VARIABLE)
+            range_remove(r);
+    }
     for (unsigned i = 0; i < m->loaded->kernel_count; i++)
         handle_remove(&m->functions[i]);
     handle_remove(m);

@@ -10,8 +10,8 @@
  * CU_STREAM_NON_BLOCKING, and what those are given later waits for it.
  */
 
-CUresult stream_create(struct CUctx_st *c, unsigned flags, int priority,
-                       struct CUstream_st **ret_stream)
+CUresult stream_make(struct CUctx_st *c, unsigned flags, int priority,
+                     struct CUstream_st **ret_stream)
 {
     struct CUstream_st *s = calloc(1, sizeof(*s));
     CUresult err = CUDA_ERROR_OUT_OF_MEMORY;
@@ -55,7 +55,7 @@ static CUresult after(struct CUstream_st *s, struct cuda_queue *queue, uint64_t 
 }
 
 /* Its work is not lost: the default stream waits for it, as it would have. */
-void stream_destroy(struct CUstream_st *s)
+void stream_end(struct CUstream_st *s)
 {
     struct CUctx_st *c = s->context;
 
@@ -90,7 +90,7 @@ static CUresult per_thread(struct CUctx_st *c, struct CUstream_st **ret_stream)
             return CUDA_SUCCESS;
         }
     }
-    err = stream_create(c, 0, 0, ret_stream);
+    err = stream_make(c, 0, 0, ret_stream);
     if (!err) {
         /* Ids tell a stream from a later one at the same place. */
         t->streams[place].stream = *ret_stream;
@@ -179,7 +179,7 @@ API cuStreamCreateWithPriority(CUstream *stream, unsigned flags, int priority)
         return err;
     if (!stream || flags & ~(unsigned)CU_STREAM_NON_BLOCKING)
         return leave(CUDA_ERROR_INVALID_VALUE);
-    return leave(stream_create(c, flags, priority, stream));
+    return leave(stream_make(c, flags, priority, stream));
 }
 
 API cuStreamCreate(CUstream *stream, unsigned flags)
@@ -195,7 +195,7 @@ API cuStreamDestroy_v2(CUstream stream)
         return err;
     if (!handle_is(stream, STREAM) || stream == stream->context->legacy)
         return leave(CUDA_ERROR_INVALID_HANDLE);
-    stream_destroy(stream);
+    stream_end(stream);
     return leave(CUDA_SUCCESS);
 }
 

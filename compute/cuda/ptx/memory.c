@@ -204,8 +204,11 @@ int ptx_memory_map(struct ptx_context *context, void *memory, uint64_t size, uin
 
 int ptx_memory_map_at(struct ptx_context *context, void *memory, uint64_t size)
 {
-    uint64_t address = (uintptr_t)memory;
+    return ptx_memory_map_as(context, memory, size, (uintptr_t)memory);
+}
 
+int ptx_memory_map_as(struct ptx_context *context, void *memory, uint64_t size, uint64_t address)
+{
     if (!memory || address < PARAM_BASE * 2 ||
         (address < DEVICE_BASE * 2 && address + size > DEVICE_BASE))
         return VD_ERR_PARAMETER;

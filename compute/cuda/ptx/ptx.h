@@ -72,6 +72,8 @@ int ptx_memory_map(struct ptx_context *context, void *memory, uint64_t size, uin
 /* The same at the address it has in this process. VD_ERR_PARAMETER: something is mapped there, or
  * it lies where the context has addresses of its own. */
 int ptx_memory_map_at(struct ptx_context *context, void *memory, uint64_t size);
+/* At an address of the caller's choice, with the same rules. */
+int ptx_memory_map_as(struct ptx_context *context, void *memory, uint64_t size, uint64_t address);
 /* Bytes that are allocated, maps not counted. */
 void ptx_memory_usage(struct ptx_context *context, uint64_t *ret_used);
 /* Another options.heap. VD_ERR_PARAMETER: a kernel has already used malloc. */

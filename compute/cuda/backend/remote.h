@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VIADUCT_CUDA_REMOTE_H
+#define VIADUCT_CUDA_REMOTE_H
+
+#include <pthread.h>
+
+#include <compute/cuda/device.h>
+#include <transport/message.h>
+#include <va_driver/host.h>
+#include <viaduct/protocol.h>
+
+/*
+ * The backend whose devices are a host's: each operation of the table is a message. What is one-way
+ * goes through a ring in shared memory, completions come back as numbers in the arena.
+ *
+ * A session serves one process. If it is lost, its contexts are poisoned, all that is waited for
+ * counts as done, and the next context opens another session once those of the lost one are gone:
+ * addresses of the two must not be mixed up.
+ *
+ * Locks, in this order; none is held while the device is waited for:
+ *   call  one round trip at a time
+ *   lock  slots, pieces of the arena, functions to call
+ *   send  the ring, numbers of queues
+ *
+ * Never trust the host: its numbers say when, never where or how much; descriptions of modules are
+ * copied before they are looked at.
+ */
+
+#define REMOTE_CALL_MS  600000         /* a module may be compiled meanwhile */
+#define REMOTE_STAGE_NS 60000000000ull /* for room in the staging memory */
+#define REMOTE_CHUNK    (4u << 20)     /* bytes of a copy that are staged at a time */
+
+/* Pieces of a zone of the arena, by address, without gaps. */
+struct remote_piece {
+    struct remote_piece *next;
+    uint64_t offset, size;
+    bool used, mapped;
+};
+
+struct remote_zone {
+    uint64_t offset, size, align;
+    struct remote_piece *first, *idle;
+};
+
+/* Rows of the program's memory; a staged chunk holds some of them one after the other. */
+struct remote_rows {
+    uint64_t address, pitch, slice, height;
+    uint64_t first, count; /* of all images' rows, in order */
+    uint64_t x, bytes;     /* of each row */
+};
+
+/* A staged chunk on its way. */
+struct remote_staged {
+    struct remote_staged *next;
+    struct remote_piece *piece;
+    struct cuda_queue *queue; /* held */
+    uint64_t number;
+    bool lands; /* `rows` get what is in the piece */
+    struct remote_rows rows;
+};
+
+/* A function of the program that a queue comes to. */
+struct remote_call {
+    struct remote_call *next;
+    uint64_t number; /* of the command that stands for it */
+    void (*run)(void *user, int error);
+    void *user;
+};
+
+struct remote_context {
+    struct cuda_context head;
+    struct remote *remote; /* counted */
+    uint32_t slot;
+};
+
+struct cuda_queue {
+    struct remote *remote; /* counted */
+    struct remote_context *context;
+    uint32_t slot;
+    atomic_uint references;
+    uint64_t submitted;         /* send */
+    _Atomic uint64_t completed; /* as last seen */
+    /* Functions: the queue waits for `gate`, which gets a command when the function has returned.
+     */
+    struct cuda_queue *gate;
+    uint64_t gated;
+    struct remote_call *first_call, **last_call;
+    _Atomic uint64_t call_number; /* of the first; UINT64_MAX: none */
+    struct cuda_queue *next_calling;
+    struct cuda_queue *next_left; /* released, but not done */
+};
+
+struct cuda_stamp {
+    atomic_uint references;
+    struct cuda_queue *queue; /* held; NULL: not submitted, or its time is known */
+    uint64_t number;
+    uint32_t slot;
+    _Atomic uint64_t time;
+    struct cuda_stamp *next;
+};
+
+struct remote {
+    atomic_uint references;
+    struct host *host;
+    struct vd_cuda_status *status;
+    uint8_t *pinned; /* where the frame zone is, at the host's address if that was free */
+    _Atomic bool dead;
+    unsigned device_count;
+    struct vd_cuda_device devices[VD_MAX_CUDA_DEVICES];
+
+    pthread_mutex_t call;
+    uint32_t serial;
+
+    pthread_mutex_t lock;
+    pthread_cond_t called;
+    struct remote_context *contexts[VD_MAX_CUDA_CONTEXTS];
+    struct remote_reserved *reserved;
+    uint64_t queue_used[VD_MAX_CUDA_QUEUES / 64];
+    uint64_t module_used[VD_MAX_CUDA_MODULES / 64];
+    struct remote_zone staging, frames;
+    struct remote_staged *staged, *staged_idle;
+    _Atomic uint32_t staged_count;
+    struct cuda_queue *left;
+    uint32_t stamp_next, stamp_free_count;
+    uint32_t *stamp_free;
+    struct cuda_stamp *limbo, **limbo_last; /* released, but their slots are still written */
+    struct cuda_queue *calling;             /* queues with functions to call */
+    pthread_t caller;
+    bool has_caller, stop;
+
+    pthread_mutex_t send;
+    uint32_t filled;
+};
+
+/* remote.c: the session */
+
+/* The session of new contexts, made if there is none; a reference. */
+int remote_get(struct remote **ret_remote);
+/* The same if there is one that lives. NULL: none. */
+struct remote *remote_current(void);
+void remote_hold(struct remote *r);
+void remote_drop(struct remote *r);
+/* fence_wait's `alive`. */
+bool remote_alive(void *arg);
+/* The session is lost. Any locks. */
+void remote_lost(struct remote *r);
+/* A round trip; CUDA_SUCCESS, or what the loss of the session means. `ret_tail` has room for the
+ * table's most elements, or is NULL. */
+int remote_call(struct remote *r, uint32_t op, const void *req, void *rep, void *ret_tail,
+                uint32_t *ret_count);
+/* A one-way message, with `send` held. The tail is padded to words with zeros. */
+int remote_put(struct remote *r, uint32_t op, const void *req, size_t req_size, const void *tail,
+               size_t tail_bytes);
+/* With the lock taken meanwhile. */
+int remote_post(struct remote *r, uint32_t op, const void *req, size_t req_size);
+
+/* Lets go of the addresses of device memory that is freed. */
+void remote_unreserve(struct remote *r, uint64_t address);
+
+/* remote_zone.c; with the lock */
+void remote_zone_init(struct remote_zone *z, uint64_t offset, uint64_t size, uint64_t align);
+void remote_zone_finish(struct remote_zone *z);
+struct remote_piece *remote_zone_take(struct remote_zone *z, uint64_t size);
+void remote_zone_give(struct remote_zone *z, struct remote_piece *p);
+struct remote_piece *remote_zone_find(struct remote_zone *z, uint64_t offset);
+
+/* remote_copy.c */
+/* A piece of staging memory; waits for room. NULL: there is none. */
+struct remote_piece *remote_stage(struct remote *r, uint64_t size);
+void remote_unstage(struct remote *r, struct remote_piece *p);
+/* Lets what has come land in the program's memory, and gives its pieces back. */
+void remote_land(struct remote *r);
+/* The number of the last command it became; 0: there is no memory. */
+uint64_t remote_copy(struct cuda_queue *q, const struct cuda_command *command);
+
+/* remote_queue.c */
+int remote_queue_create(struct cuda_context *context, int priority, struct cuda_queue **ret_queue);
+void remote_queue_hold(struct cuda_queue *q);
+void remote_queue_release(struct cuda_queue *q);
+uint64_t remote_queue_submit(struct cuda_queue *q, const struct cuda_command *command);
+bool remote_queue_done(struct cuda_queue *q, uint64_t number);
+void remote_queue_wait(struct cuda_queue *q, uint64_t number);
+/* Sends a command; its number, or 0. */
+uint64_t remote_queue_put(struct cuda_queue *q, uint32_t op, const void *req, size_t req_size,
+                          const void *tail, size_t tail_bytes);
+/* Whether the host is past it, whatever has to be done here. */
+bool remote_queue_passed(struct cuda_queue *q, uint64_t number);
+/* Waits for that; a CUresult where the wait is too long. */
+int remote_queue_reach(struct cuda_queue *q, uint64_t number, uint64_t timeout_ns);
+/* Frees the slots of queues that were released and are done. With the lock. */
+void remote_queue_sweep(struct remote *r);
+/* remote_stamp.c */
+int remote_stamp_create(struct cuda_stamp **ret_stamp);
+void remote_stamp_release(struct cuda_stamp *s);
+uint64_t remote_stamp_time(struct cuda_stamp *s);
+/* Lets go of what released stamps still hold. */
+void remote_stamp_sweep(struct remote *r);
+uint64_t remote_stamp_submit(struct cuda_queue *q, struct cuda_stamp *s);
+
+/* remote_calls.c */
+uint64_t remote_calls_submit(struct cuda_queue *q, const struct cuda_command *command);
+/* With the lock: waits until no function up to this number is left. */
+void remote_calls_wait(struct cuda_queue *q, uint64_t number);
+/* Ends the thread. */
+void remote_calls_finish(struct remote *r);
+
+/* remote_module.c */
+struct remote_kernel {
+    uint32_t module, index;
+};
+int remote_module_create(struct cuda_context *context, const char *text, size_t size, char *log,
+                         size_t log_size, struct cuda_module **ret_module);
+void remote_module_destroy(struct cuda_module *module);
+
+extern const struct cuda_backend cuda_backend_remote;
+
+#endif
