@@ -28,7 +28,7 @@ static const char usage_text[] =
     "usage: viaduct exec [options] [--] COMMAND [ARGUMENT...]\n"
     "Runs a command with Viaduct's VA-API driver: on the host service that answers, else on a\n"
     "private one that lives as long as the command. Where the machine has no render node, the\n"
-    "command is shown one.\n"
+    "command is shown one. Programs for CUDA get Viaduct's libcuda, if it is installed.\n"
     "\n"
     "  --private            start a private service even if a host service answers\n"
     "  --backend ENGINE,... the same, with these engines (see viaductd --help)\n"
@@ -156,6 +156,30 @@ static void set_preload(const char *shim)
     free(value);
 }
 
+/* Programs for CUDA: libcuda and the runtimes, in front of what else there is. */
+static void set_library_path(void)
+{
+    static const enum place places[] = {PLACE_CUDART_13, PLACE_CUDART_12, PLACE_CUDA};
+
+    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+        const char *present = getenv("LD_LIBRARY_PATH");
+        char path[PATH_MAX], *value;
+
+        if (!places_find(places[i], path, sizeof(path)))
+            continue;
+        places_directory(path);
+        /* Installed they lie together. */
+        if (present && !strncmp(present, path, strlen(path)) &&
+            (!present[strlen(path)] || present[strlen(path)] == ':'))
+            continue;
+        if (asprintf(&value, "%s%s%s", path, present && *present ? ":" : "",
+                     present ? present : "") < 0)
+            return;
+        setenv("LD_LIBRARY_PATH", value, 1);
+        free(value);
+    }
+}
+
 static int set_environment(const struct exec *exec)
 {
     char path[PATH_MAX];
@@ -168,6 +192,7 @@ static int set_environment(const struct exec *exec)
     setenv("LIBVA_DRIVERS_PATH", path, 1);
     setenv("LIBVA_DRIVER_NAME", "viaduct", 1);
     setenv("VIADUCT_HOST", exec->uri, 1);
+    set_library_path();
     /* gstreamer-vaapi has a list of vendors it likes. */
     setenv("GST_VAAPI_ALL_DRIVERS", "1", 1);
     if (places_have_render_node()) {

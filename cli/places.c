@@ -18,6 +18,11 @@ static const struct {
     [PLACE_DRIVER] = {"../va_driver/viaduct_drv_video.so", NULL,
                       VIADUCT_DRIVERDIR "/viaduct_drv_video.so"},
     [PLACE_DISPLAY] = {"libviaduct-display.so", NULL, VIADUCT_LIBDIR "/libviaduct-display.so"},
+    [PLACE_CUDA] = {"../compute/cuda/driver/libcuda.so.1", NULL, VIADUCT_LIBDIR "/cuda/libcuda.so.1"},
+    [PLACE_CUDART_12] = {"../compute/cuda/runtime/12/libcudart.so.12", NULL,
+                         VIADUCT_LIBDIR "/cuda/libcudart.so.12"},
+    [PLACE_CUDART_13] = {"../compute/cuda/runtime/13/libcudart.so.13", NULL,
+                         VIADUCT_LIBDIR "/cuda/libcudart.so.13"},
     [PLACE_SELF] = {"viaduct", NULL, VIADUCT_BINDIR "/viaduct"},
 };
 

@@ -10,6 +10,9 @@ enum place {
     PLACE_VIADUCTD,
     PLACE_DRIVER,
     PLACE_DISPLAY,
+    PLACE_CUDA,
+    PLACE_CUDART_12,
+    PLACE_CUDART_13,
     PLACE_SELF,
 };
 

@@ -157,6 +157,7 @@ static void test_memory(void **state)
     size_t pitch;
     CUmemorytype kind;
     unsigned char is;
+    int registers;
 
     (void)state;
     OK(cuMemHostAlloc((void **)&pinned, 4096, 0));
@@ -180,6 +181,11 @@ static void test_memory(void **state)
     assert_int_equal(is, 1);
     OK(cuMemFree_v2(m));
 
+    OK(cuDeviceGetAttribute(&registers, CU_DEVICE_ATTRIBUTE_HOST_REGISTER_SUPPORTED, 0));
+    if (!registers) {
+        assert_int_equal(cuMemHostRegister_v2(own, sizeof(own), 0), CUDA_ERROR_NOT_SUPPORTED);
+        goto pitch;
+    }
     OK(cuMemHostRegister_v2(own, sizeof(own), 0));
     assert_int_equal(cuMemHostRegister_v2(own, 4, 0), CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED);
     OK(go((uintptr_t)own, 4096, 1, NULL));
@@ -189,7 +195,7 @@ static void test_memory(void **state)
     assert_int_equal(cuMemHostUnregister(own), CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED);
     assert_int_equal(cuPointerGetAttribute(&kind, CU_POINTER_ATTRIBUTE_MEMORY_TYPE, (uintptr_t)own),
                      CUDA_ERROR_INVALID_VALUE);
-
+pitch:
     OK(cuMemAllocPitch_v2(&d, &pitch, 100, 10, 4));
     assert_true(pitch >= 100 && pitch % 512 == 0);
     OK(cuMemFree_v2(d));

@@ -1,0 +1,141 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""CUDA at a host: what a service has to stand, and its clients.
+
+usage: cuda.py --viaductd PROGRAM --client PROGRAM [NAME...]
+
+A client whose kernel never ends is stopped, one whose worker dies loses its context and goes on, one
+that leaves takes its worker with it; and the service serves on.
+"""
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+TIMEOUT = 120
+
+
+def children(pid):
+    """Processes below one, in whatever depth."""
+    found = []
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit():
+            continue
+        try:
+            with open(f"/proc/{entry}/stat") as f:
+                stat = f.read()
+        except OSError:
+            continue
+        if int(stat.rsplit(")", 1)[1].split()[1]) == pid:
+            found += [(int(entry), stat.split("(", 1)[1].rsplit(")", 1)[0])]
+            found += children(int(entry))
+    return found
+
+
+def workers(service):
+    return [pid for pid, name in children(service.pid) if name == "viaduct-client"]
+
+
+def wait_for(what, condition, seconds=20):
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            raise AssertionError(what)
+        time.sleep(0.05)
+
+
+class Test:
+    def __init__(self, args, folder):
+        self.args = args
+        self.socket = os.path.join(folder, "viaduct.sock")
+        self.env = dict(os.environ, VIADUCT_HOST="unix:" + self.socket, VIADUCT_CUDA="remote",
+                        VIADUCT_LOG="none")
+
+    def start(self):
+        self.service = subprocess.Popen(
+            [self.args.viaductd, "--socket", self.socket, "--backend", "null",
+             "--max-cuda-seconds", "2", "--max-cuda-bytes", "64M"],
+            env=dict(os.environ, VIADUCT_LOG="none"), stdin=subprocess.DEVNULL)
+        wait_for("the service does not start", lambda: os.path.exists(self.socket))
+
+    def stop(self):
+        self.service.terminate()
+        self.service.wait(20)
+
+    def client(self, what, **more):
+        return subprocess.Popen([self.args.client, what], env=self.env, text=True,
+                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, **more)
+
+    def run(self, what, want=""):
+        client = self.client(what)
+        out = client.communicate(timeout=TIMEOUT)[0]
+        assert client.returncode == 0, f"{what}: exit code {client.returncode}"
+        assert out == want, f"{what}: wrote {out!r}"
+
+    def test_works(self):
+        self.run("works")
+
+    def test_limit(self):
+        self.run("limit")
+
+    def test_quota(self):
+        self.run("quota")
+
+    def test_print(self):
+        self.run("print", "hello 42\n" * 32)
+
+    def test_streams(self):
+        self.run("streams")
+
+    def test_large(self):
+        self.run("large")
+
+    def test_killed(self):
+        client = self.client("killed")
+        assert client.stdout.readline() == "running\n"
+        before = workers(self.service)
+        assert len(before) == 1, before
+        os.kill(before[0], signal.SIGKILL)
+        client.communicate(timeout=TIMEOUT)
+        assert client.returncode == 0, f"exit code {client.returncode}"
+
+    def test_leave(self):
+        client = self.client("leave")
+        out = client.communicate(timeout=TIMEOUT)[0]
+        assert client.returncode == 0 and out == "running\n"
+        wait_for("a worker outlives its client", lambda: not workers(self.service))
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--viaductd", required=True)
+    parser.add_argument("--client", required=True)
+    parser.add_argument("names", nargs="*")
+    args = parser.parse_args()
+    failed = 0
+    with tempfile.TemporaryDirectory() as folder:
+        test = Test(args, folder)
+        test.start()
+        names = args.names or [n[5:] for n in dir(test) if n.startswith("test_")]
+        try:
+            for name in names:
+                start = time.monotonic()
+                try:
+                    getattr(test, "test_" + name)()
+                    # Whatever the client did: the next one is served.
+                    test.run("works")
+                    print(f"ok    {name}, {time.monotonic() - start:.1f} s")
+                except (AssertionError, subprocess.TimeoutExpired) as err:
+                    print(f"FAIL  {name}: {err}")
+                    failed += 1
+        finally:
+            test.stop()
+    print(f"{len(names) - failed} of {len(names)} right")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
