@@ -231,15 +231,19 @@ static bool step(struct cuda_queue *q)
     return true;
 }
 
-/* With the lock held; takes one command of the first queue that is ready. */
+/* With the lock held; takes commands of the first queue that is ready, until another one is. */
 static void serve(struct queue_pool *p)
 {
     struct cuda_queue *q = p->ready;
+    bool on;
 
     p->ready = q->next;
     q->state = QUEUE_RUNNING;
     q->references++;
-    if (step(q)) {
+    do {
+        on = step(q);
+    } while (on && q->first && !p->ready);
+    if (on) {
         if (q->first)
             make_ready(q);
         else
