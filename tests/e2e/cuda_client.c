@@ -326,6 +326,7 @@ int main(int argc, char **argv)
         all[i].run();
         return 0;
     }
-    fprintf(stderr, "usage: cuda_client works|limit|killed|leave|quota|print|streams|large|bench\n");
+    fprintf(stderr,
+            "usage: cuda_client works|limit|killed|leave|quota|print|streams|large|bench\n");
     return 2;
 }
