@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <transport/virtgpu.h>
 #include <viaduct/errors.h>
 #include <wire/log.h>
 
@@ -19,7 +20,7 @@ void service_find_places(struct service_places *ret_places)
 {
     const char *named = getenv("VIADUCT_HOST");
     const char *run = getenv("XDG_RUNTIME_DIR");
-    char uri[sizeof(ret_places->place[0].uri)];
+    char uri[sizeof(ret_places->place[0].uri)], node[64];
 
     ret_places->count = 0;
     if (named && *named) {
@@ -35,6 +36,10 @@ void service_find_places(struct service_places *ret_places)
         add(ret_places, uri, "the user's service", false);
     }
     add(ret_places, "unix:/run/viaduct/viaduct.sock", "the system's service", false);
+    if (virtgpu_find(node, sizeof(node))) {
+        snprintf(uri, sizeof(uri), "virtgpu:%s", node);
+        add(ret_places, uri, "this virtual machine's virtio-gpu", false);
+    }
     if (host_has_vsock())
         add(ret_places, HOST_VSOCK_URI, "this virtual machine's host", false);
 }

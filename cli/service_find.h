@@ -7,7 +7,7 @@
 /* Which host services there are to ask, and who answers: what the driver does, but told in detail.
  */
 
-#define SERVICE_FIND_MOST 3
+#define SERVICE_FIND_MOST 4
 
 struct service_place {
     char uri[192];

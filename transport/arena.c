@@ -166,3 +166,14 @@ int arena_check_upload(const struct arena *arena, uint64_t offset, uint64_t byte
         return VD_ERR_PROTOCOL;
     return 0;
 }
+
+int arena_restore(struct arena *arena, uint64_t offset, uint64_t size)
+{
+    uint8_t *at = arena->base + offset;
+
+    if (mmap(at, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE | MAP_FIXED, arena->fd,
+             (off_t)offset) == MAP_FAILED)
+        return VD_ERR_MEMORY;
+    madvise(at, size, MADV_DONTFORK);
+    return 0;
+}

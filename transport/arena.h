@@ -44,7 +44,9 @@ void *arena_view(int fd, uint64_t offset, uint64_t size, bool private);
  * -VD_ERR_PROTOCOL.
  */
 int arena_check_upload(const struct arena *arena, uint64_t offset, uint64_t bytes);
-/* Host: gives the pages of a range back to the system. */
+/* Gives the pages of a range back to the system. */
 void arena_discard(struct arena *arena, uint64_t offset, uint64_t size);
+/* Other memory was mapped over a range: the arena's own is there again. 0 or -VD_ERR_MEMORY. */
+int arena_restore(struct arena *arena, uint64_t offset, uint64_t size);
 
 #endif

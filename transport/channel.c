@@ -6,7 +6,7 @@
 
 /* The kinds of channel a guest can name in VIADUCT_HOST. */
 static const struct channel_ops *const channel_kinds[] = {
-    &unix_ops, &vsock_ops, &tcp_ops, &tls_ops, &serial_ops,
+    &unix_ops, &virtgpu_ops, &vsock_ops, &tcp_ops, &tls_ops, &serial_ops,
 };
 
 int channel_connect(const char *uri, struct channel **ret_channel)

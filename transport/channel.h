@@ -12,10 +12,10 @@
  * the kind of channel can, file descriptors with them. Everything above (framing, protocol,
  * arena) is the same for all kinds.
  *
- * Kinds stand in one visible table in channel.c: unix for containers on the same kernel, vsock for
- * virtual machines, serial for those without, tcp for this machine, tls for others; mem, record and
- * fuzz are for tests. A kind that cannot pass descriptors says so with shares_memory = false; then
- * the session is in-band (mirror.h).
+ * Kinds stand in one visible table in channel.c: unix for containers on the same kernel, virtgpu
+ * and vsock for virtual machines, serial for those without, tcp for this machine, tls for others;
+ * mem, record and fuzz are for tests. A kind that cannot pass descriptors says so with
+ * shares_memory = false; then the session is in-band (mirror.h).
  *
  * A channel may be used by one sender and one receiver thread at the same time. As a general
  * rule waits are bounded by `timeout_ms` and end with -VD_ERR_TIMEOUT; -VD_ERR_GONE means that
@@ -40,6 +40,12 @@ struct channel_ops {
     /* Ends both directions: whoever waits in send or recv returns -VD_ERR_GONE. Any thread. */
     void (*shut)(struct channel *channel);
     void (*destroy)(struct channel *channel);
+    /*
+     * Guest side. Optional: memory that the guest's kernel passes on as a dma-buf takes the place
+     * of `size` bytes at `at` (whole pages), with the same content. The descriptor is the
+     * caller's. On failure the memory at `at` is as it was. Nobody else writes to it meanwhile.
+     */
+    int (*share)(struct channel *channel, void *at, uint64_t size, int *ret_fd);
     /* Guest side. Optional: connects to `address` (the part behind "scheme:"). */
     int (*connect)(const char *address, struct channel **ret_channel);
 };
@@ -73,6 +79,7 @@ int record_create(struct channel *inner, int log_fd, struct channel **ret_channe
 int fuzz_create(const void *bytes, size_t size, size_t piece, int fd, struct channel **ret_channel);
 
 extern const struct channel_ops unix_ops;
+extern const struct channel_ops virtgpu_ops;
 extern const struct channel_ops vsock_ops;
 extern const struct channel_ops tcp_ops;
 extern const struct channel_ops tls_ops;

@@ -96,6 +96,14 @@ void mirror_guest_forget(struct mirror_guest *mirror, uint32_t surface);
 void mirror_guest_fix(struct mirror_guest *mirror, uint32_t surface, bool fixed);
 /* Memory for a surface that holds nothing yet: zeros. Its slot names it. 0 or -VD_ERR_LIMIT. */
 int mirror_guest_memory(struct mirror_guest *mirror, uint32_t surface);
+/*
+ * The surface's memory as a dma-buf, if the channel has such memory (channel_ops.share), else
+ * -VD_ERR_UNSUPPORTED. The caller has pinned it, and the descriptor is the caller's. Its pictures
+ * go there as long as it is fixed.
+ */
+int mirror_guest_share(struct mirror_guest *mirror, uint32_t surface, int *ret_fd);
+/* Whether that was done with this memory: a view of the arena's descriptor is not what it shows. */
+bool mirror_guest_shared(struct mirror_guest *mirror, uint32_t backing);
 /* Sends bytes of the upload zone, at the latest with the next message. */
 int mirror_guest_upload(struct mirror_guest *mirror, uint64_t offset, uint64_t size,
                         int timeout_ms);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,8 @@
 
 /* Small uploads wait for each other until so many bytes are there, or a message follows. */
 #define MIRROR_BATCH (64u << 10)
+/* Milliseconds to wait for the thread to leave a piece of memory. */
+#define MIRROR_TRIES 1000
 
 struct mirror_guest {
     struct message_reader *reader; /* the thread's */
@@ -359,6 +362,55 @@ int mirror_guest_memory(struct mirror_guest *m, uint32_t surface)
         err = mirror_memory_blank(&m->memory, VD_SLOT(surface));
     pthread_mutex_unlock(&m->lock);
     return err;
+}
+
+/* Under `lock`. -VD_ERR_BUSY: the mirror's thread writes to it. */
+static int share(struct mirror_guest *m, uint32_t slot, int *ret_fd)
+{
+    uint32_t index = mirror_memory_piece(&m->memory, slot);
+    struct mirror_piece *piece;
+    int fd, err;
+
+    if (index == VD_NO_BACKING)
+        return VD_ERR_BUSY;
+    piece = &m->memory.pieces[index];
+    if (piece->dmabuf < 0) {
+        err = m->channel->ops->share(m->channel, m->arena->base + piece->offset, piece->size, &fd);
+        if (err)
+            return err;
+        mirror_memory_shared(&m->memory, index, fd);
+    }
+    *ret_fd = fcntl(piece->dmabuf, F_DUPFD_CLOEXEC, 3);
+    return *ret_fd < 0 ? VD_ERR_LIMIT : 0;
+}
+
+int mirror_guest_share(struct mirror_guest *m, uint32_t surface, int *ret_fd)
+{
+    int err;
+
+    if (!m->channel->ops->share)
+        return VD_ERR_UNSUPPORTED;
+    /* A picture on its way comes in pieces of MIRROR_PIECE: the thread is soon done with one. */
+    for (int tries = 0; tries < MIRROR_TRIES; tries++) {
+        pthread_mutex_lock(&m->lock);
+        err = m->surfaces[VD_SLOT(surface)] == surface ? share(m, VD_SLOT(surface), ret_fd)
+                                                       : VD_ERR_PARAMETER;
+        pthread_mutex_unlock(&m->lock);
+        if (err != VD_ERR_BUSY)
+            return err;
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    }
+    return err;
+}
+
+bool mirror_guest_shared(struct mirror_guest *m, uint32_t backing)
+{
+    bool shared;
+
+    pthread_mutex_lock(&m->lock);
+    shared = backing < m->memory.count && m->memory.pieces[backing].dmabuf >= 0;
+    pthread_mutex_unlock(&m->lock);
+    return shared;
 }
 
 /* A message that waits for others; under `send`. */

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <viaduct/errors.h>
 
 void mirror_memory_init(struct mirror_memory *memory, struct arena *arena)
@@ -19,6 +20,10 @@ void mirror_memory_init(struct mirror_memory *memory, struct arena *arena)
 
 void mirror_memory_finish(struct mirror_memory *memory)
 {
+    for (uint32_t i = 0; i < memory->count; i++) {
+        if (memory->pieces[i].dmabuf >= 0)
+            close(memory->pieces[i].dmabuf);
+    }
     free(memory->pieces);
     memory->pieces = NULL;
 }
@@ -48,12 +53,25 @@ static void take_off(struct mirror_memory *memory, uint32_t slot)
     give(memory, &piece);
 }
 
+/* What others got of a piece stays theirs; here the arena's own memory is there again. */
+static int restore(struct mirror_memory *memory, struct mirror_piece *piece)
+{
+    int err = piece->dmabuf < 0 ? 0 : arena_restore(memory->arena, piece->offset, piece->size);
+
+    if (!err && piece->dmabuf >= 0) {
+        close(piece->dmabuf);
+        piece->dmabuf = -1;
+        piece->fresh = false;
+    }
+    return err;
+}
+
 /* Gives the pages of a piece back that nobody has. */
 static void discard(struct mirror_memory *memory, uint32_t piece)
 {
     struct mirror_piece *p = piece < memory->count ? &memory->pieces[piece] : NULL;
 
-    if (!p || p->used || pins_of(memory, piece) || memory->writing == piece)
+    if (!p || p->used || pins_of(memory, piece) || memory->writing == piece || restore(memory, p))
         return;
     arena_discard(memory->arena, p->offset, p->size);
     p->fresh = true;
@@ -94,7 +112,7 @@ static void merge(struct mirror_memory *memory)
     for (uint32_t i = 0; i < memory->count; i++) {
         struct mirror_piece *p = &memory->pieces[i];
 
-        if (p->used || pins_of(memory, i) || memory->writing == i) {
+        if (p->used || pins_of(memory, i) || memory->writing == i || restore(memory, p)) {
             run = NULL;
         } else if (run) {
             run->size += p->size;
@@ -121,7 +139,7 @@ static int make_piece(struct mirror_memory *memory, uint64_t size, uint32_t *ret
         memory->pieces = grown;
     }
     memory->pieces[memory->count] =
-        (struct mirror_piece){.offset = memory->next, .size = size, .fresh = true};
+        (struct mirror_piece){.offset = memory->next, .size = size, .fresh = true, .dmabuf = -1};
     memory->arena->status->backings[memory->count].offset = memory->next;
     memory->next += size;
     *ret_piece = memory->count++;
@@ -163,6 +181,8 @@ static int get(struct mirror_memory *memory, uint64_t bytes, uint32_t *ret_piece
         }
         err = best == VD_NO_BACKING ? err : 0;
     }
+    if (!err)
+        err = restore(memory, &memory->pieces[best]);
     if (err)
         return err;
     memory->pieces[best].used = true;
@@ -212,6 +232,19 @@ void mirror_memory_filled(struct mirror_memory *memory, uint32_t slot, bool last
         return;
     __atomic_store_n(backing_of(memory, slot), memory->filling[slot], __ATOMIC_SEQ_CST);
     memory->filling[slot] = VD_NO_BACKING;
+}
+
+uint32_t mirror_memory_piece(const struct mirror_memory *memory, uint32_t slot)
+{
+    uint32_t piece =
+        __atomic_load_n(&memory->arena->status->surfaces[slot].backing, __ATOMIC_SEQ_CST);
+
+    return piece < memory->count && memory->writing != piece ? piece : VD_NO_BACKING;
+}
+
+void mirror_memory_shared(struct mirror_memory *memory, uint32_t piece, int dmabuf)
+{
+    memory->pieces[piece].dmabuf = dmabuf;
 }
 
 int mirror_memory_blank(struct mirror_memory *memory, uint32_t slot)

@@ -18,6 +18,7 @@ struct mirror_piece {
     uint64_t offset, size;
     bool used;  /* belongs to a surface, or is being filled for one */
     bool fresh; /* of the zone, never written */
+    int dmabuf; /* it is memory of the channel's, this; -1: it is the arena's own */
 };
 
 struct mirror_memory {
@@ -47,6 +48,12 @@ int mirror_memory_fill(struct mirror_memory *memory, uint32_t slot, uint64_t off
                        uint64_t whole, uint8_t **ret_to);
 /* They are there; `last`: the surface has the piece from now on. */
 void mirror_memory_filled(struct mirror_memory *memory, uint32_t slot, bool last);
+/*
+ * The piece that the surface has, if nothing is being written to it right now, else VD_NO_BACKING;
+ * that its memory is the channel's from now on, the descriptor is taken over.
+ */
+uint32_t mirror_memory_piece(const struct mirror_memory *memory, uint32_t slot);
+void mirror_memory_shared(struct mirror_memory *memory, uint32_t piece, int dmabuf);
 /* Zeros for a surface that holds nothing, if it has no memory yet. 0 or -VD_ERR_LIMIT. */
 int mirror_memory_blank(struct mirror_memory *memory, uint32_t slot);
 

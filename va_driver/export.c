@@ -14,7 +14,8 @@
 
 /*
  * Surfaces as dma-bufs. Where the host decodes on a device whose driver exports its surfaces, those
- * are passed on (export_device.c). Else: the arena is a memfd sealed against shrinking, so where
+ * are passed on (export_device.c). Else a virtual machine's virtio-gpu gives memory that is one
+ * (channel_ops.share). Else: the arena is a memfd sealed against shrinking, so where
  * the guest's kernel has udmabuf a surface's pages become a dma-buf without a copy. Where it has
  * not, the answer is UNSUPPORTED_MEMORY_TYPE and apps take another way.
  *
@@ -25,7 +26,7 @@
 #define EXPORT_DEVICE "/dev/udmabuf"
 
 /* A dma-buf over one range of the arena, or -VD_ERR_UNSUPPORTED. */
-static int make_dmabuf(const struct host *host, uint64_t offset, uint64_t size, int *ret_fd)
+static int udmabuf(const struct host *host, uint64_t offset, uint64_t size, int *ret_fd)
 {
     struct udmabuf_create create = {
         .memfd = (uint32_t)host->arena.fd,
@@ -48,6 +49,17 @@ static int make_dmabuf(const struct host *host, uint64_t offset, uint64_t size, 
         return VD_ERR_UNSUPPORTED;
     *ret_fd = fd;
     return 0;
+}
+
+/* A dma-buf of the memory that is pinned in the view. */
+static int make_dmabuf(const struct surface *surface, const struct surface_view *view, int *ret_fd)
+{
+    struct host *host = view->host;
+    int err = host->mirror ? mirror_guest_share(host->mirror, surface->object.id, ret_fd)
+                           : VD_ERR_UNSUPPORTED;
+
+    return err == VD_ERR_UNSUPPORTED ? udmabuf(host, view->offset, surface->layout.size, ret_fd)
+                                     : err;
 }
 
 /*
@@ -128,7 +140,23 @@ bool export_offered(const struct driver *driver)
         if (!strncmp((const char *)driver->caps[i].engine, "vaapi", 5))
             return true;
     }
+    if (driver->host && driver->host->channel->ops->share)
+        return true;
     return !access(EXPORT_DEVICE, R_OK | W_OK);
+}
+
+/*
+ * A picture on its way may have been submitted before the memory became fixed, and be elsewhere
+ * then. And programs count on a device's fences where they export each picture (FFmpeg before it
+ * reads one), which this memory has not.
+ */
+static VAStatus settle(struct driver *driver, struct surface *surface)
+{
+    VAStatus status = surface_wait(driver, surface, VA_TIMEOUT_INFINITE);
+
+    if (status == VA_STATUS_ERROR_DECODING_ERROR || status == VA_STATUS_ERROR_ENCODING_ERROR)
+        status = VA_STATUS_SUCCESS;
+    return status;
 }
 
 VAStatus driver_ExportSurfaceHandle(VADriverContextP ctx, VASurfaceID id, uint32_t memory_type,
@@ -162,17 +190,21 @@ VAStatus driver_ExportSurfaceHandle(VADriverContextP ctx, VASurfaceID id, uint32
             goto out;
         }
     }
+    object_ref(surface);
+    status = settle(driver, surface);
+    if (status)
+        goto out_ref;
     err = surface_view(driver, surface, &view);
     if (err) {
         status = driver_status(err);
-        goto out;
+        goto out_ref;
     }
     surface_view_seen(&view);
     if (surface->import) {
         fd = fcntl(surface->import->fd, F_DUPFD_CLOEXEC, 3);
         err = fd < 0 ? VD_ERR_LIMIT : 0;
     } else {
-        err = make_dmabuf(view.host, view.offset, surface->layout.size, &fd);
+        err = make_dmabuf(surface, &view, &fd);
     }
     if (!err)
         err = describe(surface, view.layout, flags, fd, descriptor);
@@ -190,6 +222,8 @@ VAStatus driver_ExportSurfaceHandle(VADriverContextP ctx, VASurfaceID id, uint32
         }
     }
     surface_view_end(&view);
+out_ref:
+    object_unref(&driver->surfaces, surface);
 out:
     driver_leave(driver);
     return status;

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <transport/tls.h>
+#include <transport/virtgpu.h>
 #include <unistd.h>
 #include <va/va_version.h>
 #include <viaduct/errors.h>
@@ -316,7 +317,7 @@ bool host_has_vsock(void)
 
 int host_open_for(uint64_t features, bool quiet, uint32_t generation, struct host **ret_host)
 {
-    char uri[3][192] = {"", "", ""};
+    char uri[4][192] = {""}, node[64];
     const char *named = getenv("VIADUCT_HOST");
     const char *run = getenv("XDG_RUNTIME_DIR");
     int count = 1, err = VD_ERR_GONE;
@@ -328,6 +329,8 @@ int host_open_for(uint64_t features, bool quiet, uint32_t generation, struct hos
         if (run && *run)
             snprintf(uri[count++], sizeof(uri[0]), "unix:%s/viaduct.sock", run);
         snprintf(uri[count++], sizeof(uri[0]), "unix:/run/viaduct/viaduct.sock");
+        if (virtgpu_find(node, sizeof(node)))
+            snprintf(uri[count++], sizeof(uri[0]), "virtgpu:%s", node);
         if (host_has_vsock())
             snprintf(uri[count++], sizeof(uri[0]), HOST_VSOCK_URI);
     }
@@ -344,10 +347,10 @@ int host_open_for(uint64_t features, bool quiet, uint32_t generation, struct hos
     }
     if (quiet)
         return err;
-    log_error("no host service at %s%s%s%s%s: %s; start viaductd, set VIADUCT_HOST, or run the "
+    log_error("no host service at %s%s%s%s%s%s%s: %s; start viaductd, set VIADUCT_HOST, or run the "
               "program with `viaduct exec -- ...`",
               uri[0], count > 1 ? ", " : "", uri[1], count > 2 ? ", " : "", uri[2],
-              errors_text(err));
+              count > 3 ? ", " : "", uri[3], errors_text(err));
     return err;
 }
 

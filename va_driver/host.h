@@ -52,7 +52,8 @@ bool host_has_vsock(void);
 
 /*
  * Finds and opens a host: VIADUCT_HOST, else "host" of /etc/viaduct.conf, else the usual
- * sockets, and HOST_VSOCK_URI where there is vsock. Logs what was tried when nobody serves.
+ * sockets, a render node of viaduct-gpu's, and HOST_VSOCK_URI where there is vsock. Logs what was
+ * tried when nobody serves.
  */
 int host_open(uint32_t generation, struct host **ret_host);
 /*

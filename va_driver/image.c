@@ -380,6 +380,7 @@ VAStatus driver_GetImage(VADriverContextP ctx, VASurfaceID surface_id, int x, in
     }
     surface_view_seen(&view);
     if (view.host && whole_surface(surface, image, x, y, width, height) &&
+        !(view.host->mirror && mirror_guest_shared(view.host->mirror, view.backing)) &&
         snapshot_base(view.host)) {
         drop_memory(image);
         image->memory = IMAGE_SNAPSHOT;

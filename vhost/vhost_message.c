@@ -95,12 +95,11 @@ static int set_features(struct vhost *vhost)
 
     for (unsigned i = 0; i < vhost->ops->queues; i++) {
         /* Rings are read by them. */
-        if (vhost_queue_running(&vhost->queue[i]) && wanted != vhost->features)
+        if (vhost_queue_running(&vhost->queue[i]) && (wanted & offered(vhost)) != vhost->features)
             return VD_ERR_PARAMETER;
     }
-    if (wanted & ~offered(vhost))
-        return VD_ERR_PARAMETER;
-    vhost->features = wanted;
+    /* QEMU says what its device agreed on with the driver, and has bits of its own among them. */
+    vhost->features = wanted & offered(vhost);
     return 0;
 }
 

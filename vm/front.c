@@ -86,15 +86,14 @@ static void loop_accept(struct loop *l)
 static bool loop_turn(struct loop *l)
 {
     const struct front *f = l->front;
-    bool busy = false;
     unsigned n = 0;
-    int err;
+    int timeout = -1, err;
 
     l->polls[0] = (struct pollfd){.fd = l->listen_fd, .events = POLLIN};
     l->polls[1] = (struct pollfd){.fd = l->signal_fd, .events = POLLIN};
     if (l->relay)
-        n = f->poll(l->relay, l->polls + 2, &busy);
-    if (poll(l->polls, 2 + n, busy ? 0 : -1) < 0)
+        n = f->poll(l->relay, l->polls + 2, &timeout);
+    if (poll(l->polls, 2 + n, timeout) < 0)
         return errno == EINTR;
     if (l->polls[1].revents)
         return false;

@@ -17,10 +17,10 @@ struct front {
     bool once;                   /* end when QEMU leaves */
     unsigned descriptors, polls; /* at most */
     const void *options;         /* of the relay */
-    /* See bridge.h, relay.h: they have the same functions. */
+    /* See bridge.h, relay.h: they have the same functions. ret_timeout_ms is -1 before. */
     int (*create)(int fd, const void *options, void **ret_relay);
     void (*destroy)(void **relay);
-    unsigned (*poll)(void *relay, struct pollfd *polls, bool *ret_busy);
+    unsigned (*poll)(void *relay, struct pollfd *polls, int *ret_timeout_ms);
     int (*handle)(void *relay, const struct pollfd *polls, unsigned count);
 };
 

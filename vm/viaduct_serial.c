@@ -92,9 +92,9 @@ static void destroy(void **relay)
     *relay = NULL;
 }
 
-static unsigned wait_for(void *relay, struct pollfd *polls, bool *ret_busy)
+static unsigned wait_for(void *relay, struct pollfd *polls, int *ret_timeout_ms)
 {
-    (void)ret_busy;
+    (void)ret_timeout_ms;
     relay_poll(relay, polls);
     return RELAY_POLL;
 }

@@ -154,9 +154,14 @@ static void destroy(void **relay)
     *relay = NULL;
 }
 
-static unsigned wait_for(void *relay, struct pollfd *polls, bool *ret_busy)
+static unsigned wait_for(void *relay, struct pollfd *polls, int *ret_timeout_ms)
 {
-    return bridge_poll(relay, polls, ret_busy);
+    bool busy;
+    unsigned n = bridge_poll(relay, polls, &busy);
+
+    if (busy)
+        *ret_timeout_ms = 0;
+    return n;
 }
 
 static int handle(void *relay, const struct pollfd *polls, unsigned count)

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Hosts that share no memory with the guest, end to end: stock ffmpeg over TCP and TLS.
+"""Hosts that share no memory with the guest, end to end: stock ffmpeg over TCP, TLS and virtio-gpu.
 
 usage: channels.py --viaduct PROGRAM --viaductd PROGRAM [NAME...]
 
@@ -95,6 +95,40 @@ def test_tcp(bench):
     if code or counters["workers_died"]:
         raise AssertionError(f"exit code {code}, {counters}: {log}")
     return said
+
+
+def test_virtgpu(bench):
+    """A virtual machine's virtio-gpu in the program's own process, with both kinds of kernel."""
+    if not bench.args.loop:
+        raise Skip("this build has no virtio-gpu device")
+    path = bench.path("relays.sock")
+    service = Service(bench, "--listen", f"vm:{path}")
+    inside = ["VIADUCT_HOST=virtgpu:/dev/dri/renderD128", "LIBVA_DRIVER_NAME=viaduct_loop",
+              f"LIBVA_DRIVERS_PATH={os.path.dirname(bench.args.loop)}", f"VIADUCT_LOOP={path}"]
+
+    def work():
+        text = run([bench.args.viaduct, "top", "--json"], env=service.env).stdout.decode()
+        total = json.loads(text)["total"]
+        return total["decoded"], total["encoded"], total["processed"]
+
+    try:
+        want = {name: run([bench.args.viaduct, "exec", "--", *command], env=service.env).stdout
+                for name, command in chains(bench).items()}
+        before = work()
+        for name, command in chains(bench).items():
+            kernel = ["VIADUCT_LOOP_OLD=1"] if name in ("map", "upload") else []
+            have = run([bench.args.viaduct, "exec", "--", "env", *inside, *kernel, *command],
+                       env=service.env).stdout
+            if not hashes(have) or hashes(have) != hashes(want[name]):
+                raise AssertionError(f"{name}: {len(hashes(have))} frames for "
+                                     f"{len(hashes(want[name]))}: "
+                                     f"{have.decode(errors='replace')[-300:]}")
+        after = work()
+    finally:
+        code, log = service.stop()
+    if code or after != tuple(2 * n for n in before):
+        raise AssertionError(f"exit code {code}, {before} then {after}: {log}")
+    return f"{len(want)} commands, the same bits as over the Unix socket"
 
 
 def test_pixels_stay(bench):
@@ -358,10 +392,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--viaduct", required=True)
     parser.add_argument("--viaductd", required=True)
+    parser.add_argument("--loop", help="viaduct_loop_drv_video.so")
     parser.add_argument("names", nargs="*")
     args = parser.parse_args()
     args.viaduct = os.path.abspath(args.viaduct)
     args.viaductd = os.path.abspath(args.viaductd)
+    args.loop = args.loop and os.path.abspath(args.loop)
     tests = {name[5:]: test for name, test in globals().items() if name.startswith("test_")}
     if not shutil.which("ffmpeg") or X264 not in run(["ffmpeg", "-v", "error",
                                                       "-encoders"]).stdout.decode():
