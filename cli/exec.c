@@ -156,10 +156,11 @@ static void set_preload(const char *shim)
     free(value);
 }
 
-/* Programs for CUDA: libcuda and the runtimes, in front of what else there is. */
+/* Programs for CUDA and ONNX Runtime: our libraries, in front of what else there is. */
 static void set_library_path(void)
 {
-    static const enum place places[] = {PLACE_CUDART_13, PLACE_CUDART_12, PLACE_CUDA};
+    static const enum place places[] = {PLACE_CUDART_13, PLACE_CUDART_12, PLACE_CUDA,
+                                        PLACE_NPU};
 
     for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
         const char *present = getenv("LD_LIBRARY_PATH");
@@ -180,6 +181,17 @@ static void set_library_path(void)
     }
 }
 
+/* Programs that look for ONNX Runtime elsewhere. */
+static void set_inference(void)
+{
+    char path[PATH_MAX];
+
+    if (!places_find(PLACE_NPU, path, sizeof(path)))
+        return;
+    setenv("ORT_DYLIB_PATH", path, 1);
+    setenv("GST_ONNXRT_LIBRARY", path, 1);
+}
+
 static int set_environment(const struct exec *exec)
 {
     char path[PATH_MAX];
@@ -193,6 +205,7 @@ static int set_environment(const struct exec *exec)
     setenv("LIBVA_DRIVER_NAME", "viaduct", 1);
     setenv("VIADUCT_HOST", exec->uri, 1);
     set_library_path();
+    set_inference();
     /* gstreamer-vaapi has a list of vendors it likes. */
     setenv("GST_VAAPI_ALL_DRIVERS", "1", 1);
     if (places_have_render_node()) {

@@ -14,6 +14,7 @@ enum place {
     PLACE_CUDART_12,
     PLACE_CUDART_13,
     PLACE_SELF,
+    PLACE_NPU,
 };
 
 /* Absolute path of a part. False if it is nowhere; `path` then says where it should be. */

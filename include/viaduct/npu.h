@@ -117,6 +117,8 @@ NPU_EXPORT const char *npu_message(void);
  * /etc/viaduct.conf say (viaduct_drv_video(7)).
  */
 NPU_EXPORT int npu_open(const char *uri, struct npu **ret_npu);
+/* Another owner, who closes it, too. Returns `npu`. */
+NPU_EXPORT struct npu *npu_ref(struct npu *npu);
 /* Models, tensors and runs keep it alive. NULL is fine. */
 NPU_EXPORT void npu_close(struct npu *npu);
 /* What the host runs models on, its preference first; at most `room`. */
@@ -150,6 +152,8 @@ NPU_EXPORT int npu_tensor_create_sequence(struct npu *npu, int dtype,
                                           struct npu_tensor **ret_tensor);
 /* An optional value that is not there. */
 NPU_EXPORT int npu_tensor_create_none(struct npu *npu, struct npu_tensor **ret_tensor);
+/* Another owner, who destroys it, too. Returns `tensor`. */
+NPU_EXPORT struct npu_tensor *npu_tensor_ref(struct npu_tensor *tensor);
 /* NULL is fine. Runs that use it keep it. */
 NPU_EXPORT void npu_tensor_destroy(struct npu_tensor *tensor);
 NPU_EXPORT enum npu_kind npu_tensor_kind(const struct npu_tensor *tensor);

@@ -90,6 +90,11 @@ void client_unref(struct npu *npu)
     free(npu);
 }
 
+struct npu *npu_ref(struct npu *npu)
+{
+    return client_ref(npu);
+}
+
 void npu_close(struct npu *npu)
 {
     client_unref(npu);

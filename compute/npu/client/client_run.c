@@ -149,14 +149,14 @@ static struct npu_run *make_run(struct npu_model *model, const struct npu_call *
     run->input_count = (uint32_t)call->input_count;
     run->output_count = (uint32_t)call->output_count;
     for (uint32_t i = 0; i < run->input_count; i++) {
-        run->values[i].tensor = client_tensor_ref(call->inputs[i]);
+        run->values[i].tensor = npu_tensor_ref(call->inputs[i]);
         run->rows[i].index = call->input_index ? call->input_index[i] : i;
     }
     for (uint32_t i = 0; i < run->output_count; i++) {
         struct run_value *v = output_of(run, i);
 
         v->place = &call->outputs[i];
-        v->tensor = call->outputs[i] ? client_tensor_ref(call->outputs[i]) : NULL;
+        v->tensor = call->outputs[i] ? npu_tensor_ref(call->outputs[i]) : NULL;
         output_row(run, i)->index = call->output_index ? call->output_index[i] : i;
     }
     return run;

@@ -7,7 +7,7 @@
 
 #include "internal.h"
 
-struct npu_tensor *client_tensor_ref(struct npu_tensor *tensor)
+struct npu_tensor *npu_tensor_ref(struct npu_tensor *tensor)
 {
     __atomic_add_fetch(&tensor->refs, 1, __ATOMIC_RELAXED);
     return tensor;

@@ -94,7 +94,6 @@ void client_model_unref(struct npu_model *model);
 /* Fills the model's info from bytes that nobody else has. 0 or -VD_ERR_PROTOCOL, -VD_ERR_MEMORY. */
 int client_info_read(struct npu_model *model, const uint8_t *bytes, uint64_t size);
 
-struct npu_tensor *client_tensor_ref(struct npu_tensor *tensor);
 /*
  * A tensor of a checked result, which takes the piece over. Strings and sequences are copied and
  * checked.
