@@ -213,6 +213,9 @@ static int check_input(const struct hosted *m, const struct vd_npu_value *row, s
              io->kind == ONNX_TENSOR ? "tensor" : "sequence");
         return VD_ERR_PARAMETER;
     }
+    /* A sequence without tensors may not know what they would be. */
+    if (row->kind == VD_NPU_SEQUENCE && !row->dims[0] && !row->dims[1])
+        return 0;
     if (io->dtype && row->dtype != (uint32_t)io->dtype) {
         fail(out, VD_ERR_PARAMETER, "input %s is of type %s, not %s", io->name,
              npu_dtype_name(row->dtype), npu_dtype_name((uint32_t)io->dtype));

@@ -49,13 +49,7 @@ int ort_result(struct ort_status *status, char *error, size_t error_size)
     }
 }
 
-/* The library that this project gives to guests would only ask the host again. */
-static bool is_ours(void *library)
-{
-    return dlsym(library, "viaduct_ort_front") != NULL;
-}
-
-static bool try_library(const char *path)
+bool ort_open(const char *path)
 {
     void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     const struct ort_api_base *(*get)(void);
@@ -69,7 +63,7 @@ static bool try_library(const char *path)
         return false;
     }
     /* dlsym gives functions as objects. */
-    *(void **)&get = is_ours(library) ? NULL : dlsym(library, "OrtGetApiBase");
+    *(void **)&get = dlsym(library, "OrtGetApiBase");
     base = get ? get() : NULL;
     if (!base || sscanf(base->get_version_string(), "1.%u", &minor) != 1)
         goto fail;
@@ -98,6 +92,22 @@ static bool try_library(const char *path)
 fail:
     dlclose(library);
     return false;
+}
+
+/* The library that this project gives to guests would only ask the host again. */
+static bool is_ours(const char *path)
+{
+    void *library = dlopen(path, RTLD_LAZY | RTLD_LOCAL);
+    bool ours = library && dlsym(library, "viaduct_ort_front");
+
+    if (library)
+        dlclose(library);
+    return ours;
+}
+
+static bool try_library(const char *path)
+{
+    return !is_ours(path) && ort_open(path);
 }
 
 /* Debian's and others' have names with versions only. */

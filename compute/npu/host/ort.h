@@ -41,6 +41,8 @@ struct ort_model {
     size_t room;               /* of names and values */
 };
 
+/* Uses the library at this path, whichever it is. False, with a log line, if it cannot be used. */
+bool ort_open(const char *path);
 /* Consumes a status: 0, or an error with its message in `error`. */
 int ort_result(struct ort_status *status, char *error, size_t error_size);
 

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <viaduct/errors.h>
+#include <wire/npu.h>
 
 #include "ort.h"
 
@@ -181,15 +182,21 @@ static int take_tensor(struct ort_model *m, struct ort_value *from, struct onnx_
 {
     const struct ort_api *api = ort_library.api;
     int err = take_shape(from, ret, error, error_size);
-    uint64_t count = 1;
+    uint64_t count, size;
 
     if (err)
         return err;
-    for (int i = 0; i < ret->rank; i++)
-        count *= (uint64_t)ret->dims[i];
+    if (npu_count(ret->dims, (uint32_t)ret->rank, &count)) {
+        snprintf(error, error_size, "a result has dimensions that cannot be");
+        return VD_ERR_UNSUPPORTED;
+    }
     if (ret->dtype == ONNX_STRING)
         return take_strings(m, from, count, ret, error, error_size);
-    /* The wire's sizes (wire/npu.h) are told by the caller, who knows all types. */
+    if (npu_bytes((uint32_t)ret->dtype, ret->dims, (uint32_t)ret->rank, &size)) {
+        snprintf(error, error_size, "a result is of type %d, which is not carried", ret->dtype);
+        return VD_ERR_UNSUPPORTED;
+    }
+    ret->size = size;
     return ort_result(api->GetTensorMutableData(from, &ret->data), error, error_size);
 }
 

@@ -180,10 +180,9 @@ static struct ort_status *prepare(struct ort_session *session, struct call *c,
 
         if (index < 0)
             return front_status(ORT_INVALID_ARGUMENT, "Invalid input name: %s", input_names[i]);
-        if (!inputs[i])
-            return front_status(ORT_INVALID_ARGUMENT, "input %s is NULL", input_names[i]);
         c->indices[i] = (uint32_t)index;
-        status = front_value_tensor(inputs[i], session->npu, &c->tensors[i]);
+        status = inputs[i] ? front_value_tensor(inputs[i], session->npu, &c->tensors[i])
+                           : front_npu_status(npu_tensor_create_none(session->npu, &c->tensors[i]));
     }
     for (size_t i = 0; i < c->outputs && !status; i++) {
         int index = front_find(info->outputs, info->output_count, output_names[i]);
