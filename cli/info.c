@@ -60,6 +60,39 @@ static void print_caps(const struct host *host)
     }
 }
 
+/* CUDA has sessions of its own. */
+static void print_cuda(void)
+{
+    struct vd_cuda_open_req req = {0};
+    struct vd_cuda_open_rep rep;
+    struct host *host;
+    const void *tail;
+    uint32_t count;
+    int err = host_open_for(VD_FEATURE_CUDA, true, 0, &host);
+
+    if (err) {
+        printf("\nCUDA          none: %s\n",
+               err == VD_ERR_UNSUPPORTED
+                   ? "the host has none, or shares no memory with this machine"
+                   : errors_text(err));
+        return;
+    }
+    err = host_call(host, VD_OP_cuda_open, &req, NULL, 0, &rep, &tail, &count);
+    if (!err)
+        err = errors_from_wire(rep.status);
+    if (err)
+        printf("\nCUDA          none: %s\n", errors_text(err));
+    for (uint32_t i = 0; !err && i < count; i++) {
+        struct vd_cuda_device device;
+
+        memcpy(&device, (const struct vd_cuda_device *)tail + i, sizeof(device));
+        text_printable(device.name, sizeof(device.name));
+        printf("%sCUDA          device %u: %s, %llu MiB, %u multiprocessors\n", i ? "" : "\n", i,
+               device.name, (unsigned long long)device.memory >> 20, device.multiprocessors);
+    }
+    host_unref(&host);
+}
+
 int info_run(int argc, char **argv)
 {
     int code = text_only_help(argc, argv, usage_text);
@@ -81,5 +114,6 @@ int info_run(int argc, char **argv)
     print_host(host, place);
     print_caps(host);
     host_unref(&host);
+    print_cuda();
     return CLI_OK;
 }
