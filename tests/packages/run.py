@@ -34,6 +34,7 @@ CONTENTS = {
         "/lib/systemd/system/viaductd.service", "/lib/systemd/system/viaductd.socket",
         "/usr/share/man/man8/viaductd.8.gz", "/usr/bin/viaduct-vsock",
         "/usr/bin/viaduct-serial", "/usr/share/man/man8/viaduct-serial.8.gz",
+        "/lib/systemd/system/viaduct-serial@.service",
         "/lib/systemd/system/viaduct-vsock@.service", "/usr/share/man/man8/viaduct-vsock.8.gz"],
     "viaduct-tools": [
         "/usr/bin/viaduct", "/usr/lib/ARCH/viaduct/libviaduct-display.so",

@@ -18,6 +18,15 @@ exec 3<>/dev/ttyS1
 stty -F /dev/ttyS1 raw -echo clocal
 ip link set lo up 2>/dev/null
 chmod 666 /dev/dri/renderD128 /dev/vport* 2>/dev/null
+# As udev does it.
+mkdir -p /dev/virtio-ports
+for port in /sys/class/virtio-ports/*; do
+    [ ! -e $port/name ] || ln -s ../${port##*/} /dev/virtio-ports/$(cat $port/name)
+done
+for card in /sys/class/net/e*; do
+    [ -e $card ] || continue
+    /run/busybox ifconfig ${card##*/} 10.0.2.15 netmask 255.255.255.0 up
+done
 echo "@up 0" >&3
 while read -r number <&3; do
     (sh /run/out/$number.sh >/run/out/$number.log 2>&1 </dev/null 3>&-
@@ -46,8 +55,9 @@ class Job:
 class Guest:
     """Boots; `devices` are further options of QEMU."""
 
-    def __init__(self, folder, kernel, dest, devices, memory=768):
+    def __init__(self, folder, kernel, dest, devices, env=None, memory=768):
         self.folder = folder
+        self.env = "".join(f"export {name}={value}\n" for name, value in (env or {}).items())
         self.out = os.path.join(folder, "out")
         os.makedirs(self.out)
         self.number = 0
@@ -129,7 +139,7 @@ class Guest:
         self.number += 1
         path = os.path.join(self.out, f"{self.number}.sh")
         with open(path, "w", encoding="utf-8") as out:
-            out.write(script + "\n")
+            out.write(self.env + script + "\n")
         self.tell.sendall(f"{self.number}\n".encode())
         return Job(self, self.number)
 

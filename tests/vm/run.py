@@ -14,6 +14,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -23,10 +24,12 @@ import kernel
 from guest import Guest
 
 SKIP = 77
-CHANNELS = ["vsock"]
+CHANNELS = ["vsock", "serial", "tls", "vhost"]
+PORT = "/dev/virtio-ports/org.viaduct.0"
 DEVICE = "-hwaccel vaapi -hwaccel_device /dev/dri/renderD128"
 QUIET = "ffmpeg -nostdin -v error"
 CLIPS = {"small": "testsrc2=s=352x288:r=25:d=1", "long": "testsrc2=s=352x288:r=25:d=4"}
+LARGE = {"large": "testsrc2=s=1920x1080:r=25:d=4"}
 
 
 class Skip(Exception):
@@ -78,7 +81,7 @@ class Bench:
 
     def __init__(self, args, folder):
         self.args, self.folder = args, folder
-        self.channel = "vsock"
+        self.channel, self.port = "vsock", 0
         self.dest = os.path.join(folder, "dest")
         self.daemons, self.guests, self.relays = [], [], {}
         self.kernel = None
@@ -105,10 +108,18 @@ class Bench:
         for name in ("viaduct.sock", "vm.sock"):
             if os.path.exists(self.path(name)):
                 os.unlink(self.path(name))
+        listen = ["vm:" + self.path("vm.sock")]
+        more = []
+        if self.channel == "tls":
+            listen.append(f"tls:127.0.0.1:{self.port}")
+            more = ["--tls-secret", os.path.join(self.dest, "secret")]
+        if self.channel == "vhost":
+            listen.append("vsock:any:7474")
+        for uri in listen:
+            more += ["--listen", uri]
         self.service = Daemon(self.folder, "viaductd",
                               [self.program("host_decoder", "viaductd"), "--socket",
-                               self.path("viaduct.sock"), "--listen", "vm:" + self.path("vm.sock")],
-                              self.path("vm.sock"))
+                               self.path("viaduct.sock"), *more], self.path("vm.sock"))
 
     def counters(self):
         """Pictures that the service has decoded and encoded so far."""
@@ -123,7 +134,10 @@ class Bench:
         folder = self.path(f"guest{number}")
         os.mkdir(folder)
         devices = getattr(self, "devices_" + self.channel)(number, folder)
-        guest = Guest(folder, self.kernel, self.dest, devices)
+        env = {"serial": {"VIADUCT_HOST": "serial:" + PORT},
+               "tls": {"VIADUCT_HOST": f"tls:10.0.2.2:{self.port}",
+                       "VIADUCT_TLS_SECRET": "/secret"}}
+        guest = Guest(folder, self.kernel, self.dest, devices, env.get(self.channel))
         self.guests.append(guest)
         return guest
 
@@ -131,16 +145,44 @@ class Bench:
         end = os.path.join(folder, "vsock")
         relay = Daemon(folder, "viaduct-vsock",
                        [self.program("vm", "viaduct-vsock"), "--cid", str(number), "--socket", end,
-                        "--name", f"guest{number}", "--port", "7474=vm:" + self.path("vm.sock")],
+                        "--name", f"guest{number}", "--port", "7474=vm:" + self.path("vm.sock"),
+                        "--port", "7000=unix:" + self.path("echo.sock")],
                        end)
         self.daemons.append(relay)
         return ["-chardev", f"socket,id=vs,path={end}", "-device",
                 "vhost-user-vsock-pci,chardev=vs"]
 
+    def devices_serial(self, number, folder):
+        end = os.path.join(folder, "port")
+        relay = Daemon(folder, "viaduct-serial",
+                       [self.program("vm", "viaduct-serial"), "--socket", end, "--name",
+                        f"guest{number}", "--service", self.path("vm.sock")], end)
+        self.daemons.append(relay)
+        return ["-device", "virtio-serial-pci", "-chardev",
+                f"socket,id=vd,path={end},reconnect=1", "-device",
+                "virtserialport,chardev=vd,name=org.viaduct.0"]
+
+    def devices_tls(self, _number, _folder):
+        return ["-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net,romfile="]
+
+    def devices_vhost(self, number, _folder):
+        return ["-device", f"vhost-vsock-pci,guest-cid={number}"]
+
+    def choose(self, channel):
+        """The channel of guests from now on."""
+        if channel == "vhost" and not os.path.exists("/dev/vhost-vsock"):
+            raise Skip("this kernel has no vhost_vsock")
+        self.channel = channel
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        with open(os.path.join(self.dest, "secret"), "w", encoding="utf-8") as file:
+            file.write(f"vm:{os.urandom(32).hex()}\n")
+
     def make_clips(self):
         """Before guests boot, which have them in /clips."""
         os.mkdir(os.path.join(self.dest, "clips"))
-        for name, source in CLIPS.items():
+        for name, source in dict(CLIPS, **(LARGE if self.args.full else {})).items():
             path = os.path.join(self.dest, "clips", name + ".mp4")
             host_run(["ffmpeg", "-nostdin", "-v", "error", "-f", "lavfi", "-i", source, "-c:v",
                       "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p", "-bf", "2", path])
@@ -250,6 +292,8 @@ def test_two_guests(bench):
     clip, want = bench.clip()
     other = bench.boot()
     other.wait_up()
+    if bench.channel == "serial":
+        return one_at_a_time(bench, clip, want)
     # Reads a stream that does not end, so that it is there to be killed.
     victim = bench.guests[0].start(
         f"{QUIET} {DEVICE} -stream_loop -1 -re -i {clip} -f null - & echo $! >/run/victim; wait $!")
@@ -264,6 +308,27 @@ def test_two_guests(bench):
             raise AssertionError(text[-600:])
         same(text, want)
     return f"{len(jobs)} processes in 2 guests right, one killed"
+
+
+def one_at_a_time(bench, clip, want):
+    """The same with ports that serve one process: a second one is told, one that is killed leaves
+    the port to the next."""
+    guest = bench.guests[0]
+    victim = guest.start(f"{QUIET} {DEVICE} -stream_loop -1 -re -i {clip} -f null - & "
+                         "echo $! >/run/victim; wait $!")
+    guest.run("while [ ! -s /run/victim ]; do sleep 0.1; done; sleep 2")
+    code, text = guest.start("vainfo --display drm --device /dev/dri/renderD128").wait()
+    if not code or "one program at a time" not in text:
+        raise AssertionError(f"the second: {code}: {text[-600:]}")
+    guest.run("kill -9 $(cat /run/victim)")
+    if victim.wait()[0] != 137:
+        raise AssertionError(f"the victim was gone before: {victim.output()[-300:]}")
+    for job in [one.start(decode(clip)) for one in bench.guests[:2]]:
+        code, text = job.wait()
+        if code:
+            raise AssertionError(text[-600:])
+        same(text, want)
+    return "2 guests right, a second process told, one killed"
 
 
 def test_restart(bench):
@@ -316,6 +381,8 @@ def test_pause(bench):
 
 def test_names(bench):
     """The service's log names the machines."""
+    if bench.channel not in ("vsock", "serial"):
+        raise Skip("over this channel machines have no names")
     log = bench.service.log()
     for number in range(3, 3 + len(bench.guests)):
         if f"virtual machine guest{number}" not in log:
@@ -323,6 +390,55 @@ def test_names(bench):
     return "the log names each machine"
 
 
+def test_relay_restart(bench):
+    """The relay of a serial port ends and starts again; the machine goes on."""
+    if bench.channel != "serial":
+        raise Skip("QEMU connects to a vsock device once")
+    clip, want = bench.clip()
+    bench.daemons[0].stop(signal.SIGKILL)
+    os.unlink(os.path.join(bench.guests[0].folder, "port"))
+    bench.devices_serial(3, bench.guests[0].folder)
+    time.sleep(2)
+    same(bench.guests[0].run(decode(clip)), want)
+    return "QEMU has connected again, the next session works"
+
+
+def seconds_of(text):
+    return float(re.search(r"^took ([0-9.]+)", text, re.M).group(1))
+
+
+def test_measure(bench):
+    """Frames a second of 1080p, decoded on the host; no limits: it depends on the machine."""
+    clip, want = bench.clip("large")
+    speeds = []
+    for where in ("-hwaccel_output_format vaapi", ""):
+        text = bench.guests[0].run(
+            f"{QUIET} {DEVICE} -i {clip} -frames:v 1 -f null -\n"
+            "start=$(cut -d' ' -f1 /proc/uptime)\n"
+            f"{QUIET} {DEVICE} {where} -i {clip} -f null - || exit 1\n"
+            "end=$(cut -d' ' -f1 /proc/uptime)\n"
+            "echo took $(echo $start $end | awk '{print $2 - $1}')", timeout=300)
+        speeds.append(len(want) / seconds_of(text))
+    text = f"1080p frames/s: {speeds[0]:.0f} in surfaces, {speeds[1]:.1f} read by the program"
+    if bench.channel == "vsock":
+        text += "; " + measure_bytes(bench)
+    return text
+
+
+def measure_bytes(bench):
+    """Round trip and bytes a second of the bare device, between two programs of Python."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    end = bench.path("echo.sock")
+    daemon = Daemon(bench.folder, "echo", [sys.executable, "-B", os.path.join(here, "echo.py"),
+                                           "serve", end], end)
+    try:
+        shutil.copy(os.path.join(here, "echo.py"), bench.guests[0].out)
+        return bench.guests[0].run("python3 -B /run/out/echo.py measure").strip()
+    finally:
+        daemon.stop()
+
+
+FULL = [test_relay_restart, test_measure]
 SHORT = [test_boot, test_vainfo, test_doctor, test_decode, test_gstreamer, test_transcode,
          test_two_guests, test_restart, test_pause, test_names]
 
@@ -339,7 +455,12 @@ def why_not():
 
 
 def run_channel(bench, name, tests, totals):
-    bench.channel = name
+    try:
+        bench.choose(name)
+    except Skip as why:
+        totals["skip"] += 1
+        print(f"skip {name}: {why}", flush=True)
+        return
     bench.start_service()
     stop = False
     for test in tests:
@@ -372,7 +493,7 @@ def main():
         return SKIP
     channels = args.channel.split(",") if args.channel else CHANNELS if args.full else ["vsock"]
     totals = {"ok": 0, "FAIL": 0, "skip": 0}
-    tests = [t for t in SHORT if not args.names or t is test_boot or t.__name__[5:] in args.names]
+    tests = [t for t in SHORT + (FULL if args.full else []) if not args.names or t is test_boot or t.__name__[5:] in args.names]
     folder = tempfile.mkdtemp(prefix="viaduct-vm-")
     bench = Bench(args, folder)
     try:
