@@ -30,7 +30,8 @@
 struct serial_channel {
     struct channel base;
     int fd;
-    int wake; /* readable: shut */
+    int wake; /* readable: ended */
+    int null; /* takes the port's place then */
     atomic_bool ended;
     char number[SERIAL_DIGITS + 1];
     /* Sender's thread. */
@@ -50,7 +51,22 @@ static int64_t now_ms(void)
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-/* 0, -VD_ERR_TIMEOUT, or -VD_ERR_GONE: shut, or nobody is at the host's end of the port. */
+/*
+ * The session is over: whoever waits is woken, and the port is free for the next session, also of
+ * this program, which may keep what it made in this one for long. Any thread.
+ */
+static void end(struct serial_channel *self)
+{
+    const uint64_t one = 1;
+
+    atomic_store(&self->ended, true);
+    if (write(self->wake, &one, sizeof(one)) < 0)
+        log_debug("serial: ended twice");
+    if (dup3(self->null, self->fd, O_CLOEXEC) < 0)
+        log_debug("serial: %s", strerror(errno));
+}
+
+/* 0, -VD_ERR_TIMEOUT, or -VD_ERR_GONE: ended, or nobody is at the host's end of the port. */
 static int wait_for(struct serial_channel *self, short events, int timeout_ms)
 {
     struct pollfd p[2] = {{.fd = self->fd, .events = events}, {.fd = self->wake, .events = POLLIN}};
@@ -200,7 +216,7 @@ static int serial_recv(struct channel *channel, void *bytes, size_t room, size_t
                               self->plain, &self->plain_size, &mark);
         /* What was said before the end is still given out. */
         if (mark == '?' || (mark == 'C' && ends_me(self)))
-            atomic_store(&self->ended, true);
+            end(self);
     }
     n = self->plain_size - self->plain_at < room ? self->plain_size - self->plain_at : room;
     memcpy(bytes, self->plain + self->plain_at, n);
@@ -218,16 +234,6 @@ static bool serial_alive(struct channel *channel)
     return !atomic_load(&self->ended) && poll(&p, 1, 0) <= 0;
 }
 
-static void serial_shut(struct channel *channel)
-{
-    struct serial_channel *self = (struct serial_channel *)channel;
-    const uint64_t one = 1;
-
-    atomic_store(&self->ended, true);
-    if (write(self->wake, &one, sizeof(one)) < 0)
-        log_debug("serial: shut twice");
-}
-
 static int send_mark(struct serial_channel *self, char letter, int timeout_ms)
 {
     uint8_t mark[SERIAL_MARK_BYTES];
@@ -237,10 +243,23 @@ static int send_mark(struct serial_channel *self, char letter, int timeout_ms)
     return write_parts(self, &part, 1, timeout_ms);
 }
 
+static void serial_shut(struct channel *channel)
+{
+    struct serial_channel *self = (struct serial_channel *)channel;
+
+    if (atomic_exchange(&self->ended, true))
+        return;
+    /* In between what a sender may just be writing: it is over all the same. */
+    send_mark(self, 'C', 0);
+    end(self);
+}
+
 static void serial_free(struct serial_channel *self)
 {
     if (self->wake >= 0)
         close(self->wake);
+    if (self->null >= 0)
+        close(self->null);
     free(self);
 }
 
@@ -249,7 +268,8 @@ static void serial_destroy(struct channel *channel)
     struct serial_channel *self = (struct serial_channel *)channel;
 
     /* Else the host learns it when the port is opened again. */
-    send_mark(self, 'C', 0);
+    if (!atomic_load(&self->ended))
+        send_mark(self, 'C', 0);
     close(self->fd);
     serial_free(self);
 }
@@ -295,7 +315,9 @@ int serial_create(int fd, int timeout_ms, struct channel **ret_channel)
     self->base.ops = &serial_ops;
     self->fd = fd;
     self->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (self->wake < 0 || getrandom(&number, sizeof(number), 0) != sizeof(number) ||
+    self->null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (self->wake < 0 || self->null < 0 ||
+        getrandom(&number, sizeof(number), 0) != sizeof(number) ||
         fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) < 0)
         err = VD_ERR_IO;
     if (!err) {

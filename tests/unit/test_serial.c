@@ -169,7 +169,8 @@ static struct rig *rig_open(void)
 static void rig_close(struct rig *r)
 {
     assert_int_equal(write(r->stop[1], "", 1), 1);
-    pthread_join(r->thread, NULL);
+    if (r->thread)
+        pthread_join(r->thread, NULL);
     close(r->port);
     close(r->stop[0]);
     close(r->stop[1]);
@@ -264,8 +265,14 @@ static void test_session(void **state)
         get(channel, streams[i], size);
     }
     channel_destroy(&channel);
-    /* The service hears of the end. */
+    /* The service hears of the end, also of one that is shut. */
     assert_int_equal(read(fd, bytes, 1), 0);
+    close(fd);
+    channel = guest_open(r);
+    fd = service_accept(r);
+    channel->ops->shut(channel);
+    assert_int_equal(read(fd, bytes, 1), 0);
+    channel_destroy(&channel);
     close(fd);
     rig_close(r);
 }
@@ -354,6 +361,30 @@ static void test_relay_again(void **state)
     rig_close(r);
 }
 
+/* A session that has ended does not keep the port, though its channel is still there. */
+static void test_release(void **state)
+{
+    struct rig *r = rig_open();
+    struct channel *channel;
+    int fd;
+
+    (void)state;
+    rig_relay(r);
+    assert_int_equal(serial_create(r->port, 5000, &channel), 0);
+    r->port = -1;
+    close(service_accept(r));
+    assert_int_equal(gone(channel), VD_ERR_GONE);
+    pthread_join(r->thread, NULL);
+    assert_int_equal(r->ended, VD_ERR_GONE);
+    assert_int_equal(channel->ops->send(channel, &(struct iovec){"x", 1}, 1, -1, 100), VD_ERR_GONE);
+    assert_int_equal(gone(channel), VD_ERR_GONE);
+    channel_destroy(&channel);
+    fd = dup(0);
+    r->port = fd;
+    r->thread = 0;
+    rig_close(r);
+}
+
 static void *shut_later(void *arg)
 {
     struct channel *channel = arg;
@@ -400,7 +431,7 @@ int main(void)
         cmocka_unit_test(test_marks),   cmocka_unit_test(test_marks_broken),
         cmocka_unit_test(test_session), cmocka_unit_test(test_killed),
         cmocka_unit_test(test_service), cmocka_unit_test(test_relay_again),
-        cmocka_unit_test(test_waits),
+        cmocka_unit_test(test_waits),   cmocka_unit_test(test_release),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -131,7 +131,7 @@ class Bench:
     def boot(self):
         """Another guest, on the present channel."""
         number = 3 + len(self.guests)
-        folder = self.path(f"guest{number}")
+        folder = self.path(f"{self.channel}{number}")
         os.mkdir(folder)
         devices = getattr(self, "devices_" + self.channel)(number, folder)
         env = {"serial": {"VIADUCT_HOST": "serial:" + PORT},
@@ -254,6 +254,8 @@ def test_decode(bench):
 def test_gstreamer(bench):
     if not shutil.which("gst-launch-1.0"):
         raise Skip("gst-launch-1.0 is not installed")
+    if bench.channel == "serial":
+        raise Skip("its plugins open several displays at once, and a port serves one")
     clip, want = bench.clip()
     before = bench.counters()
     code, text = bench.guests[0].start(
