@@ -260,11 +260,14 @@ class Cut:
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self.serve, daemon=True).start()
 
+    def connect(self):
+        return socket.create_connection(("127.0.0.1", self.target))
+
     def serve(self):
         while True:
             try:
                 near, _ = self.listener.accept()
-                far = socket.create_connection(("127.0.0.1", self.target))
+                far = self.connect()
             except OSError:
                 return
             threading.Thread(target=self.pump, args=(near, far, None), daemon=True).start()
@@ -286,6 +289,72 @@ class Cut:
                 end.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass
+
+
+class Machine(Cut):
+    """The relay of a virtual machine, as viaduct-vsock connects: from an address with its name."""
+
+    def __init__(self, path, name):
+        self.name, self.count = name, 0
+        super().__init__(path, None)
+
+    def connect(self):
+        end = socket.socket(socket.AF_UNIX)
+        self.count += 1
+        end.bind(f"\0viaduct-vm/{self.name}/{os.getpid()}-{self.count}")
+        end.connect(self.target)
+        return end
+
+
+def answered(path, user):
+    """Whether a relay of this user is answered (and not served) at once."""
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            os.setresuid(user, user, user)
+            with socket.socket(socket.AF_UNIX) as end:
+                end.bind("\0viaduct-vm/red/1")
+                end.settimeout(60)
+                end.connect(path)
+                code = len(end.recv(4096)) < 16
+        finally:
+            os._exit(code)
+    return not os.waitpid(child, 0)[1]
+
+
+def test_vm(bench):
+    """Relays of virtual machines: in-band sessions, machines with names, users by policy."""
+    path = bench.path("vm.sock")
+    service = Service(bench, "--listen", f"vm:{path}", "--allow-uid", "54321", "--max-clients", "1",
+                      name="relays")
+    command = ffmpeg(bench.clip("channel"), ["-hwaccel", "vaapi"])
+    machine = Machine(path, "green")
+    env = {"VIADUCT_HOST": f"tcp:127.0.0.1:{machine.port}"}
+    try:
+        want = hashes(run(ffmpeg(bench.clip("channel"), ["-threads", "1"])).stdout)
+        have = hashes(run([bench.args.viaduct, "exec", "--", *command], env=env).stdout)
+        if have != want or not have:
+            raise AssertionError(f"{len(have)} frames for {len(want)}")
+        one, two = machine.connect(), machine.connect()
+        two.recv(4096)
+        refused = "no other user without root"
+        if os.getuid() == 0:
+            os.chmod(bench.folder, 0o711)
+            refused = "another user's relay refused"
+            if not answered(path, 65534):
+                raise AssertionError("another user's relay has no answer")
+        one.close()
+        two.close()
+    finally:
+        _, log = service.stop()
+    for line in ["refused virtual machine green"] + \
+                (["refused virtual machine red: its relay"] if os.getuid() == 0 else []):
+        if line not in log:
+            raise AssertionError(f"no '{line}' in {log}")
+    if os.path.exists(path):
+        raise AssertionError("the socket is still there")
+    return f"{len(have)} frames in band; {refused}; the log names machines"
 
 
 def test_cut(bench):
