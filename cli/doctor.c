@@ -10,14 +10,17 @@
 #include <viaduct/errors.h>
 
 #include "cli.h"
+#include "doctor_cuda.h"
 #include "doctor_picture.h"
 #include "service_find.h"
 #include "text.h"
 
 static const char usage_text[] =
-    "usage: viaduct doctor\n"
+    "usage: viaduct doctor [PROGRAM]\n"
     "Walks the way from a program to a decoded picture and says where it is blocked, and what to\n"
     "do about it. The exit code is 0 if a program started here would decode, else 1.\n"
+    "\n"
+    "With the file of a program for CUDA it says, too, which runtime that is linked with.\n"
     "\n"
     "To see what `viaduct exec` makes of this machine: viaduct exec -- viaduct doctor\n"
     "\n"
@@ -206,7 +209,8 @@ out:
 
 int doctor_run(int argc, char **argv)
 {
-    int code = text_only_help(argc, argv, usage_text);
+    const char *program = argc == 2 && argv[1][0] != '-' ? argv[1] : NULL;
+    int code = text_only_help(program ? 1 : argc, argv, usage_text);
     struct doctor doctor = {0};
 
     if (code >= 0)
@@ -219,5 +223,7 @@ int doctor_run(int argc, char **argv)
     doctor_system_node(&doctor);
     check_libva(&doctor);
     doctor_system_memory(&doctor);
+    if (program)
+        doctor_cuda_program(&doctor, program);
     return doctor.failed ? CLI_FAIL : CLI_OK;
 }

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """CUDA at a host: what a service has to stand, and its clients.
 
-usage: cuda.py --viaductd PROGRAM --client PROGRAM [NAME...]
+usage: cuda.py --viaductd PROGRAM --viaduct PROGRAM --client PROGRAM [NAME...]
 
 A client whose kernel never ends is stopped, one whose worker dies loses its context and goes on, one
 that leaves takes its worker with it; and the service serves on.
@@ -93,6 +93,24 @@ class Test:
     def test_large(self):
         self.run("large")
 
+    def test_doctor(self):
+        for name, text, want in (
+                ("shared", b"\0libcudart.so.13\0", "is linked with the shared runtime"),
+                ("static", b"\0cuGetExportTable\0", "has the static runtime"),
+                ("other", b"\0nothing\0", "has no runtime")):
+            path = os.path.join(os.path.dirname(self.socket), name)
+            with open(path, "wb") as f:
+                f.write(b"\x7fELF" + text)
+            out = subprocess.run([self.args.viaduct, "doctor", path], env=self.env, text=True,
+                                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                 check=False).stdout
+            assert f"{path} {want}" in out, out
+
+    def test_info(self):
+        out = subprocess.run([self.args.viaduct, "info"], env=self.env, text=True,
+                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=True).stdout
+        assert "\nCUDA          device 0: Viaduct PTX executor, 64 MiB, " in out, out
+
     def test_killed(self):
         client = self.client("killed")
         assert client.stdout.readline() == "running\n"
@@ -112,6 +130,7 @@ class Test:
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--viaductd", required=True)
+    parser.add_argument("--viaduct", required=True)
     parser.add_argument("--client", required=True)
     parser.add_argument("names", nargs="*")
     args = parser.parse_args()
