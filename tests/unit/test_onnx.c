@@ -110,6 +110,72 @@ static void test_run(void **state)
     onnx_model_destroy(model);
 }
 
+/* An INT attribute. */
+static struct message integer(const char *name, int64_t value)
+{
+    struct message a = {.size = 0};
+
+    text(&a, 1, name);
+    number(&a, 3, (uint64_t)value);
+    number(&a, 20, 2);
+    return a;
+}
+
+/* ONNX has no cases for these: columns of x become a sequence, which is put together as `axis`
+ * says. */
+static void test_sequences(void **state)
+{
+    static const struct {
+        int64_t keep, anew, axis, dims[3];
+        int rank;
+        float want[6];
+    } cases[] = {
+        {1, 0, 1, {2, 3}, 2, {1, 2, 3, 4, 5, 6}},    {1, 0, 0, {6, 1}, 2, {1, 4, 2, 5, 3, 6}},
+        {0, 1, 0, {3, 2}, 2, {1, 4, 2, 5, 3, 6}},    {0, 1, -1, {2, 3}, 2, {1, 2, 3, 4, 5, 6}},
+        {1, 1, 0, {3, 2, 1}, 3, {1, 4, 2, 5, 3, 6}}, {0, 0, 0, {6}, 1, {1, 4, 2, 5, 3, 6}},
+    };
+    float x[6] = {1, 2, 3, 4, 5, 6};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct message m = {.size = 0}, graph = {.size = 0}, split = {.size = 0},
+                       concat = {.size = 0}, a;
+        struct onnx_value in = tensor(x, 2), out = {0};
+        struct onnx_model *model;
+        struct onnx_run *run;
+
+        text(&split, 1, "x");
+        text(&split, 2, "s");
+        text(&split, 4, "SplitToSequence");
+        a = integer("axis", 1);
+        nest(&split, 5, &a);
+        a = integer("keepdims", cases[i].keep);
+        nest(&split, 5, &a);
+        nest(&graph, 1, &split);
+        text(&concat, 1, "s");
+        text(&concat, 2, "y");
+        text(&concat, 4, "ConcatFromSequence");
+        a = integer("axis", cases[i].axis);
+        nest(&concat, 5, &a);
+        a = integer("new_axis", cases[i].anew);
+        nest(&concat, 5, &a);
+        nest(&graph, 1, &concat);
+        text(&graph, 2, "the_graph");
+        io(&graph, 11, "x", ONNX_F32, 2, row);
+        io(&graph, 12, "y", ONNX_F32, 2, row);
+        finish(&m, &graph);
+        model = load(&m, NULL);
+        assert_int_equal(onnx_run_create(model, &run), 0);
+        assert_int_equal(onnx_run_execute(run, NULL, &in, 1, &out, 1), 0);
+        assert_int_equal(out.rank, cases[i].rank);
+        for (int d = 0; d < out.rank; d++)
+            assert_int_equal(out.dims[d], cases[i].dims[d]);
+        assert_memory_equal(out.data, cases[i].want, sizeof(x));
+        onnx_run_destroy(run);
+        onnx_model_destroy(model);
+    }
+}
+
 static void test_wrong_inputs(void **state)
 {
     float x[6] = {0};
@@ -334,11 +400,11 @@ static void test_table(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_info),          cmocka_unit_test(test_run),
-        cmocka_unit_test(test_wrong_inputs),  cmocka_unit_test(test_truncated),
-        cmocka_unit_test(test_broken_graphs), cmocka_unit_test(test_deep),
-        cmocka_unit_test(test_limits),        cmocka_unit_test(test_cancel),
-        cmocka_unit_test(test_table),
+        cmocka_unit_test(test_info),      cmocka_unit_test(test_run),
+        cmocka_unit_test(test_sequences), cmocka_unit_test(test_wrong_inputs),
+        cmocka_unit_test(test_truncated), cmocka_unit_test(test_broken_graphs),
+        cmocka_unit_test(test_deep),      cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_cancel),    cmocka_unit_test(test_table),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -428,6 +428,134 @@ int onnx_op_sequence_at(struct call *call)
     return onnx_out_share(call, 0, call->in[0]->items[at]);
 }
 
+/* A part of x along an axis, which is dropped if `squeeze`. NULL with the error set. */
+static struct value *slice_of(struct call *call, const struct value *x, int64_t axis, int64_t from,
+                              int64_t length, bool squeeze)
+{
+    int64_t outer = onnx_product(x->dims, 0, (int)axis), dims[RANK];
+    int64_t inner = onnx_product(x->dims, (int)axis + 1, x->rank);
+    size_t size = onnx_dtype_size(x->dtype), bytes = (size_t)(length * inner) * size;
+    struct value *part;
+    int rank = 0;
+
+    for (int i = 0; i < x->rank; i++)
+        if (i != axis || !squeeze)
+            dims[rank++] = i == axis ? length : x->dims[i];
+    part = onnx_value_tensor(call->run, x->dtype, rank, dims);
+    for (int64_t o = 0; part && bytes && o < outer; o++)
+        memcpy((uint8_t *)part->data + (size_t)o * bytes,
+               (const uint8_t *)x->data + (size_t)((o * x->dims[axis] + from) * inner) * size,
+               bytes);
+    return part;
+}
+
+/* Lengths of the parts: of equal size, as the second input has them, or of one each. */
+static int split_lengths(struct call *call, int64_t n, int64_t *ret_count, int64_t **ret_lengths)
+{
+    const struct value *split = onnx_in(call, 1);
+    int64_t size = 1, sum = 0, count;
+
+    if (split && split->rank > 0) {
+        count = split->count;
+    } else {
+        if (split)
+            TRY(onnx_in_int(call, 1, &size));
+        if (size < 1)
+            return BAD(call, "into parts of %lld", (long long)size);
+        count = n / size + (n % size != 0);
+    }
+    *ret_lengths = onnx_scratch(call, (uint64_t)count, sizeof(**ret_lengths));
+    if (!*ret_lengths)
+        return VD_ERR_MEMORY;
+    for (int64_t i = 0; i < count; i++) {
+        int64_t length = split && split->rank > 0 ? onnx_index(split, i)
+                         : size < n - i * size    ? size
+                                                  : n - i * size;
+
+        if (length < 0 || length > n - sum)
+            return BAD(call, "its parts are longer than what is split");
+        (*ret_lengths)[i] = length;
+        sum += length;
+    }
+    if (sum != n)
+        return BAD(call, "its parts are %lld of %lld", (long long)sum, (long long)n);
+    *ret_count = count;
+    return 0;
+}
+
+int onnx_op_split_to_sequence(struct call *call)
+{
+    const struct value *x = call->in[0];
+    bool squeeze = !onnx_in(call, 1) && !onnx_attr_int(call->node, "keepdims", 1);
+    int64_t axis = onnx_attr_int(call->node, "axis", 0), count = 0, at = 0, *lengths = NULL;
+    struct value **parts;
+    int status = 0;
+
+    TRY(onnx_axis(call, &axis, x->rank));
+    TRY(split_lengths(call, x->dims[axis], &count, &lengths));
+    parts = onnx_scratch(call, (uint64_t)count, sizeof(*parts));
+    if (!parts)
+        return VD_ERR_MEMORY;
+    memset(parts, 0, (size_t)count * sizeof(struct value *));
+    for (int64_t i = 0; i < count && !status; at += lengths[i++]) {
+        parts[i] = slice_of(call, x, axis, at, lengths[i], squeeze);
+        status = parts[i] ? onnx_work(call, (double)parts[i]->count) : VD_ERR_MEMORY;
+    }
+    if (!status) {
+        call->out[0] = onnx_value_sequence(call->run, parts, (size_t)count);
+        status = call->out[0] ? 0 : VD_ERR_MEMORY;
+    }
+    for (int64_t i = 0; i < count; i++)
+        if (parts[i])
+            onnx_value_drop(call->run, parts[i]);
+    return status;
+}
+
+int onnx_op_concat_from_sequence(struct call *call)
+{
+    const struct value *s = call->in[0], *first;
+    bool anew = onnx_attr_int(call->node, "new_axis", 0);
+    int64_t axis = onnx_attr_int(call->node, "axis", 0), dims[RANK], total = 0, outer, inner;
+    uint8_t *to;
+    size_t size;
+
+    if (s->kind != ONNX_SEQUENCE || !s->item_count)
+        return BAD(call, "its input is no sequence of tensors");
+    first = s->items[0];
+    if (first->rank + anew > RANK)
+        return BAD(call, "makes %d dimensions", first->rank + 1);
+    TRY(onnx_axis(call, &axis, first->rank + anew));
+    for (size_t i = 0; i < s->item_count; i++) {
+        const struct value *item = s->items[i];
+
+        for (int d = 0; d < first->rank; d++)
+            if (item->rank == first->rank && item->dims[d] != first->dims[d] && (anew || d != axis))
+                return BAD(call, "its tensors do not fit each other");
+        if (item->kind != ONNX_TENSOR || item->rank != first->rank || item->dtype != first->dtype)
+            return BAD(call, "its tensors do not fit each other");
+        total += anew ? 1 : item->dims[axis];
+    }
+    for (int d = 0, from = 0; d < first->rank + anew; d++)
+        dims[d] = d == axis ? (from += !anew, total) : first->dims[from++];
+    outer = onnx_product(dims, 0, (int)axis);
+    inner = onnx_product(dims, (int)axis + 1, first->rank + anew);
+    to = onnx_out(call, 0, first->dtype, first->rank + anew, dims);
+    if (!to)
+        return VD_ERR_MEMORY;
+    TRY(onnx_work(call, (double)call->out[0]->count));
+    size = onnx_dtype_size(first->dtype);
+    for (int64_t o = 0; o < outer; o++)
+        for (size_t i = 0; i < s->item_count; i++) {
+            int64_t length = anew ? 1 : s->items[i]->dims[axis];
+            size_t bytes = (size_t)(length * inner) * size;
+
+            if (bytes)
+                memcpy(to, (const uint8_t *)s->items[i]->data + (size_t)o * bytes, bytes);
+            to += bytes;
+        }
+    return 0;
+}
+
 int onnx_op_sequence_length(struct call *call)
 {
     int64_t *to;

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
+#include <math.h>
+
 #include "gemm.h"
 #include "ops.h"
 
-/* MatMul, Gemm, MatMulInteger, QLinearMatMul. */
+/* MatMul, Gemm, MatMulInteger, QLinearMatMul, Det. */
 
 /* Two stacks of matrices; vectors get a dimension that the result loses again. */
 struct stack {
@@ -244,5 +246,55 @@ int onnx_op_qlinear_matmul(struct call *call)
         return VD_ERR_MEMORY;
     for (int64_t i = 0; i < call->out[0]->count; i++)
         onnx_set(call->out[0], i, __builtin_rint(from[i] * (a_scale * b_scale / y_scale)) + y_zero);
+    return 0;
+}
+
+/* Gauss's elimination with the largest pivot of each column. */
+static double determinant(double *m, int64_t n)
+{
+    double result = 1;
+
+    for (int64_t c = 0; c < n; c++) {
+        int64_t pivot = c;
+
+        for (int64_t r = c + 1; r < n; r++)
+            pivot = fabs(m[r * n + c]) > fabs(m[pivot * n + c]) ? r : pivot;
+        if (m[pivot * n + c] == 0)
+            return 0;
+        for (int64_t i = c; pivot != c && i < n; i++) {
+            double swap = m[c * n + i];
+
+            m[c * n + i] = m[pivot * n + i];
+            m[pivot * n + i] = swap;
+        }
+        result *= pivot == c ? m[c * n + c] : -m[c * n + c];
+        for (int64_t r = c + 1; r < n; r++) {
+            double factor = m[r * n + c] / m[c * n + c];
+
+            for (int64_t i = c + 1; i < n; i++)
+                m[r * n + i] -= factor * m[c * n + i];
+        }
+    }
+    return result;
+}
+
+int onnx_op_det(struct call *call)
+{
+    const struct value *x = call->in[0];
+    double *m;
+    int64_t n;
+
+    if (x->rank < 2 || x->dims[x->rank - 1] != x->dims[x->rank - 2])
+        return BAD(call, "of what is no square");
+    n = x->dims[x->rank - 1];
+    m = onnx_scratch(call, (uint64_t)n * (uint64_t)n, sizeof(*m));
+    if (!m || !onnx_out(call, 0, x->dtype, x->rank - 2, x->dims))
+        return VD_ERR_MEMORY;
+    TRY(onnx_work(call, (double)x->count * (double)n));
+    for (int64_t i = 0; i < call->out[0]->count; i++) {
+        for (int64_t k = 0; k < n * n; k++)
+            m[k] = onnx_number(x, i * n * n + k);
+        onnx_set(call->out[0], i, determinant(m, n));
+    }
     return 0;
 }
