@@ -40,7 +40,8 @@
 
 struct virtgpu_channel {
     struct channel base;
-    int fd;   /* the render node, one context */
+    int fd;      /* the render node, one context */
+    pid_t owner; /* a child of its has neither the window nor a say */
     int stop; /* readable once shut was called */
     uint8_t *window;
     struct vd_virtgpu_page *page;
@@ -112,6 +113,23 @@ static bool is_ours(int fd)
            caps.version == VD_VIRTGPU_VERSION && caps.max_ring >= VIRTGPU_TO_GUEST;
 }
 
+/* Opening another driver's node may wake a GPU. Without sysfs nobody knows: false. */
+static bool is_other(int node)
+{
+    char path[64], driver[256];
+    const char *base;
+    ssize_t n;
+
+    snprintf(path, sizeof(path), "/sys/class/drm/renderD%d/device/driver", node);
+    n = drm == &virtgpu_real ? readlink(path, driver, sizeof(driver) - 1) : -1;
+    if (n < 0)
+        return false;
+    driver[n] = 0;
+    base = strrchr(driver, '/');
+    /* virtio_gpu, or that of the bus that it is on: virtio-pci, virtio-mmio. */
+    return strncmp(base ? base + 1 : driver, "virtio", 6) != 0;
+}
+
 bool virtgpu_find(char *path, size_t room)
 {
     for (int node = VIRTGPU_FIRST_NODE; node <= VIRTGPU_LAST_NODE; node++) {
@@ -120,7 +138,7 @@ bool virtgpu_find(char *path, size_t room)
 
         if (snprintf(path, room, "/dev/dri/renderD%d", node) >= (int)room)
             return false;
-        fd = drm->open(path, O_RDWR | O_CLOEXEC);
+        fd = is_other(node) ? -1 : drm->open(path, O_RDWR | O_CLOEXEC);
         if (fd < 0)
             continue;
         found = is_ours(fd);
@@ -353,11 +371,12 @@ static void virtgpu_destroy(struct channel *channel)
 {
     struct virtgpu_channel *self = (struct virtgpu_channel *)channel;
 
-    /* A child of fork may hold the node open: the session must not last as long as that. */
-    if (self->page && state_of(self) == VD_VIRTGPU_OPEN)
-        virtgpu_shut(channel);
-    if (self->window)
+    if (self->window && self->owner == getpid()) {
+        /* A child may hold the node open: the session must not last as long as that. */
+        if (state_of(self) == VD_VIRTGPU_OPEN)
+            virtgpu_shut(channel);
         munmap(self->window, VIRTGPU_BYTES);
+    }
     if (self->stop >= 0)
         close(self->stop);
     if (self->fd >= 0)
@@ -492,6 +511,7 @@ static int virtgpu_connect(const char *address, struct channel **ret_channel)
     if (!self)
         return VD_ERR_MEMORY;
     self->base.ops = &virtgpu_ops;
+    self->owner = getpid();
     self->fd = drm->open(address, O_RDWR | O_CLOEXEC);
     self->stop = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (self->stop < 0)

@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <transport/mirror.h>
 #include <transport/virtgpu.h>
 #include <unistd.h>
@@ -324,6 +325,33 @@ static void test_pause(void **state)
     channel_destroy(&far);
 }
 
+/* A child drops the channel that it has inherited; its parent's goes on. */
+static void test_fork(void **state)
+{
+    struct channel *far, *near = open_one(&far);
+    int status;
+    pid_t child;
+
+    (void)state;
+    fflush(NULL);
+    child = fork();
+    assert_true(child >= 0);
+    if (!child) {
+        /* The loop's threads have stayed behind: its files are closed as files. */
+        virtgpu_set_drm(NULL);
+        channel_destroy(&near);
+        _exit(near != NULL);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    put(near, "still");
+    put(far, "here");
+    expect(far, "still");
+    expect(near, "here");
+    channel_destroy(&near);
+    channel_destroy(&far);
+}
+
 /* Pieces of the guest's arena become memory objects, with what they hold, and back. */
 static void test_share(void **state)
 {
@@ -481,6 +509,7 @@ int main(void)
         KINDS(test_last_words),
         KINDS(test_several),
         KINDS(test_pause),
+        KINDS(test_fork),
         KINDS(test_share),
         KINDS(test_commands),
         cmocka_unit_test(test_refusals),
