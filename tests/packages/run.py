@@ -35,7 +35,9 @@ CONTENTS = {
         "/usr/share/man/man8/viaductd.8.gz", "/usr/bin/viaduct-vsock",
         "/usr/bin/viaduct-serial", "/usr/share/man/man8/viaduct-serial.8.gz",
         "/lib/systemd/system/viaduct-serial@.service",
-        "/lib/systemd/system/viaduct-vsock@.service", "/usr/share/man/man8/viaduct-vsock.8.gz"],
+        "/lib/systemd/system/viaduct-vsock@.service", "/usr/share/man/man8/viaduct-vsock.8.gz",
+        "/usr/bin/viaduct-gpu", "/lib/systemd/system/viaduct-gpu@.service",
+        "/usr/share/man/man8/viaduct-gpu.8.gz"],
     "viaduct-tools": [
         "/usr/bin/viaduct", "/usr/lib/ARCH/viaduct/libviaduct-display.so",
         "/usr/share/man/man1/viaduct.1.gz", "/usr/share/doc/viaduct-tools/README.md.gz"],
