@@ -42,7 +42,7 @@ struct virtgpu_channel {
     struct channel base;
     int fd;      /* the render node, one context */
     pid_t owner; /* a child of its has neither the window nor a say */
-    int stop; /* readable once shut was called */
+    int stop;    /* readable once shut was called */
     uint8_t *window;
     struct vd_virtgpu_page *page;
     uint32_t sent; /* sender's thread */
