@@ -55,7 +55,8 @@ class Job:
 class Guest:
     """Boots; `devices` are further options of QEMU."""
 
-    def __init__(self, folder, kernel, dest, devices, env=None, memory=768):
+    def __init__(self, folder, kernel, dest, devices, env=None, memory=768,
+                 program="qemu-system-x86_64"):
         self.folder = folder
         self.env = "".join(f"export {name}={value}\n" for name, value in (env or {}).items())
         self.out = os.path.join(folder, "out")
@@ -69,7 +70,7 @@ class Guest:
         share = "security_model=none,multidevs=remap"
         self.console = os.path.join(folder, "console")
         self.process = subprocess.Popen(
-            ["qemu-system-x86_64", "-accel", "tcg", "-cpu", "Nehalem", "-smp", "1",
+            [program, "-accel", "tcg", "-cpu", "Nehalem", "-smp", "1",
              "-m", str(memory),
              "-object", f"memory-backend-memfd,id=mem,size={memory}M,share=on",
              "-machine", "pc,memory-backend=mem", "-display", "none", "-vga", "none",

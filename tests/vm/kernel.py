@@ -8,6 +8,7 @@ layer in memory; so a guest has the programs that this machine has.
 """
 import glob
 import gzip
+import hashlib
 import lzma
 import os
 import shutil
@@ -15,7 +16,8 @@ import struct
 import subprocess
 import zlib
 
-MODULES = ["virtio_pci", "9p", "9pnet_virtio", "overlay", "virtio_rng", "vgem",
+# The first that finds a device, or needs none, has renderD128.
+MODULES = ["virtio_pci", "9p", "9pnet_virtio", "overlay", "virtio_rng", "virtio_gpu", "vgem",
            "vmw_vsock_virtio_transport", "virtio_console", "virtio_net"]
 
 # Mounts: the root of this machine below, over it what was installed for the test, over that memory.
@@ -90,7 +92,8 @@ def package():
 def prepare():
     """Fetches and unpacks what the cache does not have; returns its folder of this kernel."""
     name = package()
-    folder = os.path.join(cache_folder(), name)
+    what = hashlib.sha256((INIT + " ".join(MODULES)).encode()).hexdigest()[:8]
+    folder = os.path.join(cache_folder(), f"{name}-{what}")
     if os.path.exists(os.path.join(folder, "initrd.gz")):
         return folder
     work = folder + ".new"

@@ -24,7 +24,7 @@ import kernel
 from guest import Guest
 
 SKIP = 77
-CHANNELS = ["vsock", "serial", "tls", "vhost"]
+CHANNELS = ["vsock", "serial", "tls", "vhost", "virtgpu"]
 PORT = "/dev/virtio-ports/org.viaduct.0"
 DEVICE = "-hwaccel vaapi -hwaccel_device /dev/dri/renderD128"
 QUIET = "ffmpeg -nostdin -v error"
@@ -76,12 +76,24 @@ class Daemon:
         return self.process.wait(30)
 
 
+def gpu_qemu():
+    """A QEMU that has the device without KVM: VIADUCT_VM_QEMU, or the usual one."""
+    program = os.environ.get("VIADUCT_VM_QEMU", "qemu-system-x86_64")
+    found = re.search(r"version ([0-9]+)", host_run([program, "--version"]))
+    if not found or int(found.group(1)) < 10:
+        raise Skip("QEMU before 10 has vhost-user-gpu with KVM only; VIADUCT_VM_QEMU names another")
+    if "vhost-user-gpu-pci" not in host_run([program, "-machine", "pc", "-device", "help"]):
+        raise Skip(f"{program} has no vhost-user-gpu (qemu-system-modules-opengl)")
+    return program
+
+
 class Bench:
     """The host's side, and guests on it."""
 
     def __init__(self, args, folder):
         self.args, self.folder = args, folder
         self.channel, self.port = "vsock", 0
+        self.qemu = "qemu-system-x86_64"
         self.dest = os.path.join(folder, "dest")
         self.daemons, self.guests, self.relays = [], [], {}
         self.kernel = None
@@ -100,7 +112,9 @@ class Bench:
                   self.dest])
         for folder, _, files in os.walk(self.dest):
             if "viaduct_drv_video.so" in files:
-                os.symlink("viaduct_drv_video.so", os.path.join(folder, "vgem_drv_video.so"))
+                for name in ("vgem", "virtio_gpu"):
+                    os.symlink("viaduct_drv_video.so",
+                               os.path.join(folder, name + "_drv_video.so"))
                 return
         raise AssertionError("no driver was installed")
 
@@ -137,7 +151,8 @@ class Bench:
         env = {"serial": {"VIADUCT_HOST": "serial:" + PORT},
                "tls": {"VIADUCT_HOST": f"tls:10.0.2.2:{self.port}",
                        "VIADUCT_TLS_SECRET": "/secret"}}
-        guest = Guest(folder, self.kernel, self.dest, devices, env.get(self.channel))
+        guest = Guest(folder, self.kernel, self.dest, devices, env.get(self.channel),
+                      program=self.qemu)
         self.guests.append(guest)
         return guest
 
@@ -162,6 +177,15 @@ class Bench:
                 f"socket,id=vd,path={end},reconnect=1", "-device",
                 "virtserialport,chardev=vd,name=org.viaduct.0"]
 
+    def devices_virtgpu(self, number, folder):
+        end = os.path.join(folder, "gpu")
+        relay = Daemon(folder, "viaduct-gpu",
+                       [self.program("vm", "viaduct-gpu"), "--socket", end, "--name",
+                        f"guest{number}", "--host", self.path("vm.sock")], end)
+        self.daemons.append(relay)
+        return ["-chardev", f"socket,id=gpu,path={end}", "-device",
+                "vhost-user-gpu-pci,chardev=gpu"]
+
     def devices_tls(self, _number, _folder):
         return ["-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net,romfile="]
 
@@ -172,6 +196,7 @@ class Bench:
         """The channel of guests from now on."""
         if channel == "vhost" and not os.path.exists("/dev/vhost-vsock"):
             raise Skip("this kernel has no vhost_vsock")
+        self.qemu = gpu_qemu() if channel == "virtgpu" else "qemu-system-x86_64"
         self.channel = channel
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -233,7 +258,7 @@ def test_vainfo(bench):
     for what in ("Viaduct", "VAProfileH264High ", "VAEntrypointEncSlice"):
         if what not in text:
             raise AssertionError(f"no {what} in {text[-800:]}")
-    return "the driver is found for vgem, the host without a setting"
+    return "the driver is found for the node, the host without a setting"
 
 
 def test_doctor(bench):
@@ -274,6 +299,19 @@ def test_gstreamer(bench):
     if bench.counters()["decoded"] - before["decoded"] != len(want):
         raise AssertionError("the host did not decode")
     return f"vah264dec: {len(want)} frames, the same bytes"
+
+
+def test_export(bench):
+    """Surfaces as dma-bufs, read by a program that knows nothing of VA-API."""
+    if bench.channel != "virtgpu":
+        raise Skip("this guest's kernel has no dma-bufs but virtio-gpu's")
+    clip, want = bench.clip()
+    same(bench.guests[0].run(
+        f"{QUIET} -init_hw_device drm=d:/dev/dri/renderD128 -init_hw_device vaapi=va@d "
+        "-filter_hw_device d -hwaccel vaapi -hwaccel_device va -hwaccel_output_format vaapi "
+        f"-i {clip} -vf hwmap=derive_device=drm,format=drm_prime,hwdownload,format=yuv420p "
+        "-fps_mode passthrough -f framemd5 -"), want)
+    return f"{len(want)} frames through dma-bufs, bit-exact"
 
 
 def test_transcode(bench):
@@ -389,7 +427,7 @@ def test_pause(bench):
 
 def test_names(bench):
     """The service's log names the machines."""
-    if bench.channel not in ("vsock", "serial"):
+    if bench.channel not in ("vsock", "serial", "virtgpu"):
         raise Skip("over this channel machines have no names")
     log = bench.service.log()
     for number in range(3, 3 + len(bench.guests)):
@@ -450,8 +488,8 @@ def measure_bytes(bench):
 
 
 FULL = [test_relay_restart, test_measure]
-SHORT = [test_boot, test_vainfo, test_doctor, test_decode, test_gstreamer, test_transcode,
-         test_two_guests, test_restart, test_pause, test_names]
+SHORT = [test_boot, test_vainfo, test_doctor, test_decode, test_gstreamer, test_export,
+         test_transcode, test_two_guests, test_restart, test_pause, test_names]
 
 
 def why_not():
