@@ -18,6 +18,37 @@ typedef enum {
 #undef CUDA_ATTRIBUTE
 
 typedef enum {
+    CU_TR_ADDRESS_MODE_WRAP = 0,
+    CU_TR_ADDRESS_MODE_CLAMP = 1,
+    CU_TR_ADDRESS_MODE_MIRROR = 2,
+    CU_TR_ADDRESS_MODE_BORDER = 3,
+} CUaddress_mode;
+
+typedef enum {
+    CU_TR_FILTER_MODE_POINT = 0,
+    CU_TR_FILTER_MODE_LINEAR = 1,
+} CUfilter_mode;
+
+typedef enum {
+    CU_RESOURCE_TYPE_ARRAY = 0,
+    CU_RESOURCE_TYPE_MIPMAPPED_ARRAY = 1,
+    CU_RESOURCE_TYPE_LINEAR = 2,
+    CU_RESOURCE_TYPE_PITCH2D = 3,
+} CUresourcetype;
+
+#define CUDA_ARRAY3D_LAYERED        0x01u
+#define CUDA_ARRAY3D_SURFACE_LDST   0x02u
+#define CUDA_ARRAY3D_CUBEMAP        0x04u
+#define CUDA_ARRAY3D_TEXTURE_GATHER 0x08u
+
+#define CU_TRSA_OVERRIDE_FORMAT                0x01u
+#define CU_TRSF_READ_AS_INTEGER                0x01u
+#define CU_TRSF_NORMALIZED_COORDINATES         0x02u
+#define CU_TRSF_SRGB                           0x10u
+#define CU_TRSF_DISABLE_TRILINEAR_OPTIMIZATION 0x20u
+#define CU_TRSF_SEAMLESS_CUBEMAP               0x40u
+
+typedef enum {
     CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK = 0,
     CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES = 1,
     CU_FUNC_ATTRIBUTE_CONST_SIZE_BYTES = 2,

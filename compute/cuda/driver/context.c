@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <stdlib.h>
 
+#include "array.h"
 #include "internal.h"
 
 /* Contexts, primary and other, and the stack each thread has of them. */
@@ -70,6 +71,7 @@ static void deactivate(struct CUctx_st *c)
     while (c->streams)
         stream_end(c->streams);
     c->legacy = NULL;
+    texture_drop_context(c);
     range_drop_context(c);
     backend->context_destroy(c->backend);
     c->backend = NULL;

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "array.h"
 #include "graph.h"
 #include "internal.h"
 
@@ -15,6 +16,8 @@ struct box {
     CUmemorytype type;
     uint64_t address; /* of what is copied first */
     uint64_t pitch, slice;
+    CUarray array; /* instead of an address: what is first of it, in bytes, rows, images */
+    uint64_t at[3];
 };
 
 /* Bytes from the first to behind the last of a side. */
@@ -33,12 +36,36 @@ static bool sane(const struct cuda_side *s, uint64_t width, uint64_t height, uin
 }
 
 /* With the lock. Which memory a side is in. */
-static CUresult resolve(const struct box *b, struct cuda_side *ret_side, bool *ret_pageable)
+static CUresult resolve_array(const struct box *b, const uint64_t *extent,
+                              struct cuda_side *ret_side)
 {
-    struct range *r = range_find(b->address);
+    const struct CUarray_st *a = b->array;
+    const uint64_t most[3] = {handle_is(a, ARRAY) ? a->shape.Width * a->texel : 0,
+                              handle_is(a, ARRAY) && a->shape.Height ? a->shape.Height : 1,
+                              handle_is(a, ARRAY) && a->shape.Depth ? a->shape.Depth : 1};
 
-    *ret_side = (struct cuda_side){.address = b->address, .pitch = b->pitch, .slice = b->slice};
+    for (unsigned i = 0; i < 3; i++)
+        if (extent[i] > most[i] || b->at[i] > most[i] - extent[i])
+            return CUDA_ERROR_INVALID_VALUE;
+    *ret_side = (struct cuda_side){.address = a->address + b->at[2] * a->slice +
+                                              b->at[1] * a->pitch + b->at[0],
+                                   .pitch = a->pitch,
+                                   .slice = a->slice};
+    return CUDA_SUCCESS;
+}
+
+static CUresult resolve(const struct box *b, const uint64_t *extent, struct cuda_side *ret_side,
+                        bool *ret_pageable)
+{
+    struct range *r;
+
     *ret_pageable = false;
+    if (b->type == CU_MEMORYTYPE_ARRAY)
+        return resolve_array(b, extent, ret_side);
+    r = range_find(b->address);
+    if (!b->address)
+        return CUDA_ERROR_INVALID_VALUE;
+    *ret_side = (struct cuda_side){.address = b->address, .pitch = b->pitch, .slice = b->slice};
     switch (b->type) {
     case CU_MEMORYTYPE_HOST:
         if (r && !range_is_host(b->address))
@@ -65,17 +92,18 @@ static CUresult prepare(struct box to, struct box from, uint64_t width, uint64_t
 {
     struct cuda_command c = {.kind = CUDA_COPY,
                              .copy = {.width = width, .height = height, .depth = depth}};
-    CUresult err = resolve(&to, &c.copy.to, ret_to_pageable);
+    const uint64_t box[3] = {width, height, depth};
+    CUresult err = resolve(&to, box, &c.copy.to, ret_to_pageable);
 
     if (!err)
-        err = resolve(&from, &c.copy.from, ret_from_pageable);
-    if (!err && (!sane(&c.copy.to, width, height, depth) ||
-                 !sane(&c.copy.from, width, height, depth) || !to.address || !from.address))
+        err = resolve(&from, box, &c.copy.from, ret_from_pageable);
+    if (!err &&
+        (!sane(&c.copy.to, width, height, depth) || !sane(&c.copy.from, width, height, depth)))
         err = CUDA_ERROR_INVALID_VALUE;
     if (!err && !*ret_to_pageable)
-        err = memory_check(to.address, extent(&c.copy.to, width, height, depth));
+        err = memory_check(c.copy.to.address, extent(&c.copy.to, width, height, depth));
     if (!err && !*ret_from_pageable)
-        err = memory_check(from.address, extent(&c.copy.from, width, height, depth));
+        err = memory_check(c.copy.from.address, extent(&c.copy.from, width, height, depth));
     if (!err)
         *ret_command = c;
     return err;
@@ -127,11 +155,16 @@ static CUresult copy(struct box to, struct box from, uint64_t width, uint64_t he
     return leave(err);
 }
 
+static struct box box_line(CUmemorytype type, uint64_t address, size_t size)
+{
+    return (struct box){.type = type, .address = address, .pitch = size, .slice = size};
+}
+
 static CUresult linear(CUmemorytype to_type, uint64_t to, CUmemorytype from_type, uint64_t from,
                        size_t size, CUstream stream, bool wait)
 {
-    return copy((struct box){to_type, to, size, size}, (struct box){from_type, from, size, size},
-                size, 1, 1, stream, wait);
+    return copy(box_line(to_type, to, size), box_line(from_type, from, size), size, 1, 1, stream,
+                wait);
 }
 
 static CUresult copy_linear(uint64_t to, uint64_t from, size_t size, CUstream stream, bool wait)
@@ -205,7 +238,7 @@ API cuMemcpyDtoD_v2_ptds(CUdeviceptr to, CUdeviceptr from, size_t size)
     return cuMemcpyDtoDAsync_v2(to, from, size, CU_STREAM_PER_THREAD);
 }
 
-static struct box box_of(CUmemorytype type, const void *host, CUdeviceptr device, size_t x,
+static struct box box_in(CUmemorytype type, const void *host, CUdeviceptr device, size_t x,
                          size_t y, size_t z, size_t pitch, size_t height, size_t width)
 {
     struct box b = {.type = type, .pitch = pitch ? pitch : width};
@@ -215,27 +248,42 @@ static struct box box_of(CUmemorytype type, const void *host, CUdeviceptr device
     return b;
 }
 
+static struct box box_of(CUmemorytype type, const void *host, CUdeviceptr device, CUarray array,
+                         size_t x, size_t y, size_t z, size_t pitch, size_t height, size_t width)
+{
+    if (type == CU_MEMORYTYPE_ARRAY)
+        return (struct box){.type = type, .array = array, .at = {x, y, z}};
+    return box_in(type, host, device, x, y, z, pitch, height, width);
+}
+static bool pitch_fits(CUmemorytype type, size_t pitch, size_t row)
+{
+    return type == CU_MEMORYTYPE_ARRAY || !pitch || pitch >= row;
+}
+
 static CUresult copy_2d(const CUDA_MEMCPY2D *c, CUstream stream, bool wait)
 {
-    if (!c || (c->srcPitch && c->srcPitch < c->srcXInBytes + c->WidthInBytes) ||
-        (c->dstPitch && c->dstPitch < c->dstXInBytes + c->WidthInBytes))
+    if (!c || !pitch_fits(c->srcMemoryType, c->srcPitch, c->srcXInBytes + c->WidthInBytes) ||
+        !pitch_fits(c->dstMemoryType, c->dstPitch, c->dstXInBytes + c->WidthInBytes))
         return CUDA_ERROR_INVALID_VALUE;
-    return copy(box_of(c->dstMemoryType, c->dstHost, c->dstDevice, c->dstXInBytes, c->dstY, 0,
-                       c->dstPitch, 0, c->WidthInBytes),
-                box_of(c->srcMemoryType, c->srcHost, c->srcDevice, c->srcXInBytes, c->srcY, 0,
-                       c->srcPitch, 0, c->WidthInBytes),
+    return copy(box_of(c->dstMemoryType, c->dstHost, c->dstDevice, c->dstArray, c->dstXInBytes,
+                       c->dstY, 0, c->dstPitch, 0, c->WidthInBytes),
+                box_of(c->srcMemoryType, c->srcHost, c->srcDevice, c->srcArray, c->srcXInBytes,
+                       c->srcY, 0, c->srcPitch, 0, c->WidthInBytes),
                 c->WidthInBytes, c->Height, 1, stream, wait);
 }
 
 static CUresult boxes(const CUDA_MEMCPY3D *c, struct box *ret_to, struct box *ret_from)
 {
-    if (!c || (c->srcPitch && c->srcPitch < c->srcXInBytes + c->WidthInBytes) ||
-        (c->dstPitch && c->dstPitch < c->dstXInBytes + c->WidthInBytes) || c->srcLOD || c->dstLOD)
+    if (!c || !pitch_fits(c->srcMemoryType, c->srcPitch, c->srcXInBytes + c->WidthInBytes) ||
+        !pitch_fits(c->dstMemoryType, c->dstPitch, c->dstXInBytes + c->WidthInBytes) || c->srcLOD ||
+        c->dstLOD)
         return CUDA_ERROR_INVALID_VALUE;
-    *ret_to = box_of(c->dstMemoryType, c->dstHost, c->dstDevice, c->dstXInBytes, c->dstY, c->dstZ,
-                     c->dstPitch, c->dstHeight ? c->dstHeight : c->Height, c->WidthInBytes);
-    *ret_from = box_of(c->srcMemoryType, c->srcHost, c->srcDevice, c->srcXInBytes, c->srcY, c->srcZ,
-                       c->srcPitch, c->srcHeight ? c->srcHeight : c->Height, c->WidthInBytes);
+    *ret_to =
+        box_of(c->dstMemoryType, c->dstHost, c->dstDevice, c->dstArray, c->dstXInBytes, c->dstY,
+               c->dstZ, c->dstPitch, c->dstHeight ? c->dstHeight : c->Height, c->WidthInBytes);
+    *ret_from =
+        box_of(c->srcMemoryType, c->srcHost, c->srcDevice, c->srcArray, c->srcXInBytes, c->srcY,
+               c->srcZ, c->srcPitch, c->srcHeight ? c->srcHeight : c->Height, c->WidthInBytes);
     return CUDA_SUCCESS;
 }
 
@@ -298,6 +346,97 @@ API cuMemcpy3D_v2(const CUDA_MEMCPY3D *c)
 API cuMemcpy3D_v2_ptds(const CUDA_MEMCPY3D *c)
 {
     return copy_3d(c, CU_STREAM_PER_THREAD, true);
+}
+
+/* Arrays of one dimension; offsets are bytes. */
+static struct box box_row(CUarray array, size_t offset)
+{
+    return (struct box){.type = CU_MEMORYTYPE_ARRAY, .array = array, .at = {offset}};
+}
+
+API cuMemcpyAtoA_v2(CUarray to, size_t to_offset, CUarray from, size_t from_offset, size_t size)
+{
+    return copy(box_row(to, to_offset), box_row(from, from_offset), size, 1, 1, NULL, false);
+}
+
+API cuMemcpyAtoA_v2_ptds(CUarray to, size_t to_offset, CUarray from, size_t from_offset,
+                         size_t size)
+{
+    return copy(box_row(to, to_offset), box_row(from, from_offset), size, 1, 1,
+                CU_STREAM_PER_THREAD, false);
+}
+
+API cuMemcpyAtoD_v2(CUdeviceptr to, CUarray from, size_t offset, size_t size)
+{
+    return copy(box_line(CU_MEMORYTYPE_DEVICE, to, size), box_row(from, offset), size, 1, 1, NULL,
+                false);
+}
+
+API cuMemcpyAtoD_v2_ptds(CUdeviceptr to, CUarray from, size_t offset, size_t size)
+{
+    return copy(box_line(CU_MEMORYTYPE_DEVICE, to, size), box_row(from, offset), size, 1, 1,
+                CU_STREAM_PER_THREAD, false);
+}
+
+API cuMemcpyAtoHAsync_v2(void *to, CUarray from, size_t offset, size_t size, CUstream stream)
+{
+    return copy(box_line(CU_MEMORYTYPE_HOST, H(to), size), box_row(from, offset), size, 1, 1,
+                stream, false);
+}
+
+API cuMemcpyAtoHAsync_v2_ptsz(void *to, CUarray from, size_t offset, size_t size, CUstream stream)
+{
+    return copy(box_line(CU_MEMORYTYPE_HOST, H(to), size), box_row(from, offset), size, 1, 1,
+                stream ? stream : CU_STREAM_PER_THREAD, false);
+}
+
+API cuMemcpyAtoH_v2(void *to, CUarray from, size_t offset, size_t size)
+{
+    return copy(box_line(CU_MEMORYTYPE_HOST, H(to), size), box_row(from, offset), size, 1, 1, NULL,
+                true);
+}
+
+API cuMemcpyAtoH_v2_ptds(void *to, CUarray from, size_t offset, size_t size)
+{
+    return copy(box_line(CU_MEMORYTYPE_HOST, H(to), size), box_row(from, offset), size, 1, 1,
+                CU_STREAM_PER_THREAD, true);
+}
+
+API cuMemcpyDtoA_v2(CUarray to, size_t offset, CUdeviceptr from, size_t size)
+{
+    return copy(box_row(to, offset), box_line(CU_MEMORYTYPE_DEVICE, from, size), size, 1, 1, NULL,
+                false);
+}
+
+API cuMemcpyDtoA_v2_ptds(CUarray to, size_t offset, CUdeviceptr from, size_t size)
+{
+    return copy(box_row(to, offset), box_line(CU_MEMORYTYPE_DEVICE, from, size), size, 1, 1,
+                CU_STREAM_PER_THREAD, false);
+}
+
+API cuMemcpyHtoAAsync_v2(CUarray to, size_t offset, const void *from, size_t size, CUstream stream)
+{
+    return copy(box_row(to, offset), box_line(CU_MEMORYTYPE_HOST, H(from), size), size, 1, 1,
+                stream, false);
+}
+
+API cuMemcpyHtoAAsync_v2_ptsz(CUarray to, size_t offset, const void *from, size_t size,
+                              CUstream stream)
+{
+    return copy(box_row(to, offset), box_line(CU_MEMORYTYPE_HOST, H(from), size), size, 1, 1,
+                stream ? stream : CU_STREAM_PER_THREAD, false);
+}
+
+API cuMemcpyHtoA_v2(CUarray to, size_t offset, const void *from, size_t size)
+{
+    return copy(box_row(to, offset), box_line(CU_MEMORYTYPE_HOST, H(from), size), size, 1, 1, NULL,
+                true);
+}
+
+API cuMemcpyHtoA_v2_ptds(CUarray to, size_t offset, const void *from, size_t size)
+{
+    return copy(box_row(to, offset), box_line(CU_MEMORYTYPE_HOST, H(from), size), size, 1, 1,
+                CU_STREAM_PER_THREAD, true);
 }
 
 /* Contexts of one device share its memory; what is another device's is refused by its address. */

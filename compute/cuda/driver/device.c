@@ -83,15 +83,10 @@ API cuDeviceTotalMem_v2(size_t *bytes, CUdevice device)
     return err;
 }
 
-API cuDeviceGetAttribute(int *value, CUdevice_attribute attribute, CUdevice device)
+CUresult device_attribute(int *value, CUdevice_attribute attribute, CUdevice device)
 {
-    const struct cuda_properties *p;
-    CUresult err = find(device, &p);
+    const struct cuda_properties *p = device_properties(device);
 
-    if (err)
-        return err;
-    if (!value)
-        return CUDA_ERROR_INVALID_VALUE;
     switch (attribute) {
 #define CUDA_ATTRIBUTE(name, number, is) \
     case number:                         \
@@ -102,6 +97,16 @@ API cuDeviceGetAttribute(int *value, CUdevice_attribute attribute, CUdevice devi
     default:
         return CUDA_ERROR_INVALID_VALUE;
     }
+}
+
+API cuDeviceGetAttribute(int *value, CUdevice_attribute attribute, CUdevice device)
+{
+    const struct cuda_properties *p;
+    CUresult err = find(device, &p);
+
+    if (!err && !value)
+        err = CUDA_ERROR_INVALID_VALUE;
+    return err ? err : device_attribute(value, attribute, device);
 }
 
 API cuDeviceComputeCapability(int *major, int *minor, CUdevice device)

@@ -30,7 +30,8 @@ enum kind {
     STREAM,
     EVENT,
     LINK,
-    POOL
+    POOL,
+    ARRAY
 };
 
 #define MAX_DEVICES    16
@@ -63,6 +64,9 @@ struct CUctx_st {
     struct CUstream_st *streams; /* all, legacy last */
     struct CUstream_st *legacy;
     struct CUmod_st *modules;
+    struct CUarray_st *arrays;
+    struct CUtextures_st *textures;   /* objects, in blocks */
+    struct cuda_queue *texture_queue; /* NULL before the first object */
     struct CUctx_st *next;
 };
 
@@ -109,7 +113,8 @@ enum range_kind {
     RANGE_PINNED,
     RANGE_REGISTERED,
     RANGE_MANAGED,
-    RANGE_VARIABLE
+    RANGE_VARIABLE,
+    RANGE_HIDDEN /* of arrays and textures */
 };
 
 struct range {
@@ -149,6 +154,8 @@ void handle_remove(const void *object);
 bool handle_is(const void *object, enum kind kind);
 unsigned device_count(void);
 const struct cuda_properties *device_properties(CUdevice device);
+/* device.c: of a device that there is. */
+CUresult device_attribute(int *value, CUdevice_attribute attribute, CUdevice device);
 
 /* context.c; with the lock */
 struct CUctx_st *context_current(void);

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "array.h"
 #include "internal.h"
 
 /*
@@ -79,6 +80,7 @@ static void range_free(struct range *r)
     switch (gone.kind) {
     case RANGE_DEVICE:
     case RANGE_POOL:
+    case RANGE_HIDDEN:
         backend->memory_destroy(gone.context->open, gone.address);
         break;
     case RANGE_PINNED:
@@ -123,7 +125,7 @@ CUresult memory_check(uint64_t address, uint64_t bytes)
                                                                : CUDA_ERROR_INVALID_VALUE;
 }
 
-static CUresult device_memory(struct CUctx_st *c, size_t size, CUdeviceptr *ret)
+static CUresult device_memory(struct CUctx_st *c, size_t size, enum range_kind kind, uint64_t *ret)
 {
     uint64_t address;
     CUresult err;
@@ -134,7 +136,7 @@ static CUresult device_memory(struct CUctx_st *c, size_t size, CUdeviceptr *ret)
     lock();
     if (err)
         return err;
-    err = range_add(c, RANGE_DEVICE, address, size, 0);
+    err = range_add(c, kind, address, size, 0);
     if (err)
         backend->memory_destroy(c->open, address);
     else
@@ -145,6 +147,7 @@ static CUresult device_memory(struct CUctx_st *c, size_t size, CUdeviceptr *ret)
 API cuMemAlloc_v2(CUdeviceptr *address, size_t size)
 {
     struct CUctx_st *c;
+    uint64_t at;
     CUresult err = enter_context(&c);
 
     if (err)
@@ -153,7 +156,23 @@ API cuMemAlloc_v2(CUdeviceptr *address, size_t size)
         return leave(CUDA_ERROR_INVALID_VALUE);
     if (size > device_properties(c->device)->memory)
         return leave(CUDA_ERROR_OUT_OF_MEMORY);
-    return leave(device_memory(c, size, address));
+    err = device_memory(c, size, RANGE_DEVICE, &at);
+    if (!err)
+        *address = at;
+    return leave(err);
+}
+
+CUresult memory_hidden(struct CUctx_st *c, size_t size, uint64_t *ret_address)
+{
+    return device_memory(c, size, RANGE_HIDDEN, ret_address);
+}
+
+void memory_hidden_free(uint64_t address)
+{
+    struct range *r = range_find(address);
+
+    if (r && r->address == address && r->kind == RANGE_HIDDEN)
+        range_free(r);
 }
 
 API cuMemAllocPitch_v2(CUdeviceptr *address, size_t *pitch, size_t width, size_t height,

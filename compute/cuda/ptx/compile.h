@@ -147,7 +147,7 @@ void declare_variables(struct compile *c, const char *space, bool external);
 struct declarator {
     uint32_t bits, align;
     uint64_t size;
-    bool predicate, empty_array, pointer;
+    bool predicate, empty_array, pointer, reference;
     struct lex_token name;
 };
 void parse_type(struct compile *c, struct declarator *d);

@@ -85,6 +85,27 @@ enum atom_type {
 /* cp.async: [d + (imm >> 32)] = [a + (int32_t)imm], e bytes of which b (slot) come from there */
 HANDLER(copy_async);
 
+/*
+ * texture.c. Slots: handle a, values d, b, c, e; coordinates f and the halves of `bits`, the layer
+ * of layered ones first.
+ */
+HANDLER(texture_fetch);
+HANDLER(texture_gather); /* of TEXTURE_CHANNEL */
+HANDLER(texture_query);  /* d = TEXTURE_QUERY_… of handle a */
+HANDLER(surface_load);
+HANDLER(surface_store);
+enum { TEXTURE_QUERY_WIDTH, TEXTURE_QUERY_HEIGHT, TEXTURE_QUERY_DEPTH, TEXTURE_QUERY_LAYERS };
+enum { SURFACE_TRAP, SURFACE_CLAMP, SURFACE_ZERO };
+/* struct insn.flags: dimensions without the layer */
+#define TEXTURE_DIMENSIONS(flags) ((flags)&3)
+#define TEXTURE_LAYERED           (1u << 2)
+#define TEXTURE_INTEGER           (1u << 3) /* coordinates */
+#define TEXTURE_CUBE              (1u << 4)
+#define TEXTURE_CHANNEL(flags)    ((flags) >> 8 & 3)
+#define SURFACE_MODE(flags)       ((flags) >> 8 & 3)
+#define SURFACE_BYTES(flags)      ((flags) >> 12 & 15) /* of a value */
+#define SURFACE_COUNT(flags)      ((flags) >> 16 & 7)
+
 enum special {
     SPECIAL_TID_X,
     SPECIAL_TID_Y,

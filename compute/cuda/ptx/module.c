@@ -10,6 +10,8 @@
 
 #include <viaduct/errors.h>
 
+#include <compute/cuda/texture.h>
+
 #include "compile.h"
 
 /* The declarations of a module: directives, variables, heads of functions. */
@@ -223,6 +225,7 @@ void parse_type(struct compile *c, struct declarator *d)
             if (lex_is(&c->token, types[i].name)) {
                 d->bits = types[i].bits;
                 d->predicate = types[i].bits == 1;
+                d->reference = strstr(types[i].name, "ref") != NULL;
                 known = true;
             }
         if (!known)
@@ -383,6 +386,8 @@ static void declare_global(struct compile *c, struct declarator *d, bool constan
     }
     if (!compile_char(c, '='))
         return;
+    if (d->reference)
+        unexpected(c);
     pthread_rwlock_rdlock(&m->context->memory.lock);
     r = memory_find(&m->context->memory, s->value);
     pthread_rwlock_unlock(&m->context->memory.lock);
@@ -400,6 +405,8 @@ void declare_variables(struct compile *c, const char *space, bool external)
     struct ptx_module *m = c->module;
 
     parse_type(c, &d);
+    if (d.reference)
+        d.size = CUDA_TEXTURE_BYTES; /* its address is the handle */
     do {
         struct symbol *s;
 

@@ -792,6 +792,12 @@ static const struct {
     {"redux", select_redux},
     {"activemask", select_active},
     {"cp", select_cp},
+    {"tex", select_tex},
+    {"tld4", select_tex},
+    {"suld", select_surface},
+    {"sust", select_surface},
+    {"txq", select_query},
+    {"suq", select_query},
 };
 
 void select_statement(struct compile *c, struct statement *s)

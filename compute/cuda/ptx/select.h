@@ -68,5 +68,9 @@ void select_match(struct compile *c, struct statement *s);
 void select_redux(struct compile *c, struct statement *s);
 void select_active(struct compile *c, struct statement *s);
 void select_cp(struct compile *c, struct statement *s);
+/* select_texture.c */
+void select_tex(struct compile *c, struct statement *s);
+void select_surface(struct compile *c, struct statement *s);
+void select_query(struct compile *c, struct statement *s);
 
 #endif

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+#include <compute/cuda/texture.h>
+
 #include "runtime.h"
 
 /* Memory, copies, symbols. */
@@ -245,10 +247,24 @@ struct copy_3d {
     int kind;
 };
 
+/* Bytes of what widths and positions count: texels where an array takes part. */
+static size_t unit_3d(const struct copy_3d *p)
+{
+    CUDA_ARRAY3D_DESCRIPTOR d;
+    CUarray array = p->srcArray ? p->srcArray : p->dstArray;
+
+    /* What is no array, the copy refuses. */
+    if (!array || cuArray3DGetDescriptor_v2(&d, array))
+        return 1;
+    return cuda_texture_bytes(d.Format) * d.NumChannels;
+}
+
 static CUDA_MEMCPY3D driver_3d(const struct copy_3d *p)
 {
+    size_t unit = unit_3d(p);
+
     return (CUDA_MEMCPY3D){
-        .srcXInBytes = p->srcPos[0],
+        .srcXInBytes = p->srcPos[0] * (p->srcArray ? unit : 1),
         .srcY = p->srcPos[1],
         .srcZ = p->srcPos[2],
         .srcMemoryType = p->srcArray ? CU_MEMORYTYPE_ARRAY : memory_side(p->kind, false),
@@ -257,7 +273,7 @@ static CUDA_MEMCPY3D driver_3d(const struct copy_3d *p)
         .srcArray = p->srcArray,
         .srcPitch = p->srcPtr.pitch,
         .srcHeight = p->srcPtr.ysize,
-        .dstXInBytes = p->dstPos[0],
+        .dstXInBytes = p->dstPos[0] * (p->dstArray ? unit : 1),
         .dstY = p->dstPos[1],
         .dstZ = p->dstPos[2],
         .dstMemoryType = p->dstArray ? CU_MEMORYTYPE_ARRAY : memory_side(p->kind, true),
@@ -266,7 +282,7 @@ static CUDA_MEMCPY3D driver_3d(const struct copy_3d *p)
         .dstArray = p->dstArray,
         .dstPitch = p->dstPtr.pitch,
         .dstHeight = p->dstPtr.ysize,
-        .WidthInBytes = p->extent.width,
+        .WidthInBytes = p->extent.width * unit,
         .Height = p->extent.height,
         .Depth = p->extent.depth,
     };
