@@ -59,6 +59,74 @@ cudaError_t cudaGraphLaunch(CUgraphExec exec, CUstream stream);
 cudaError_t cudaGraphExecDestroy(CUgraphExec exec);
 cudaError_t cudaGraphDestroy(CUgraph graph);
 
+struct channel_desc {
+    int x, y, z, w, kind;
+};
+struct extent {
+    size_t width, height, depth;
+};
+struct resource_desc {
+    int type;
+    union {
+        CUarray array;
+        struct {
+            void *memory;
+            struct channel_desc desc;
+            size_t size;
+        } linear;
+        int reserved[32];
+    } res;
+    unsigned flags;
+};
+struct texture_desc {
+    int address_mode[3], filter_mode, read_mode, srgb;
+    float border[4];
+    int normalized;
+    unsigned anisotropy;
+    int mipmap_filter;
+    float bias, least, most;
+    int no_trilinear_optimization, seamless_cubemap;
+};
+struct copy_3d {
+    CUarray from_array;
+    size_t from_at[3];
+    struct {
+        void *memory;
+        size_t pitch, width, height;
+    } from;
+    CUarray to_array;
+    size_t to_at[3];
+    struct {
+        void *memory;
+        size_t pitch, width, height;
+    } to;
+    struct extent extent;
+    int kind;
+};
+struct channel_desc cudaCreateChannelDesc(int x, int y, int z, int w, int kind);
+cudaError_t cudaMallocArray(CUarray *array, const struct channel_desc *desc, size_t width,
+                            size_t height, unsigned flags);
+cudaError_t cudaMalloc3DArray(CUarray *array, const struct channel_desc *desc, struct extent extent,
+                              unsigned flags);
+cudaError_t cudaFreeArray(CUarray array);
+cudaError_t cudaArrayGetInfo(struct channel_desc *desc, struct extent *extent, unsigned *flags,
+                             CUarray array);
+cudaError_t cudaMemcpy2DToArray(CUarray to, size_t x, size_t y, const void *from, size_t pitch,
+                                size_t width, size_t height, int kind);
+cudaError_t cudaMemcpy2DFromArray(void *to, size_t pitch, CUarray from, size_t x, size_t y,
+                                  size_t width, size_t height, int kind);
+cudaError_t cudaMemcpyToArray(CUarray to, size_t x, size_t y, const void *from, size_t count,
+                              int kind);
+cudaError_t cudaMemcpyFromArray(void *to, CUarray from, size_t x, size_t y, size_t count, int kind);
+cudaError_t cudaMemcpy3D(const struct copy_3d *p);
+cudaError_t cudaCreateTextureObject(CUtexObject *object, const struct resource_desc *resource,
+                                    const struct texture_desc *texture, const void *view);
+cudaError_t cudaDestroyTextureObject(CUtexObject object);
+cudaError_t cudaGetTextureObjectResourceDesc(struct resource_desc *resource, CUtexObject object);
+cudaError_t cudaGetTextureObjectTextureDesc(struct texture_desc *texture, CUtexObject object);
+cudaError_t cudaCreateSurfaceObject(CUsurfObject *object, const struct resource_desc *resource);
+cudaError_t cudaDestroySurfaceObject(CUsurfObject object);
+
 /* x[i] = x[i] * factor + add, and a kernel that reads nowhere. */
 static const char ptx[] = ".version 7.0\n.target sm_70\n.address_size 64\n"
                           ".const .align 4 .u32 factor;\n"
@@ -70,6 +138,13 @@ static const char ptx[] = ".version 7.0\n.target sm_70\n.address_size 64\n"
                           "ld.global.u32 %r2, [%d2]; ld.const.u32 %r3, [factor];\n"
                           "mad.lo.u32 %r4, %r2, %r3, %r0; st.global.u32 [%d2], %r4;\n"
                           "ret;\n}\n"
+                          ".visible .entry sample(.param .u64 t, .param .u64 p)\n"
+                          "{\n.reg .b64 %d<4>; .reg .b32 %r0; .reg .f32 %f<6>;\n"
+                          "ld.param.u64 %d0, [t]; ld.param.u64 %d1, [p]; mov.u32 %r0, %tid.x;\n"
+                          "cvt.rn.f32.u32 %f0, %r0; mov.f32 %f1, 0f3FC00000;\n"
+                          "tex.2d.v4.f32.f32 {%f2, %f3, %f4, %f5}, [%d0, {%f0, %f1}];\n"
+                          "mul.wide.u32 %d2, %r0, 4; add.u64 %d1, %d1, %d2;\n"
+                          "st.global.f32 [%d1], %f2; ret;\n}\n"
                           ".visible .entry fault()\n"
                           "{\n.reg .b64 %d0; .reg .b32 %r0;\n"
                           "mov.u64 %d0, 64; ld.global.u32 %r0, [%d0]; st.global.u32 [%d0], %r0;\n"
@@ -97,7 +172,7 @@ static struct {
 } image;
 
 /* Stand for kernels and variables in the program. */
-static char host_work, host_fault, host_missing, host_factor, host_unknown;
+static char host_work, host_sample, host_fault, host_missing, host_factor, host_unknown;
 static void **binary;
 
 static void enroll(void)
@@ -119,6 +194,8 @@ static void enroll(void)
     memcpy(image.fatbin.text, ptx, sizeof(ptx));
     binary = __cudaRegisterFatBinary(&image.wrapper);
     assert_non_null(binary);
+    __cudaRegisterFunction(binary, &host_sample, &host_sample, "sample", -1, NULL, NULL, NULL, NULL,
+                           NULL);
     __cudaRegisterFunction(binary, &host_work, &host_work, "work", -1, NULL, NULL, NULL, NULL,
                            NULL);
     __cudaRegisterFunction(binary, &host_fault, &host_fault, "fault", -1, NULL, NULL, NULL, NULL,
@@ -337,6 +414,79 @@ static void test_threads(void **state)
     assert_int_equal(cudaGetLastError(), RT_INVALID_DEVICE);
 }
 
+#define CUDA_OK(call) assert_int_equal(call, 0)
+
+static void test_texture(void **state)
+{
+    struct channel_desc desc = cudaCreateChannelDesc(32, 0, 0, 0, 2), got = {0};
+    struct channel_desc bad = cudaCreateChannelDesc(32, 16, 0, 0, 2);
+    struct resource_desc resource = {.type = 0};
+    struct texture_desc how = {.address_mode = {1, 1, 1}, .filter_mode = 1};
+    struct extent extent = {0};
+    float texels[3][4], back[3][4] = {{0}}, *out;
+    CUtexObject texture;
+    CUsurfObject surface;
+    CUarray array, box;
+    struct copy_3d c = {.kind = 1};
+    void *args[] = {&texture, &out};
+    unsigned flags;
+
+    (void)state;
+    for (int i = 0; i < 12; i++)
+        ((float *)texels)[i] = (float)(i * i);
+    CUDA_OK(cudaMallocArray(&array, &desc, 4, 3, 0));
+    assert_int_equal(cudaMallocArray(&box, &bad, 4, 3, 0), RT_INVALID_VALUE);
+    CUDA_OK(cudaArrayGetInfo(&got, &extent, &flags, array));
+    assert_memory_equal(&got, &desc, sizeof(got));
+    assert_int_equal(extent.width, 4);
+    assert_int_equal(extent.depth, 0);
+    CUDA_OK(cudaMemcpy2DToArray(array, 0, 0, texels, 16, 16, 3, 1));
+    CUDA_OK(cudaMemcpy2DFromArray(back, 16, array, 4, 1, 12, 2, 2));
+    assert_true(back[0][0] == texels[1][1] && back[1][2] == texels[2][3]);
+    CUDA_OK(cudaMemcpyFromArray(back, array, 8, 0, 32, 2)); /* over three rows */
+    assert_memory_equal(back, &texels[0][2], 32);
+    resource.res.array = array;
+    CUDA_OK(cudaCreateTextureObject(&texture, &resource, &how, NULL));
+    CUDA_OK(cudaMalloc((void **)&out, 16));
+    CUDA_OK(cudaLaunchKernel(&host_sample, (struct dim3){1, 1, 1}, (struct dim3){4, 1, 1}, args, 0,
+                             NULL));
+    CUDA_OK(cudaMemcpy(back, out, 16, 2));
+    assert_true(back[0][0] == texels[1][0]);
+    assert_true(back[0][2] == (texels[1][1] + texels[1][2]) / 2);
+    memset(&how, 0, sizeof(how));
+    CUDA_OK(cudaGetTextureObjectTextureDesc(&how, texture));
+    assert_int_equal(how.filter_mode, 1);
+    CUDA_OK(cudaGetTextureObjectResourceDesc(&resource, texture));
+    assert_ptr_equal(resource.res.array, array);
+    CUDA_OK(cudaDestroyTextureObject(texture));
+    assert_int_equal(cudaCreateSurfaceObject(&surface, &resource), RT_INVALID_VALUE);
+    CUDA_OK(cudaFreeArray(array));
+    /* Positions and widths count texels where an array takes part. */
+    CUDA_OK(cudaMalloc3DArray(&box, &desc, (struct extent){4, 2, 2}, CUDA_ARRAY3D_SURFACE_LDST));
+    resource.res.array = box;
+    CUDA_OK(cudaCreateSurfaceObject(&surface, &resource));
+    CUDA_OK(cudaDestroySurfaceObject(surface));
+    c.from.memory = texels;
+    c.from.pitch = 16;
+    c.from.height = 1;
+    c.to_array = box;
+    c.to_at[0] = 1;
+    c.to_at[2] = 1;
+    c.extent = (struct extent){3, 1, 1};
+    CUDA_OK(cudaMemcpy3D(&c));
+    CUDA_OK(cudaMemcpy2DFromArray(back, 16, box, 0, 0, 16, 1, 2));
+    assert_true(back[0][1] == 0);
+    c = (struct copy_3d){.from_array = box, .from_at = {2, 0, 1}, .kind = 2};
+    c.to.memory = back;
+    c.to.pitch = 16;
+    c.to.height = 1;
+    c.extent = (struct extent){2, 1, 1};
+    CUDA_OK(cudaMemcpy3D(&c));
+    assert_memory_equal(back, &texels[0][1], 8);
+    CUDA_OK(cudaFreeArray(box));
+    CUDA_OK(cudaFree(out));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -345,6 +495,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_fault, setup, teardown),
         cmocka_unit_test_setup_teardown(test_graph, setup, teardown),
         cmocka_unit_test_setup_teardown(test_memory, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_texture, setup, teardown),
         cmocka_unit_test_setup_teardown(test_threads, setup, teardown),
     };
 

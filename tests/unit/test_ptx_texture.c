@@ -253,9 +253,9 @@ static void scatter(const struct cuda_texture *t, unsigned seed)
         for (unsigned d = 0; d < 3; d++) {
             uint32_t r = (i * 7919 + d * 104729 + seed * 613) % 5003;
 
-            /* From -2n to 3n, in steps of 1/128, at times whole ones. */
+            /* From -2n to 3n, in steps of 1/1024, at times whole ones. */
             at[i][d] = (float)r / 5003 * 5 * n[d] - 2 * n[d];
-            at[i][d] = i % 4 ? floorf(at[i][d] * 128) / 128 : floorf(at[i][d]);
+            at[i][d] = i % 4 ? floorf(at[i][d] * 1024) / 1024 : floorf(at[i][d]);
             if (t->flags & CU_TRSF_NORMALIZED_COORDINATES)
                 at[i][d] /= n[d];
         }
