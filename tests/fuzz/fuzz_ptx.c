@@ -36,6 +36,20 @@ static const char *const seeds[] = {
     "{ .param .b64 a; .param .b64 b; .param .b32 r; st.param.b64 [a], g; st.param.b64 [b], %d2;\n"
     "call (r), vprintf, (a, b); }\n"
     "T: .branchtargets X, Y; brx.idx %r1, T; X: lop3.b32 %r2, %r1, 3, %r1, 0x96; Y: exit; }\n",
+    /* The descriptor is made by the kernel itself: "VTTX", two dimensions of floats. */
+    ".version 7.8\n.target sm_80, texmode_unified\n.address_size 64\n"
+    ".global .texref t; .global .align 16 .b32 d[32] = {0x58545456, 0, 0, 0, 64, 0, 256, 0, 16, 4, "
+    "1, 32, 1, 0, 1, 1, 1, 1};\n.global .align 16 .b8 m[512];\n"
+    ".entry k(.param .u64 out)\n{ .reg .b32 %r<8>; .reg .b64 %d<4>; .reg .f32 %f<8>; .reg .b16 "
+    "%h<4>;\n"
+    "mov.u64 %d1, m; st.global.u64 [d+8], %d1; mov.u64 %d2, d; mov.u32 %r1, %tid.x;\n"
+    "cvt.rn.f32.u32 %f1, %r1; tex.2d.v4.f32.f32 {%f2, %f3, %f4, %f5}, [%d2, {%f1, %f2}];\n"
+    "tex.level.3d.v4.u32.f32 {%r2, %r3, %r4, %r5}, [d, {%f1, %f2, %f2, %f2}], %f1;\n"
+    "tld4.g.2d.v4.f32.f32 {%f2, %f3, %f4, %f5}, [d, {%f1, %f2}]; txq.width.b32 %r2, [d];\n"
+    "st.global.u32 [d], 0x46535456; suld.b.2d.v2.b16.clamp {%h0, %h1}, [%d2, {%r1, %r1}];\n"
+    "sust.b.a1d.b32.zero [%d2, {%r1, %r1}], {%r1}; tex.1d.v4.s32.s32 {%r2, %r3, %r4, %r5}, [t, "
+    "{%r1}]; "
+    "ret; }\n",
 };
 
 size_t fuzz_seed(int index, uint8_t *buffer, size_t room)
