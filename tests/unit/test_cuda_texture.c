@@ -18,6 +18,15 @@ static const char text[] =
     "  tex.2d.v4.f32.f32 {%f2, %f3, %f4, %f5}, [%d0, {%f0, %f1}];\n"
     "  mad.lo.u32 %r3, %r1, %r2, %r0; mul.wide.u32 %d2, %r3, 4; add.u64 %d1, %d1, %d2;\n"
     "  st.global.f32 [%d1], %f2; ret; }\n"
+    ".global .texref named; .global .surfref board; .global .align 4 .b32 other;\n"
+    ".visible .entry by_name(.param .u64 out) {\n"
+    "  .reg .b32 %r<8>; .reg .b64 %d<4>; .reg .f32 %f<8>;\n"
+    "  ld.param.u64 %d1, [out]; mov.u32 %r0, %tid.x; cvt.rn.f32.u32 %f0, %r0;\n"
+    "  tex.2d.v4.f32.f32 {%f2, %f3, %f4, %f5}, [named, {%f0, %f0}];\n"
+    "  mul.wide.u32 %d2, %r0, 4; add.u64 %d1, %d1, %d2; st.global.f32 [%d1], %f2; ret; }\n"
+    ".visible .entry stamp() {\n"
+    "  .reg .b32 %r<8>; mov.u32 %r0, %tid.x; shl.b32 %r1, %r0, 2;\n"
+    "  sust.b.2d.b32.trap [board, {%r1, %r0}], {%r0}; ret; }\n"
     ".visible .entry fetch(.param .u64 t, .param .u64 out) {\n"
     "  .reg .b32 %r<8>; .reg .b64 %d<4>;\n"
     "  ld.param.u64 %d0, [t]; ld.param.u64 %d1, [out]; mov.u32 %r0, %tid.x;\n"
@@ -385,6 +394,115 @@ static void test_surfaces(void **state)
     OK(cuArrayDestroy(array));
 }
 
+static void by_name(float *out)
+{
+    CUdeviceptr memory;
+    CUfunction function;
+    void *parameters[] = {&memory};
+
+    OK(cuModuleGetFunction(&function, module, "by_name"));
+    OK(cuMemAlloc_v2(&memory, W * 4));
+    OK(cuLaunchKernel(function, 1, 1, 1, W, 1, 1, 0, NULL, parameters, NULL));
+    OK(cuMemcpyDtoH_v2(out, memory, W * 4));
+    OK(cuMemFree_v2(memory));
+}
+
+/* Bound to an array, to memory, under other modes; each shows in the next launch. */
+static void test_references(void **state)
+{
+    CUarray array = array_of(W, H, 0, CU_AD_FORMAT_UNSIGNED_INT32, 1, CUDA_ARRAY3D_SURFACE_LDST);
+    CUarray floats = array_of(W, H, 0, CU_AD_FORMAT_FLOAT, 1, 0), got;
+    CUDA_ARRAY_DESCRIPTOR shape = {
+        .Width = W, .Height = 2, .Format = CU_AD_FORMAT_FLOAT, .NumChannels = 1};
+    CUDA_MEMCPY2D c = {.srcMemoryType = CU_MEMORYTYPE_HOST,
+                       .srcPitch = W * 4,
+                       .dstMemoryType = CU_MEMORYTYPE_ARRAY,
+                       .dstArray = floats,
+                       .WidthInBytes = W * 4,
+                       .Height = H};
+    CUdeviceptr memory, address;
+    CUarray_format format;
+    CUtexref reference;
+    CUsurfref surface;
+    CUfunction function;
+    CUfilter_mode filter;
+    CUaddress_mode mode;
+    unsigned flags;
+    uint32_t words[H][W];
+    float texels[H][W], out[W];
+    size_t offset;
+    int channels;
+
+    (void)state;
+    assert_int_equal(cuModuleGetTexRef(&reference, module, "nothing"), CUDA_ERROR_NOT_FOUND);
+    assert_int_equal(cuModuleGetTexRef(&reference, module, "other"), CUDA_ERROR_NOT_FOUND);
+    OK(cuModuleGetTexRef(&reference, module, "named"));
+    assert_int_equal(cuTexRefGetArray(&got, reference), CUDA_ERROR_INVALID_VALUE);
+    for (unsigned i = 0; i < W * H; i++)
+        ((float *)texels)[i] = (float)(i * i);
+    c.srcHost = texels;
+    OK(cuMemcpy2D_v2(&c));
+    OK(cuTexRefSetFilterMode(reference, CU_TR_FILTER_MODE_LINEAR));
+    OK(cuTexRefSetAddressMode(reference, 0, CU_TR_ADDRESS_MODE_CLAMP));
+    OK(cuTexRefSetAddressMode(reference, 1, CU_TR_ADDRESS_MODE_CLAMP));
+    OK(cuTexRefSetArray(reference, floats, CU_TRSA_OVERRIDE_FORMAT));
+    by_name(out);
+    assert_true(out[1] == (texels[0][0] + texels[0][1] + texels[1][0] + texels[1][1]) / 4);
+    OK(cuTexRefSetFilterMode(reference, CU_TR_FILTER_MODE_POINT));
+    by_name(out);
+    assert_true(out[1] == texels[1][1] && out[7] == texels[3][7]);
+    OK(cuTexRefGetArray(&got, reference));
+    assert_ptr_equal(got, floats);
+    OK(cuTexRefGetFilterMode(&filter, reference));
+    OK(cuTexRefGetAddressMode(&mode, reference, 1));
+    OK(cuTexRefGetFormat(&format, &channels, reference));
+    assert_int_equal(filter, CU_TR_FILTER_MODE_POINT);
+    assert_int_equal(mode, CU_TR_ADDRESS_MODE_CLAMP);
+    assert_int_equal(format, CU_AD_FORMAT_FLOAT);
+    /* What cannot be leaves it as it is. */
+    assert_int_equal(cuTexRefSetArray(reference, NULL, CU_TRSA_OVERRIDE_FORMAT),
+                     CUDA_ERROR_INVALID_VALUE);
+    assert_int_equal(cuTexRefSetFlags(reference, CU_TRSF_SRGB), CUDA_ERROR_NOT_SUPPORTED);
+    by_name(out);
+    assert_true(out[2] == texels[2][2]);
+    /* Memory. */
+    OK(cuMemAlloc_v2(&memory, W * 2 * 4));
+    OK(cuMemcpyHtoD_v2(memory, texels[2], W * 2 * 4));
+    OK(cuTexRefSetAddress2D_v3(reference, &shape, memory, W * 4));
+    by_name(out);
+    assert_true(out[0] == texels[2][0] && out[1] == texels[3][1] && out[5] == texels[3][5]);
+    OK(cuTexRefGetAddress_v2(&address, reference));
+    assert_int_equal(address, memory);
+    OK(cuTexRefSetFormat(reference, CU_AD_FORMAT_UNSIGNED_INT8, 1));
+    OK(cuTexRefSetFlags(reference, 0));
+    OK(cuTexRefGetFlags(&flags, reference));
+    assert_int_equal(flags, 0);
+    assert_int_equal(cuTexRefSetAddress_v2(NULL, reference, memory + 4, 8),
+                     CUDA_ERROR_INVALID_VALUE);
+    OK(cuTexRefSetAddress_v2(&offset, reference, memory + 4, 8));
+    assert_int_equal(offset, 4);
+    /* A surface. */
+    OK(cuModuleGetSurfRef(&surface, module, "board"));
+    assert_int_equal(cuSurfRefSetArray(surface, floats, 0), CUDA_ERROR_INVALID_VALUE);
+    OK(cuSurfRefSetArray(surface, array, 0));
+    OK(cuSurfRefGetArray(&got, surface));
+    assert_ptr_equal(got, array);
+    OK(cuModuleGetFunction(&function, module, "stamp"));
+    OK(cuLaunchKernel(function, 1, 1, 1, H, 1, 1, 0, NULL, NULL, NULL));
+    c = (CUDA_MEMCPY2D){.srcMemoryType = CU_MEMORYTYPE_ARRAY,
+                        .srcArray = array,
+                        .dstMemoryType = CU_MEMORYTYPE_HOST,
+                        .dstHost = words,
+                        .WidthInBytes = W * 4,
+                        .Height = H};
+    OK(cuMemcpy2D_v2(&c));
+    assert_int_equal(words[3][3], 3);
+    assert_int_equal(words[3][2], 0);
+    OK(cuMemFree_v2(memory));
+    OK(cuArrayDestroy(array));
+    OK(cuArrayDestroy(floats));
+}
+
 /* A handle that is gone poisons its context; the last test. */
 static void test_stale(void **state)
 {
@@ -411,7 +529,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_arrays),   cmocka_unit_test(test_copies),
         cmocka_unit_test(test_textures), cmocka_unit_test(test_many),
-        cmocka_unit_test(test_surfaces), cmocka_unit_test(test_stale),
+        cmocka_unit_test(test_surfaces), cmocka_unit_test(test_references),
+        cmocka_unit_test(test_stale),
     };
 
     return cmocka_run_group_tests_name("cuda_texture", tests, open_all, close_all);

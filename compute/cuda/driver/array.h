@@ -2,6 +2,8 @@
 #ifndef VIADUCT_CUDA_ARRAY_H
 #define VIADUCT_CUDA_ARRAY_H
 
+#include <compute/cuda/texture.h>
+
 #include "internal.h"
 
 /* What copies and textures need of arrays; with the lock. */
@@ -18,6 +20,14 @@ void array_drop_context(struct CUctx_st *c);
 
 /* texture.c */
 void texture_drop_context(struct CUctx_st *c);
+/* What a resource and a sampler say; errors are those of the API. */
+CUresult texture_describe(const CUDA_RESOURCE_DESC *r, struct CUctx_st *c, struct cuda_texture *t);
+CUresult texture_set_sampler(struct cuda_texture *t, const CUDA_TEXTURE_DESC *d);
+/* Gives up the lock while it waits. */
+CUresult texture_write(struct CUctx_st *c, uint64_t address, const struct cuda_texture *t);
+
+/* reference.c */
+void reference_drop_module(struct CUmod_st *m);
 
 /* memory.c: device memory that the program has no address of, gone with its context at the latest.
  * Gives up the lock meanwhile. */

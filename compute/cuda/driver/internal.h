@@ -31,7 +31,8 @@ enum kind {
     EVENT,
     LINK,
     POOL,
-    ARRAY
+    ARRAY,
+    REFERENCE
 };
 
 #define MAX_DEVICES    16
@@ -91,6 +92,7 @@ struct CUmod_st {
     struct cuda_module *loaded;
     struct CUfunc_st *functions;
     struct CUlib_st *library; /* whose module it is, or NULL */
+    struct CUtexref_st *references;
     struct CUmod_st *next;
 };
 

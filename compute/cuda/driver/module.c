@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "array.h"
 #include "internal.h"
 #include "module.h"
 
@@ -115,6 +116,7 @@ failed:
 
 void module_destroy(struct CUmod_st *m)
 {
+    reference_drop_module(m);
     for (struct CUmod_st **at = &m->context->modules; *at; at = &(*at)->next)
         if (*at == m) {
             *at = m->next;

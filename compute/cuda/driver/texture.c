@@ -73,7 +73,7 @@ static CUresult object_take(struct CUctx_st *c, uint32_t magic, struct object **
 }
 
 /* With the lock, which is given up while it waits. */
-static CUresult write(struct CUctx_st *c, uint64_t handle, const struct cuda_texture *t)
+CUresult texture_write(struct CUctx_st *c, uint64_t handle, const struct cuda_texture *t)
 {
     struct cuda_command command = {
         .kind = CUDA_COPY,
@@ -171,7 +171,7 @@ static CUresult of_memory(const CUDA_RESOURCE_DESC *r, struct CUctx_st *c, struc
 }
 
 /* With the lock. */
-static CUresult describe(const CUDA_RESOURCE_DESC *r, struct CUctx_st *c, struct cuda_texture *t)
+CUresult texture_describe(const CUDA_RESOURCE_DESC *r, struct CUctx_st *c, struct cuda_texture *t)
 {
     if (r->flags)
         return CUDA_ERROR_INVALID_VALUE;
@@ -188,7 +188,7 @@ static CUresult describe(const CUDA_RESOURCE_DESC *r, struct CUctx_st *c, struct
     }
 }
 
-static CUresult set_sampler(struct cuda_texture *t, const CUDA_TEXTURE_DESC *d)
+CUresult texture_set_sampler(struct cuda_texture *t, const CUDA_TEXTURE_DESC *d)
 {
     bool floats = t->format == CU_AD_FORMAT_FLOAT || t->format == CU_AD_FORMAT_HALF ||
                   (cuda_texture_bytes(t->format) < 4 && !(d->flags & CU_TRSF_READ_AS_INTEGER));
@@ -224,9 +224,9 @@ static CUresult create(CUtexObject *object, const CUDA_RESOURCE_DESC *resource,
         return err;
     if (!object || !resource)
         return leave(CUDA_ERROR_INVALID_VALUE);
-    err = describe(resource, c, &t);
+    err = texture_describe(resource, c, &t);
     if (!err && texture)
-        err = set_sampler(&t, texture);
+        err = texture_set_sampler(&t, texture);
     if (!err)
         err = object_take(c, magic, &o, &handle);
     if (err)
@@ -234,7 +234,7 @@ static CUresult create(CUtexObject *object, const CUDA_RESOURCE_DESC *resource,
     o->resource = *resource;
     if (texture)
         o->texture = *texture;
-    err = write(c, handle, &t);
+    err = texture_write(c, handle, &t);
     if (err)
         o->magic = 0;
     else
@@ -256,7 +256,7 @@ static CUresult destroy(uint64_t handle, uint32_t magic)
     /* Kernels may still use it; later ones are to fail. */
     err = context_wait(c);
     if (!err)
-        err = write(c, handle, &none);
+        err = texture_write(c, handle, &none);
     o = object_find(c, handle, magic);
     if (o)
         memset(o, 0, sizeof(*o));
