@@ -115,6 +115,10 @@ cudaError_t cudaMemcpy2DToArray(CUarray to, size_t x, size_t y, const void *from
                                 size_t width, size_t height, int kind);
 cudaError_t cudaMemcpy2DFromArray(void *to, size_t pitch, CUarray from, size_t x, size_t y,
                                   size_t width, size_t height, int kind);
+cudaError_t cudaMemcpy2DToArray_ptds(CUarray to, size_t x, size_t y, const void *from, size_t pitch,
+                                     size_t width, size_t height, int kind);
+cudaError_t cudaMemcpyFromArray_ptds(void *to, CUarray from, size_t x, size_t y, size_t count,
+                                     int kind);
 cudaError_t cudaMemcpyToArray(CUarray to, size_t x, size_t y, const void *from, size_t count,
                               int kind);
 cudaError_t cudaMemcpyFromArray(void *to, CUarray from, size_t x, size_t y, size_t count, int kind);
@@ -445,6 +449,10 @@ static void test_texture(void **state)
     assert_true(back[0][0] == texels[1][1] && back[1][2] == texels[2][3]);
     CUDA_OK(cudaMemcpyFromArray(back, array, 8, 0, 32, 2)); /* over three rows */
     assert_memory_equal(back, &texels[0][2], 32);
+    CUDA_OK(cudaMemcpy2DToArray_ptds(array, 0, 0, texels, 16, 16, 3, 1));
+    memset(back, 0, sizeof(back));
+    CUDA_OK(cudaMemcpyFromArray_ptds(back, array, 0, 1, 16, 2));
+    assert_memory_equal(back, texels[1], 16);
     resource.res.array = array;
     CUDA_OK(cudaCreateTextureObject(&texture, &resource, &how, NULL));
     CUDA_OK(cudaMalloc((void **)&out, 16));

@@ -35,6 +35,20 @@ ASYNC(Memcpy2DAsync,
        int kind, CUstream stream),
       (to, to_pitch, from, from_pitch, width, height, kind, stream))
 ASYNC(Memcpy3DAsync, (const struct copy_3d *p, CUstream stream), (p, stream))
+ASYNC(Memcpy2DToArrayAsync,
+      (CUarray to, size_t x, size_t y, const void *from, size_t pitch, size_t width, size_t height,
+       int kind, CUstream stream),
+      (to, x, y, from, pitch, width, height, kind, stream))
+ASYNC(Memcpy2DFromArrayAsync,
+      (void *to, size_t pitch, CUarray from, size_t x, size_t y, size_t width, size_t height,
+       int kind, CUstream stream),
+      (to, pitch, from, x, y, width, height, kind, stream))
+ASYNC(MemcpyToArrayAsync,
+      (CUarray to, size_t x, size_t y, const void *from, size_t count, int kind, CUstream stream),
+      (to, x, y, from, count, kind, stream))
+ASYNC(MemcpyFromArrayAsync,
+      (void *to, CUarray from, size_t x, size_t y, size_t count, int kind, CUstream stream),
+      (to, from, x, y, count, kind, stream))
 ASYNC(MemcpyToSymbolAsync,
       (const void *host, const void *from, size_t count, size_t offset, int kind, CUstream stream),
       (host, from, count, offset, kind, stream))
@@ -73,6 +87,18 @@ WAITING(Memcpy2D,
         (void *to, size_t to_pitch, const void *from, size_t from_pitch, size_t width,
          size_t height, int kind),
         Memcpy2DAsync, (to, to_pitch, from, from_pitch, width, height, kind, RT_PER_THREAD))
+WAITING(Memcpy2DToArray,
+        (CUarray to, size_t x, size_t y, const void *from, size_t pitch, size_t width,
+         size_t height, int kind),
+        Memcpy2DToArrayAsync, (to, x, y, from, pitch, width, height, kind, RT_PER_THREAD))
+WAITING(Memcpy2DFromArray,
+        (void *to, size_t pitch, CUarray from, size_t x, size_t y, size_t width, size_t height,
+         int kind),
+        Memcpy2DFromArrayAsync, (to, pitch, from, x, y, width, height, kind, RT_PER_THREAD))
+WAITING(MemcpyToArray, (CUarray to, size_t x, size_t y, const void *from, size_t count, int kind),
+        MemcpyToArrayAsync, (to, x, y, from, count, kind, RT_PER_THREAD))
+WAITING(MemcpyFromArray, (void *to, CUarray from, size_t x, size_t y, size_t count, int kind),
+        MemcpyFromArrayAsync, (to, from, x, y, count, kind, RT_PER_THREAD))
 WAITING(Memcpy3D, (const struct copy_3d *p), Memcpy3DAsync, (p, RT_PER_THREAD))
 WAITING(MemcpyToSymbol, (const void *host, const void *from, size_t count, size_t offset, int kind),
         MemcpyToSymbolAsync, (host, from, count, offset, kind, RT_PER_THREAD))
