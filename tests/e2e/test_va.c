@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -606,6 +607,41 @@ static pid_t find_worker(pid_t other)
     return found;
 }
 
+/* Signals take their time: until all threads have stopped. */
+static void stop_worker(pid_t pid)
+{
+    char path[64], stat[256];
+    bool running = true;
+
+    kill(pid, SIGSTOP);
+    snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+    for (int i = 0; i < 500 && running; i++) {
+        DIR *tasks = opendir(path);
+        const struct dirent *task;
+
+        assert_non_null(tasks);
+        running = false;
+        while ((task = readdir(tasks))) {
+            char name[400];
+            const char *state;
+            FILE *file;
+
+            snprintf(name, sizeof(name), "%s/%s/stat", path, task->d_name);
+            file = task->d_name[0] == '.' ? NULL : fopen(name, "re");
+            if (!file)
+                continue;
+            /* pid (name) state */
+            state = fgets(stat, sizeof(stat), file) ? strrchr(stat, ')') : NULL;
+            running = running || !state || state[2] != 'T';
+            fclose(file);
+        }
+        closedir(tasks);
+        if (running)
+            usleep(10000);
+    }
+    assert_false(running);
+}
+
 static double seconds(void)
 {
     struct timespec t;
@@ -632,7 +668,7 @@ static void test_worker_dies(void **state)
     worker = find_worker(0);
     assert_true(worker > 0);
     /* Stopped first: a picture is on its way when the worker dies. */
-    kill(worker, SIGSTOP);
+    stop_worker(worker);
     assert_int_equal(picture(d, context, surfaces[1]), VA_STATUS_SUCCESS);
     assert_int_equal(vaSyncSurface2(d, surfaces[1], 20000000), VA_STATUS_ERROR_TIMEDOUT);
     kill(worker, SIGKILL);
