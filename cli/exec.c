@@ -159,7 +159,8 @@ static void set_preload(const char *shim)
 /* Programs for CUDA and ONNX Runtime: our libraries, in front of what else there is. */
 static void set_library_path(void)
 {
-    static const enum place places[] = {PLACE_CUDART_13, PLACE_CUDART_12, PLACE_CUDA, PLACE_NPU};
+    static const enum place places[] = {PLACE_NVML, PLACE_CUDART_13, PLACE_CUDART_12, PLACE_CUDA,
+                                        PLACE_NPU};
 
     for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
         const char *present = getenv("LD_LIBRARY_PATH");

@@ -24,6 +24,8 @@ static const struct {
                          VIADUCT_LIBDIR "/cuda/libcudart.so.12"},
     [PLACE_CUDART_13] = {"../compute/cuda/runtime/13/libcudart.so.13", NULL,
                          VIADUCT_LIBDIR "/cuda/libcudart.so.13"},
+    [PLACE_NVML] = {"../compute/cuda/nvml/libnvidia-ml.so.1", NULL,
+                    VIADUCT_LIBDIR "/cuda/libnvidia-ml.so.1"},
     [PLACE_NPU] = {"../compute/npu/ort/libonnxruntime.so.1", NULL,
                    VIADUCT_LIBDIR "/npu/libonnxruntime.so.1"},
     [PLACE_SELF] = {"viaduct", NULL, VIADUCT_BINDIR "/viaduct"},

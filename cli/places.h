@@ -13,6 +13,7 @@ enum place {
     PLACE_CUDA,
     PLACE_CUDART_12,
     PLACE_CUDART_13,
+    PLACE_NVML,
     PLACE_SELF,
     PLACE_NPU,
 };

@@ -41,7 +41,8 @@ CONTENTS = {
     "viaduct-tools": [
         "/usr/bin/viaduct", "/usr/lib/ARCH/viaduct/libviaduct-display.so",
         "/usr/share/man/man1/viaduct.1.gz", "/usr/share/doc/viaduct-tools/README.md.gz"],
-    "viaduct-cuda": ["/usr/lib/ARCH/viaduct/cuda/libcuda.so.1"],
+    "viaduct-cuda": ["/usr/lib/ARCH/viaduct/cuda/libcuda.so.1",
+                     "/usr/lib/ARCH/viaduct/cuda/libnvidia-ml.so.1"],
     "viaduct-npu": ["/usr/lib/ARCH/libviaduct-npu.so.0", "/usr/include/viaduct/npu.h",
                     "/usr/lib/ARCH/viaduct/npu/libonnxruntime.so.1"],
 }
