@@ -10,10 +10,12 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <transport/unix.h>
+#include <transport/vm.h>
 #include <unistd.h>
 #include <viaduct/errors.h>
 #include <wire/log.h>
 
+#include "config.h"
 #include "confine.h"
 
 void front_refuse(const char *option, const char *value, const char *why)
@@ -31,6 +33,40 @@ uint32_t front_number(const char *option, const char *text, uint32_t least, uint
         return (uint32_t)n;
     snprintf(why, sizeof(why), "give a number from %u to %u", least, most);
     front_refuse(option, text, why);
+}
+
+void front_usage(const char *usage)
+{
+    fputs(usage, stderr);
+    exit(2);
+}
+
+void front_option(struct front *front, int option, const char *usage)
+{
+    switch (option) {
+    case FRONT_SOCKET:
+        front->socket = optarg;
+        break;
+    case FRONT_NAME:
+        if (!vm_name_is_valid(optarg))
+            front_refuse("name", optarg, "give letters, digits, \"-\", \"_\", \".\", 47 at most");
+        front->name = optarg;
+        break;
+    case FRONT_GROUP:
+        front->group = optarg;
+        break;
+    case FRONT_ONCE:
+        front->once = true;
+        break;
+    case FRONT_VERSION:
+        printf("%s %s\n", program_invocation_short_name, VIADUCT_VERSION);
+        exit(0);
+    case FRONT_HELP:
+        fputs(usage, stdout);
+        exit(0);
+    default:
+        front_usage(usage);
+    }
 }
 
 static int open_socket(const struct front *f, int *ret_fd)

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include <getopt.h>
 #include <linux/virtio_gpu.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,7 +11,6 @@
 
 #include <gpu/device.h>
 
-#include "config.h"
 #include "front.h"
 
 /*
@@ -40,18 +38,12 @@ static const char usage_text[] =
     "  --once               end when QEMU leaves\n"
     "  --help, --version\n";
 
-enum { OPT_NAME = 256, OPT_SOCKET, OPT_HOST, OPT_GROUP, OPT_MAX, OPT_ONCE, OPT_HELP, OPT_VERSION };
+enum { OPT_HOST = 256, OPT_MAX };
 
 static const struct option long_options[] = {
-    {"name", required_argument, NULL, OPT_NAME},
-    {"socket", required_argument, NULL, OPT_SOCKET},
     {"host", required_argument, NULL, OPT_HOST},
-    {"group", required_argument, NULL, OPT_GROUP},
     {"max-sessions", required_argument, NULL, OPT_MAX},
-    {"once", no_argument, NULL, OPT_ONCE},
-    {"help", no_argument, NULL, OPT_HELP},
-    {"version", no_argument, NULL, OPT_VERSION},
-    {NULL, 0, NULL, 0},
+    FRONT_OPTIONS,
 };
 
 struct gpu_options {
@@ -252,42 +244,20 @@ static void parse(int argc, char **argv, struct front *front, struct gpu_options
 
     while ((c = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
         switch (c) {
-        case OPT_NAME:
-            if (!vm_name_is_valid(optarg))
-                front_refuse("name", optarg,
-                             "give letters, digits, \"-\", \"_\", \".\", 47 at most");
-            options->name = optarg;
-            break;
-        case OPT_SOCKET:
-            front->socket = optarg;
-            break;
         case OPT_HOST:
             options->host = optarg;
-            break;
-        case OPT_GROUP:
-            front->group = optarg;
             break;
         case OPT_MAX:
             options->max_sessions = front_number("max-sessions", optarg, 1, DEVICE_MAX_SESSIONS);
             break;
-        case OPT_ONCE:
-            front->once = true;
-            break;
-        case OPT_VERSION:
-            printf("viaduct-gpu %s\n", VIADUCT_VERSION);
-            exit(0);
-        case OPT_HELP:
-            fputs(usage_text, stdout);
-            exit(0);
         default:
-            fputs(usage_text, stderr);
-            exit(2);
+            front_option(front, c, usage_text);
+            break;
         }
     }
-    if (optind < argc || !options->name || !front->socket) {
-        fputs(usage_text, stderr);
-        exit(2);
-    }
+    if (optind < argc || !front->name || !front->socket)
+        front_usage(usage_text);
+    options->name = front->name;
 }
 
 int main(int argc, char **argv)
@@ -304,7 +274,6 @@ int main(int argc, char **argv)
 
     log_set_name("viaduct-gpu");
     parse(argc, argv, &front, &options);
-    front.name = options.name;
     /* A session has one; a machine's memory and queues need some. */
     front.descriptors = options.max_sessions + 64;
     return front_run(&front);

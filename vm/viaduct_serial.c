@@ -1,12 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-#include <getopt.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <transport/vm.h>
+#include <stddef.h>
 #include <wire/log.h>
 
-#include "config.h"
 #include "front.h"
 #include "relay.h"
 
@@ -21,17 +16,11 @@ static const char usage_text[] =
     "  --once          end when QEMU leaves\n"
     "  --help, --version\n";
 
-enum { OPT_SOCKET = 256, OPT_NAME, OPT_SERVICE, OPT_GROUP, OPT_ONCE, OPT_HELP, OPT_VERSION };
+enum { OPT_SERVICE = 256 };
 
 static const struct option long_options[] = {
-    {"socket", required_argument, NULL, OPT_SOCKET},
-    {"name", required_argument, NULL, OPT_NAME},
     {"service", required_argument, NULL, OPT_SERVICE},
-    {"group", required_argument, NULL, OPT_GROUP},
-    {"once", no_argument, NULL, OPT_ONCE},
-    {"help", no_argument, NULL, OPT_HELP},
-    {"version", no_argument, NULL, OPT_VERSION},
-    {NULL, 0, NULL, 0},
+    FRONT_OPTIONS,
 };
 
 static void parse(int argc, char **argv, struct front *front, struct relay_options *options)
@@ -39,40 +28,14 @@ static void parse(int argc, char **argv, struct front *front, struct relay_optio
     int c;
 
     while ((c = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
-        switch (c) {
-        case OPT_SOCKET:
-            front->socket = optarg;
-            break;
-        case OPT_NAME:
-            if (!vm_name_is_valid(optarg))
-                front_refuse("name", optarg,
-                             "give letters, digits, \"-\", \"_\", \".\", 47 at most");
-            options->name = front->name = optarg;
-            break;
-        case OPT_SERVICE:
+        if (c == OPT_SERVICE)
             options->service = optarg;
-            break;
-        case OPT_GROUP:
-            front->group = optarg;
-            break;
-        case OPT_ONCE:
-            front->once = true;
-            break;
-        case OPT_VERSION:
-            printf("viaduct-serial %s\n", VIADUCT_VERSION);
-            exit(0);
-        case OPT_HELP:
-            fputs(usage_text, stdout);
-            exit(0);
-        default:
-            fputs(usage_text, stderr);
-            exit(2);
-        }
+        else
+            front_option(front, c, usage_text);
     }
-    if (optind < argc || !front->socket || !front->name) {
-        fputs(usage_text, stderr);
-        exit(2);
-    }
+    if (optind < argc || !front->socket || !front->name)
+        front_usage(usage_text);
+    options->name = front->name;
 }
 
 static int create(int fd, const void *options, void **ret_relay)

@@ -1,13 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-#include <getopt.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <transport/vm.h>
 #include <wire/log.h>
 
 #include "bridge.h"
-#include "config.h"
 #include "front.h"
 
 #define DEFAULT_PORT 7474
@@ -28,36 +24,13 @@ static const char usage_text[] =
     "  --once               end when QEMU leaves\n"
     "  --help, --version\n";
 
-enum {
-    OPT_CID = 256,
-    OPT_SOCKET,
-    OPT_PORT,
-    OPT_NAME,
-    OPT_GROUP,
-    OPT_MAX,
-    OPT_ONCE,
-    OPT_HELP,
-    OPT_VERSION
-};
+enum { OPT_CID = 256, OPT_PORT, OPT_MAX };
 
 static const struct option long_options[] = {
     {"cid", required_argument, NULL, OPT_CID},
-    {"socket", required_argument, NULL, OPT_SOCKET},
     {"port", required_argument, NULL, OPT_PORT},
-    {"name", required_argument, NULL, OPT_NAME},
-    {"group", required_argument, NULL, OPT_GROUP},
     {"max-connections", required_argument, NULL, OPT_MAX},
-    {"once", no_argument, NULL, OPT_ONCE},
-    {"help", no_argument, NULL, OPT_HELP},
-    {"version", no_argument, NULL, OPT_VERSION},
-    {NULL, 0, NULL, 0},
-};
-
-struct settings {
-    struct bridge_options bridge;
-    const char *socket, *group;
-    bool once;
-    char number[24];
+    FRONT_OPTIONS,
 };
 
 /* "PORT=vm:PATH", "PORT=unix:PATH". */
@@ -83,58 +56,38 @@ static void add_port(struct bridge_options *o, char *text)
     o->ports++;
 }
 
-static void parse(int argc, char **argv, struct settings *s)
+/* `number`: room for the name of a machine that is given none. */
+static void parse(int argc, char **argv, struct front *front, struct bridge_options *bridge,
+                  char number[24])
 {
     int c;
 
     while ((c = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
         switch (c) {
         case OPT_CID:
-            s->bridge.cid = front_number("cid", optarg, 3, UINT32_MAX - 1);
-            break;
-        case OPT_SOCKET:
-            s->socket = optarg;
+            bridge->cid = front_number("cid", optarg, 3, UINT32_MAX - 1);
             break;
         case OPT_PORT:
-            add_port(&s->bridge, optarg);
-            break;
-        case OPT_NAME:
-            if (!vm_name_is_valid(optarg))
-                front_refuse("name", optarg,
-                             "give letters, digits, \"-\", \"_\", \".\", 47 at most");
-            s->bridge.name = optarg;
-            break;
-        case OPT_GROUP:
-            s->group = optarg;
+            add_port(bridge, optarg);
             break;
         case OPT_MAX:
-            s->bridge.max_connections =
+            bridge->max_connections =
                 front_number("max-connections", optarg, 1, BRIDGE_MAX_CONNECTIONS);
             break;
-        case OPT_ONCE:
-            s->once = true;
-            break;
-        case OPT_VERSION:
-            printf("viaduct-vsock %s\n", VIADUCT_VERSION);
-            exit(0);
-        case OPT_HELP:
-            fputs(usage_text, stdout);
-            exit(0);
         default:
-            fputs(usage_text, stderr);
-            exit(2);
+            front_option(front, c, usage_text);
+            break;
         }
     }
-    if (optind < argc || !s->bridge.cid || !s->socket) {
-        fputs(usage_text, stderr);
-        exit(2);
+    if (optind < argc || !bridge->cid || !front->socket)
+        front_usage(usage_text);
+    if (!front->name) {
+        snprintf(number, 24, "%llu", (unsigned long long)bridge->cid);
+        front->name = number;
     }
-    if (!s->bridge.name) {
-        snprintf(s->number, sizeof(s->number), "%llu", (unsigned long long)s->bridge.cid);
-        s->bridge.name = s->number;
-    }
-    if (!s->bridge.ports)
-        s->bridge.port[s->bridge.ports++] = (struct bridge_port){DEFAULT_PORT, true, DEFAULT_PATH};
+    bridge->name = front->name;
+    if (!bridge->ports)
+        bridge->port[bridge->ports++] = (struct bridge_port){DEFAULT_PORT, true, DEFAULT_PATH};
 }
 
 static int create(int fd, const void *options, void **ret_relay)
@@ -171,23 +124,20 @@ static int handle(void *relay, const struct pollfd *polls, unsigned count)
 
 int main(int argc, char **argv)
 {
-    struct settings settings = {.bridge.max_connections = 64};
+    struct bridge_options options = {.max_connections = 64};
     struct front front = {
         .polls = BRIDGE_POLL,
-        .options = &settings.bridge,
+        .options = &options,
         .create = create,
         .destroy = destroy,
         .poll = wait_for,
         .handle = handle,
     };
+    char number[24];
 
     log_set_name("viaduct-vsock");
-    parse(argc, argv, &settings);
-    front.name = settings.bridge.name;
-    front.socket = settings.socket;
-    front.group = settings.group;
-    front.once = settings.once;
+    parse(argc, argv, &front, &options, number);
     /* A connection has one; a machine's memory and queues need some. */
-    front.descriptors = settings.bridge.max_connections + 64;
+    front.descriptors = options.max_connections + 64;
     return front_run(&front);
 }
