@@ -112,6 +112,8 @@ class Test:
         assert "\nCUDA          device 0: Viaduct PTX executor, 64 MiB, " in out, out
 
     def test_killed(self):
+        # Those of the tests before may take a moment to end.
+        wait_for("a worker outlives its client", lambda: not workers(self.service))
         client = self.client("killed")
         assert client.stdout.readline() == "running\n"
         before = workers(self.service)
