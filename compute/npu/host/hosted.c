@@ -182,13 +182,15 @@ static int take_job(struct hosted *m, enum job_kind kind, uint32_t number, uint6
         room < sizeof(struct vd_npu_result) + (count - inputs) * sizeof(struct vd_npu_value) ||
         arena_check_upload(m->setup.arena, result, room))
         return VD_ERR_PROTOCOL;
-    if (count > job->value_room) {
-        struct vd_npu_value *grown = realloc(job->values, count * sizeof(*grown));
+    /* Also a job of nothing has a place to point to. */
+    if (!job->values || count > job->value_room) {
+        uint32_t wanted = count ? count : 1;
+        struct vd_npu_value *grown = realloc(job->values, wanted * sizeof(*grown));
 
         if (!grown)
             return VD_ERR_MEMORY;
         job->values = grown;
-        job->value_room = count;
+        job->value_room = wanted;
     }
     job->kind = kind;
     job->number = number;

@@ -165,6 +165,8 @@ static int reserve(struct hosted *m, uint32_t count, uint64_t scratch)
     void *memory;
     int err;
 
+    /* Also a run of nothing has a place to point to. */
+    count = count ? count : 1;
     if (count > m->value_room) {
         struct onnx_value *values = realloc(m->values, count * sizeof(*values));
         uint32_t *indices;
