@@ -267,6 +267,45 @@ static uint8_t *range(const struct memory *m, uint64_t address, uint64_t size)
     return r->host + (address - r->address);
 }
 
+/*
+ * Words are taken and put as one, in order with what else a thread does: streams wait for values
+ * that other streams write (cuStreamWaitValue32).
+ */
+typedef uint32_t __attribute__((may_alias)) word32;
+typedef uint64_t __attribute__((may_alias)) word64;
+
+static void put(uint8_t *to, const void *from, uint64_t size)
+{
+    if (size == 4 && !((uintptr_t)to & 3)) {
+        word32 v;
+
+        memcpy(&v, from, 4);
+        __atomic_store_n((word32 *)(void *)to, v, __ATOMIC_RELEASE);
+    } else if (size == 8 && !((uintptr_t)to & 7)) {
+        word64 v;
+
+        memcpy(&v, from, 8);
+        __atomic_store_n((word64 *)(void *)to, v, __ATOMIC_RELEASE);
+    } else {
+        memcpy(to, from, size);
+    }
+}
+
+static void get(void *to, const uint8_t *from, uint64_t size)
+{
+    if (size == 4 && !((uintptr_t)from & 3)) {
+        word32 v = __atomic_load_n((const word32 *)(const void *)from, __ATOMIC_ACQUIRE);
+
+        memcpy(to, &v, 4);
+    } else if (size == 8 && !((uintptr_t)from & 7)) {
+        word64 v = __atomic_load_n((const word64 *)(const void *)from, __ATOMIC_ACQUIRE);
+
+        memcpy(to, &v, 8);
+    } else {
+        memcpy(to, from, size);
+    }
+}
+
 int ptx_memory_write(struct ptx_context *context, uint64_t address, const void *data, uint64_t size)
 {
     uint8_t *host;
@@ -276,7 +315,7 @@ int ptx_memory_write(struct ptx_context *context, uint64_t address, const void *
     pthread_rwlock_rdlock(&context->memory.lock);
     host = range(&context->memory, address, size);
     if (host)
-        memcpy(host, data, size);
+        put(host, data, size);
     pthread_rwlock_unlock(&context->memory.lock);
     return host ? 0 : VD_ERR_PARAMETER;
 }
@@ -290,7 +329,7 @@ int ptx_memory_read(struct ptx_context *context, uint64_t address, void *data, u
     pthread_rwlock_rdlock(&context->memory.lock);
     host = range(&context->memory, address, size);
     if (host)
-        memcpy(data, host, size);
+        get(data, host, size);
     pthread_rwlock_unlock(&context->memory.lock);
     return host ? 0 : VD_ERR_PARAMETER;
 }
