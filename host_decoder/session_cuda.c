@@ -153,6 +153,7 @@ void session_cuda_finish(struct session *s)
         free(c->queues[i]);
     pthread_mutex_destroy(&c->lock);
     pthread_cond_destroy(&c->wake);
+    free(c->frees);
     free(c->ranges);
     free(c);
 }
@@ -205,10 +206,33 @@ void cuda_session_remove(struct cuda_session *c, struct cuda_session_range *rang
 {
     uint32_t i = (uint32_t)(range - c->ranges);
 
-    if (range->kind == CUDA_RANGE_DEVICE)
-        c->used_bytes -= range->size;
     c->range_count--;
     memmove(c->ranges + i, c->ranges + i + 1, (c->range_count - i) * sizeof(*range));
+}
+
+int cuda_session_freed(struct cuda_session *c)
+{
+    uint32_t room = c->free_room ? c->free_room * 2 : 64;
+    struct cuda_session_free *grown;
+
+    for (uint32_t i = 0; i < c->free_count;) {
+        const struct cuda_session_free *f = &c->frees[i];
+
+        if (atomic_load(&c->queues[f->queue]->passed) < f->number) {
+            i++;
+            continue;
+        }
+        c->used_bytes -= f->size;
+        c->frees[i] = c->frees[--c->free_count];
+    }
+    if (c->free_count < c->free_room)
+        return 0;
+    grown = realloc(c->frees, room * sizeof(*grown));
+    if (!grown)
+        return VD_ERR_MEMORY;
+    c->frees = grown;
+    c->free_room = room;
+    return 0;
 }
 
 bool cuda_session_has(struct cuda_session *c, uint64_t address, uint64_t size)
@@ -318,6 +342,7 @@ int session_cuda_memory_create(void *self, const struct vd_cuda_memory_create_re
         rep->result = CUDA_ERROR_DEVICE_UNAVAILABLE;
         return 0;
     }
+    cuda_session_freed(c);
     if (req->size > c->max_bytes - c->used_bytes) {
         rep->result = CUDA_ERROR_OUT_OF_MEMORY;
         return 0;
@@ -356,6 +381,7 @@ int session_cuda_memory_destroy(void *self, const struct vd_cuda_memory_destroy_
     if (!r)
         return VD_ERR_PROTOCOL;
     c->backend->memory_destroy(c->devices[r->device], r->address);
+    c->used_bytes -= r->size;
     cuda_session_remove(c, r);
     return 0;
 }
@@ -420,6 +446,7 @@ int session_cuda_memory_info(void *self, const struct vd_cuda_memory_info_req *r
         rep->result = CUDA_ERROR_DEVICE_UNAVAILABLE;
         return 0;
     }
+    cuda_session_freed(c);
     rep->result = (uint32_t)c->backend->memory_info(device, &rep->free, &rep->total);
     if (rep->total > c->max_bytes)
         rep->total = c->max_bytes;

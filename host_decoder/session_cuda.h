@@ -44,6 +44,12 @@ struct cuda_session_range {
     uint32_t device;
 };
 
+/* Memory that a queue frees when it comes so far: until then it counts as the guest's. */
+struct cuda_session_free {
+    uint32_t queue;
+    uint64_t number, size;
+};
+
 enum cuda_range_kind { CUDA_RANGE_DEVICE, CUDA_RANGE_MAPPED, CUDA_RANGE_GLOBAL };
 
 struct cuda_session {
@@ -66,6 +72,8 @@ struct cuda_session {
     struct cuda_session_module modules[VD_MAX_CUDA_MODULES];
     struct cuda_session_range *ranges;
     uint32_t range_count, range_room;
+    struct cuda_session_free *frees;
+    uint32_t free_count, free_room;
     uint32_t taken;                                 /* of the ring; the status has a copy */
     uint64_t message[(VD_CUDA_RING_BYTES / 2) / 8]; /* the ring's message that is looked at */
 };
@@ -82,6 +90,8 @@ bool cuda_session_has(struct cuda_session *c, uint64_t address, uint64_t size);
 void cuda_session_fail(struct cuda_session *c, uint32_t context, int result);
 /* Takes a module's variables out of the ranges, and destroys it. */
 void cuda_session_module_end(struct cuda_session *c, struct cuda_session_module *m);
+/* Counts what was freed by now. Room for one more, or -VD_ERR_MEMORY. */
+int cuda_session_freed(struct cuda_session *c);
 /* Waits for what it was given and releases it. */
 void cuda_session_queue_end(struct cuda_session *c, uint32_t slot);
 

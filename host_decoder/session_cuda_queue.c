@@ -68,6 +68,8 @@ void cuda_session_queue_end(struct cuda_session *c, uint32_t slot)
 
     if (q->submitted)
         c->backend->wait(q->queue, q->submitted);
+    /* Another queue will have its slot. */
+    cuda_session_freed(c);
     c->backend->queue_release(q->queue);
     q->queue = NULL;
 }
@@ -284,13 +286,22 @@ int session_cuda_free(void *self, const struct vd_cuda_free_req *req, const stru
     struct cuda_session_queue *q = find(c, req->queue);
     struct cuda_session_range *r = cuda_session_find(c, req->address);
     struct cuda_command command = {.kind = CUDA_FREE, .free = req->address};
+    uint64_t size;
+    int err;
 
     (void)tail, (void)tail_count, (void)reply;
     if (!q || !r || r->kind != CUDA_RANGE_DEVICE || r->address != req->address)
         return VD_ERR_PROTOCOL;
+    if (c->free_count == c->free_room && cuda_session_freed(c))
+        return VD_ERR_MEMORY;
+    size = r->size;
     /* Who frees it may not name it any more; the backend still does until then. */
     cuda_session_remove(c, r);
-    return submit(c, q, &command);
+    err = submit(c, q, &command);
+    if (!err)
+        c->frees[c->free_count++] =
+            (struct cuda_session_free){.queue = req->queue, .number = q->submitted, .size = size};
+    return err;
 }
 
 int session_cuda_nothing(void *self, const struct vd_cuda_nothing_req *req,

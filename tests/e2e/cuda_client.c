@@ -125,6 +125,29 @@ static void run_leave(void)
 }
 
 /* The host's limit on memory is 64 MiB here. */
+/* What a stream frees counts until the stream has come so far. */
+static void run_quota_later(void)
+{
+    CUdeviceptr flag, d;
+    CUstream held, other;
+
+    begin();
+    OK(cuMemAlloc_v2(&flag, 4));
+    OK(cuMemsetD32_v2(flag, 0, 1));
+    OK(cuStreamCreate(&held, CU_STREAM_NON_BLOCKING));
+    OK(cuStreamCreate(&other, CU_STREAM_NON_BLOCKING));
+    OK(cuStreamWaitValue32_v2(held, flag, 1, CU_STREAM_WAIT_VALUE_EQ));
+    for (int i = 0; i < 3; i++) {
+        OK(cuMemAllocAsync(&d, 20 << 20, held));
+        OK(cuMemFreeAsync(d, held));
+    }
+    WANT(cuMemAlloc_v2(&d, 20 << 20), CUDA_ERROR_OUT_OF_MEMORY);
+    OK(cuStreamWriteValue32_v2(other, flag, 1, 0));
+    OK(cuStreamSynchronize(held));
+    OK(cuMemAlloc_v2(&d, 60 << 20));
+    OK(cuCtxDestroy_v2(context));
+}
+
 static void run_quota(void)
 {
     size_t available, total;
@@ -139,6 +162,7 @@ static void run_quota(void)
     OK(cuMemFree_v2(d[1]));
     OK(cuMemAlloc_v2(&d[3], 20 << 20));
     OK(cuCtxDestroy_v2(context));
+    run_quota_later();
     works();
 }
 
