@@ -165,7 +165,9 @@ static int show_info(struct command *c)
     printf("model    %s: graph %s, version %" PRId64 "%s%s\n", c->model, info->graph, info->version,
            *info->producer ? ", made by " : "", info->producer);
     printf("runs on  %s%s%s\n", info->device, *info->reason ? "; " : "", info->reason);
-    if (info->node_count)
+    if (*info->placement)
+        printf("nodes    %s\n", info->placement);
+    else if (info->node_count)
         printf("nodes    %zu\n", info->node_count);
     for (size_t i = 0; i < info->input_count; i++)
         printf("input    %-24s %s\n", info->inputs[i].name,

@@ -33,6 +33,7 @@ struct nursery {
     struct backend_options options;
     struct session_limits limits;
     int signals;
+    bool inference_devices;           /* inference wants them in the sandbox */
     pid_t pids[VD_MAX_STATS_CLIENTS]; /* by the listener's slot */
 };
 
@@ -46,8 +47,9 @@ static int worker_ready(void *arg, bool devices)
         sizeof(struct vd_status_page) + VD_UPLOAD_BYTES + session_frame_zone(&n->limits);
 
     trace_open();
-    return sandbox_enter(
-        arena + NURSERY_WORKER_MEMORY + (n->limits.cuda ? n->limits.cuda_bytes : 0), devices);
+    return sandbox_enter(arena + NURSERY_WORKER_MEMORY +
+                             (n->limits.cuda ? n->limits.cuda_bytes : 0),
+                         devices || n->inference_devices);
 }
 
 /* The worker's whole life; never returns. */
@@ -209,7 +211,7 @@ int main(int argc, char **argv)
         snprintf(event.text, sizeof(event.text), "CUDA by %.80s cannot be served", argv[12]);
     } else {
         /* Libraries of inference are loaded once, too. */
-        session_npu_prepare();
+        n.inference_devices = session_npu_prepare();
         engine_log(&n.backends);
         snprintf(event.text, sizeof(event.text), "%s", n.backends.name);
     }

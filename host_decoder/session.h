@@ -21,8 +21,11 @@ struct session_limits {
 /* Address space of the frame zone: more than the limit, since huge pages leave gaps. */
 uint64_t session_frame_zone(const struct session_limits *limits);
 
-/* Loads what inference needs, in the process that forks the workers. */
-void session_npu_prepare(void);
+/*
+ * Loads what inference needs, in the process that forks the workers. Returns whether it wants
+ * devices in their sandbox.
+ */
+bool session_npu_prepare(void);
 
 /*
  * Serves one client on the calling thread until it leaves or breaks the protocol. Returns 0 when

@@ -16,13 +16,13 @@
 /* A run that does not end when it is told to is given up after this. */
 #define NPU_LEAVE_MS 5000
 
-void session_npu_prepare(void)
+bool session_npu_prepare(void)
 {
-    struct vd_npu_device devices[VD_MAX_NPU_DEVICES];
-    uint32_t count = provider_devices(devices, VD_MAX_NPU_DEVICES);
+    bool wanted = provider_prepare();
 
-    for (uint32_t i = 0; i < count; i++)
-        log_info("inference: %s (%s)", devices[i].name, devices[i].runtime);
+    for (const struct provider *const *at = provider_list(); *at; at++)
+        log_info("inference: %s", (*at)->name);
+    return wanted;
 }
 
 static struct hosted *find_model(struct session *s, uint32_t id)

@@ -5,8 +5,9 @@
 
 /* A build without inference: it offers no devices, so nobody can have a model. */
 
-void session_npu_prepare(void)
+bool session_npu_prepare(void)
 {
+    return false;
 }
 
 int session_npu_devices(void *self, const struct vd_npu_devices_req *req,

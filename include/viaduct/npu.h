@@ -98,8 +98,9 @@ struct npu_io {
 struct npu_info {
     const struct npu_io *inputs, *outputs;
     size_t input_count, output_count;
-    const char *device; /* where it runs */
-    const char *reason; /* why not where it was asked to; "" if there is nothing to say */
+    const char *device;    /* where it runs */
+    const char *reason;    /* why not where it was asked to; "" if there is nothing to say */
+    const char *placement; /* "cuda 120 nodes, ort 3 nodes"; "": the runtime does not tell */
     const char *producer, *domain, *description, *graph;
     int64_t version;
     size_t node_count; /* 0: the runtime does not tell */

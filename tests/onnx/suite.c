@@ -260,7 +260,7 @@ static void run_case(const char *folder)
         return;
     }
     subject(bytes, size, name, sizeof(name));
-    load = (struct provider_load){.bytes = bytes, .size = size, .device = "", .threads = 1};
+    load = (struct provider_load){.bytes = bytes, .size = size, .device = "ort", .threads = 1};
     if (provider->load(&load, &model, why, sizeof(why)) < 0)
         verdict = REFUSED;
     free(bytes);

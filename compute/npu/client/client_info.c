@@ -77,7 +77,7 @@ static bool read_all(struct npu_model *model, const struct vd_npu_info *info, co
     }
     return read_text(r, info->producer, &to->producer) && read_text(r, info->domain, &to->domain) &&
            read_text(r, info->description, &to->description) &&
-           read_text(r, info->graph, &to->graph);
+           read_text(r, info->graph, &to->graph) && read_text(r, info->placement, &to->placement);
 }
 
 int client_info_read(struct npu_model *model, const uint8_t *bytes, uint64_t size)

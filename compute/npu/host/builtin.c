@@ -16,6 +16,7 @@ struct builtin {
     const struct onnx_io *inputs, *outputs; /* rows in their order */
     struct onnx_io *rows;
     size_t input_count, output_count;
+    char placement[64];
     /* Of the run that goes on; all inputs may be there. */
     const char **names;
     struct onnx_value *values; /* outputs */
@@ -79,6 +80,9 @@ static int builtin_load(const struct provider_load *load, void **ret_model, char
         b->rows[b->input_count + i] = *onnx_model_output(b->model, i);
     b->inputs = b->rows;
     b->outputs = b->rows + b->input_count;
+    snprintf(b->placement, sizeof(b->placement), BUILTIN_NAME " %zu node%s",
+             onnx_model_metadata(b->model)->node_count,
+             onnx_model_metadata(b->model)->node_count == 1 ? "" : "s");
     *ret_model = b;
     return 0;
 fail:
@@ -98,6 +102,7 @@ static void builtin_describe(void *model, struct provider_description *ret)
         .input_count = b->input_count,
         .output_count = b->output_count,
         .metadata = *onnx_model_metadata(b->model),
+        .placement = b->placement,
     };
 }
 

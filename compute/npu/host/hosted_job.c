@@ -78,8 +78,11 @@ static void give_info(struct hosted *m, const struct job *job, struct outcome *o
 static int load_with(struct hosted *m, const char *device, char *error, size_t error_size)
 {
     const struct provider *provider = provider_of(device);
-    struct provider_load load = {
-        .bytes = m->bytes, .size = m->setup.size, .device = device, .threads = m->setup.threads};
+    struct provider_load load = {.bytes = m->bytes,
+                                 .size = m->setup.size,
+                                 .device = device,
+                                 .threads = m->setup.threads,
+                                 .alone = m->setup.require};
     int err;
 
     if (!provider) {

@@ -32,6 +32,15 @@ const struct provider *const *provider_list(void)
     return found;
 }
 
+bool provider_prepare(void)
+{
+    bool wanted = false;
+
+    for (const struct provider *const *at = provider_list(); *at; at++)
+        wanted = ((*at)->wants_devices && (*at)->wants_devices()) || wanted;
+    return wanted;
+}
+
 uint32_t provider_devices(struct vd_npu_device *ret_devices, uint32_t room)
 {
     const struct provider *const *at = provider_list();

@@ -10,6 +10,8 @@
 #include <viaduct/errors.h>
 #include <wire/log.h>
 
+#include "ort_ep.h"
+
 #define ORT_NAME "ort"
 /* Threads of a run by default: more seldom pay for themselves. */
 #define ORT_MOST_THREADS 8
@@ -88,6 +90,7 @@ bool ort_open(const char *path)
     }
     snprintf(l->runtime, sizeof(l->runtime), "ONNX Runtime %.40s", base->get_version_string());
     log_info("inference: %s from %s", l->runtime, path);
+    ort_ep_prepare(path);
     return true;
 fail:
     dlclose(library);
@@ -155,11 +158,13 @@ static bool ort_probe(void)
 
 static uint32_t ort_devices(struct vd_npu_device *ret_devices, uint32_t room)
 {
-    if (!room)
-        return 0;
-    *ret_devices = (struct vd_npu_device){.name = ORT_NAME, .kind = VD_NPU_KIND_CPU};
-    memcpy(ret_devices->runtime, ort_library.runtime, sizeof(ret_devices->runtime));
-    return 1;
+    uint32_t count = ort_ep_devices(ret_devices, room);
+
+    if (count == room)
+        return count;
+    ret_devices[count] = (struct vd_npu_device){.name = ORT_NAME, .kind = VD_NPU_KIND_CPU};
+    memcpy(ret_devices[count].runtime, ort_library.runtime, sizeof(ret_devices[count].runtime));
+    return count + 1;
 }
 
 static int processors(void)
@@ -218,6 +223,10 @@ static int ort_load(const struct provider_load *load, void **ret_model, char *er
             ort_result(api->AddSessionConfigEntry(options, "session.inter_op.allow_spinning", "0"),
                        error, error_size);
     if (!err)
+        err = ort_ep_record(options, error, error_size);
+    if (!err && strcmp(load->device, ORT_NAME))
+        err = ort_ep_append(options, load->device, load->alone, error, error_size);
+    if (!err)
         err = ort_result(api->CreateSessionFromArray(ort_library.env, load->bytes, load->size,
                                                      options, &m->session),
                          error, error_size);
@@ -225,6 +234,8 @@ static int ort_load(const struct provider_load *load, void **ret_model, char *er
         err = ort_result(api->CreateRunOptions(&m->options), error, error_size);
     if (!err)
         err = ort_describe(m, error, error_size);
+    if (!err)
+        ort_ep_placement(m->session, m->placement, sizeof(m->placement));
     if (options)
         api->ReleaseSessionOptions(options);
     if (err)
@@ -244,6 +255,7 @@ static void ort_describe_model(void *model, struct provider_description *ret)
         .input_count = m->input_count,
         .output_count = m->output_count,
         .metadata = m->metadata,
+        .placement = m->placement,
     };
 }
 
@@ -335,6 +347,7 @@ static void ort_resume(void *model)
 const struct provider provider_ort = {
     .name = ORT_NAME,
     .probe = ort_probe,
+    .wants_devices = ort_ep_wanted,
     .devices = ort_devices,
     .load = ort_load,
     .describe = ort_describe_model,

@@ -28,6 +28,7 @@ struct ort_model {
     struct onnx_io *rows; /* inputs, then outputs */
     size_t input_count, output_count;
     struct onnx_metadata metadata;
+    char placement[256];
     char **texts; /* all that rows and metadata name */
     size_t text_count, text_room;
     const char **pairs; /* keys, then values */

@@ -266,6 +266,7 @@ static void put_info(const struct provider_description *d, struct info_writer *w
     put_text(w, m->domain, ret->domain);
     put_text(w, m->description, ret->description);
     put_text(w, m->graph, ret->graph);
+    put_text(w, d->placement, ret->placement);
     for (size_t i = 0; i < d->input_count + d->output_count; i++) {
         struct vd_npu_io io;
 

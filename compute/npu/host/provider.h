@@ -25,6 +25,7 @@ struct provider_load {
     size_t size;
     const char *device; /* as npu_device.name, one of this provider's */
     uint32_t threads;   /* 0: one */
+    bool alone;         /* nodes that the device does not take are an error */
 };
 
 /* Belongs to the model. */
@@ -32,6 +33,7 @@ struct provider_description {
     const struct onnx_io *inputs, *outputs;
     size_t input_count, output_count;
     struct onnx_metadata metadata;
+    const char *placement; /* as npu_info.placement; NULL: unknown */
 };
 
 struct provider_run {
@@ -56,7 +58,9 @@ struct provider {
      * follows, so it leaves no thread behind.
      */
     bool (*probe)(void);
-    /* Its devices; returns how many. */
+    /* Whether it has a device that wants files and ioctls in the sandbox. NULL: it has none. */
+    bool (*wants_devices)(void);
+    /* Its devices; returns how many. In a worker: drivers may start here. */
     uint32_t (*devices)(struct vd_npu_device *ret_devices, uint32_t room);
     /* Any thread, but one a model. */
     int (*load)(const struct provider_load *load, void **ret_model, char *error, size_t error_size);
@@ -73,6 +77,8 @@ extern const struct provider provider_builtin, provider_ort;
 
 /* All that were found, best first; probes them when called first. Any thread, as all below. */
 const struct provider *const *provider_list(void);
+/* In the nursery: probes them. Whether one wants devices in the sandbox. */
+bool provider_prepare(void);
 /* What they run models on, best first; returns how many. */
 uint32_t provider_devices(struct vd_npu_device *ret_devices, uint32_t room);
 /* The provider of a device by its name; NULL if there is none. */
