@@ -220,8 +220,8 @@ static void test_providers(void **state)
         uint32_t kind;
     } expected[] = {
         {"fancy", VD_NPU_KIND_NPU},          {"fancy.1", VD_NPU_KIND_GPU},
-        {"openvino.1", VD_NPU_KIND_GPU},     {"averylongnameofanexecutionpr", VD_NPU_KIND_GPU},
-        {"odd-provider-2", VD_NPU_KIND_CPU}, {"openvino", VD_NPU_KIND_CPU},
+        {"openvino", VD_NPU_KIND_GPU},       {"averylongnameofanexecutionpr", VD_NPU_KIND_GPU},
+        {"odd-provider-2", VD_NPU_KIND_CPU}, {"ort-openvino", VD_NPU_KIND_CPU},
     };
     struct vd_npu_device devices[VD_MAX_NPU_DEVICES];
     size_t at = 0;
@@ -237,7 +237,8 @@ static void test_providers(void **state)
     /* Machines with an accelerator or a GPU have rows of the runtime's between. */
     for (uint32_t i = 0, count = ort_ep_devices(devices, VD_MAX_NPU_DEVICES); i < count; i++) {
         assert_string_equal(devices[i].runtime, "a test");
-        if (!strcmp(devices[i].name, "openvino-npu") || !strcmp(devices[i].name, "openvino-gpu"))
+        if (!strcmp(devices[i].name, "ort-openvino-npu") ||
+            !strcmp(devices[i].name, "ort-openvino-gpu"))
             continue;
         assert_in_range(at, 0, 5);
         assert_string_equal(devices[i].name, expected[at].name);
@@ -261,7 +262,7 @@ static void test_append(void **state)
         {"fancy", false, 0, "device=FancyExecutionProvider", ""},
         {"fancy", true, 0, "device=FancyExecutionProvider session.disable_cpu_ep_fallback=1", ""},
         {"fancy.1", true, VD_ERR_UNSUPPORTED, "", "the device is busy"},
-        {"openvino", false, 0, "device_type=CPU", ""},
+        {"ort-openvino", false, 0, "device_type=CPU", ""},
         {"cuda", false, VD_ERR_UNSUPPORTED, "", "this host has no such device"},
         {"", false, VD_ERR_UNSUPPORTED, "", "this host has no such device"},
     };

@@ -5,9 +5,10 @@
 
 #include "provider.h"
 
-/* The list of providers, best first. */
+/* The list of providers, best first among devices of one kind. */
 static const struct provider *const all[] = {
     &provider_ort,
+    &provider_openvino,
     &provider_builtin,
 };
 
@@ -43,12 +44,21 @@ bool provider_prepare(void)
 
 uint32_t provider_devices(struct vd_npu_device *ret_devices, uint32_t room)
 {
-    const struct provider *const *at = provider_list();
-    uint32_t count = 0;
+    static const uint32_t order[] = {VD_NPU_KIND_NPU, VD_NPU_KIND_GPU, VD_NPU_KIND_CPU};
+    struct vd_npu_device all_devices[VD_MAX_NPU_DEVICES];
+    uint32_t found_count = 0, count = 0;
 
     memset(ret_devices, 0, room * sizeof(*ret_devices));
-    for (; *at; at++)
-        count += (*at)->devices(ret_devices + count, room - count);
+    memset(all_devices, 0, sizeof(all_devices));
+    for (const struct provider *const *at = provider_list(); *at; at++)
+        found_count += (*at)->devices(all_devices + found_count, VD_MAX_NPU_DEVICES - found_count);
+    /* What is made for inference before what is made for more. */
+    for (size_t kind = 0; kind < sizeof(order) / sizeof(order[0]); kind++) {
+        for (uint32_t i = 0; i < found_count && count < room; i++) {
+            if (all_devices[i].kind == order[kind])
+                ret_devices[count++] = all_devices[i];
+        }
+    }
     return count;
 }
 

@@ -103,16 +103,17 @@ static struct ort_status *append_tensorrt(struct ort_session_options *options,
 
 /* The preference list: best first, what is made for inference before what is made for more. */
 static const struct ort_ep_row ort_ep_rows[] = {
-    {"OpenVINO", "openvino-npu", VD_NPU_KIND_NPU, ACCEL_NODES, append_openvino, "device_type",
+    {"OpenVINO", "ort-openvino-npu", VD_NPU_KIND_NPU, ACCEL_NODES, append_openvino, "device_type",
      "NPU"},
     {"QNN", "qnn", VD_NPU_KIND_NPU, "/dev/fastrpc-cdsp* /dev/adsprpc-smd*", append_named,
      "backend_path", "libQnnHtp.so"},
     {"VitisAI", "vitisai", VD_NPU_KIND_NPU, ACCEL_NODES, append_vitisai, NULL, NULL},
     {"Tensorrt", "tensorrt", VD_NPU_KIND_GPU, NVIDIA_NODES, append_tensorrt, NULL, NULL},
     {"CUDA", "cuda", VD_NPU_KIND_GPU, NVIDIA_NODES, append_cuda, NULL, NULL},
-    {"OpenVINO", "openvino-gpu", VD_NPU_KIND_GPU, "/dev/dri/renderD*", append_openvino,
+    {"OpenVINO", "ort-openvino-gpu", VD_NPU_KIND_GPU, "/dev/dri/renderD*", append_openvino,
      "device_type", "GPU"},
-    {"OpenVINO", "openvino", VD_NPU_KIND_CPU, "/proc/self", append_openvino, "device_type", "CPU"},
+    {"OpenVINO", "ort-openvino", VD_NPU_KIND_CPU, "/proc/self", append_openvino, "device_type",
+     "CPU"},
 };
 
 #define ROWS (sizeof(ort_ep_rows) / sizeof(ort_ep_rows[0]))

@@ -73,7 +73,7 @@ struct provider {
     void (*destroy)(void *model);
 };
 
-extern const struct provider provider_builtin, provider_ort;
+extern const struct provider provider_builtin, provider_openvino, provider_ort;
 
 /* All that were found, best first; probes them when called first. Any thread, as all below. */
 const struct provider *const *provider_list(void);

@@ -275,8 +275,11 @@ int onnx_exec_graph(struct call *call, const struct graph *graph, struct value *
 
 int onnx_run_create(const struct onnx_model *model, struct onnx_run **ret_run)
 {
-    struct onnx_run *run = calloc(1, sizeof(*run));
+    struct onnx_run *run;
 
+    if (model->options.outline)
+        return VD_ERR_PARAMETER;
+    run = calloc(1, sizeof(*run));
     if (!run)
         return VD_ERR_MEMORY;
     run->model = model;

@@ -281,7 +281,7 @@ int onnx_model_graph(struct onnx_model *model, struct graph *parent, struct prot
     for (walk = proto; onnx_proto_next(&walk, &f) > 0;)
         if (f.type == PROTO_BYTES && (f.number == 5 || f.number == 15))
             TRY(add_initial(model, graph, f.bytes, f.number == 15));
-    for (walk = proto; onnx_proto_next(&walk, &f) > 0;)
+    for (walk = proto; !model->options.outline && onnx_proto_next(&walk, &f) > 0;)
         if (f.type == PROTO_BYTES && f.number == 1)
             TRY(read_node(model, graph, f.bytes, &graph->nodes[graph->node_count++]));
     *ret_graph = graph;
@@ -373,7 +373,8 @@ static int read_model(struct onnx_model *model, struct proto proto)
         return onnx_model_bad(model, "it does not say which operator set it uses");
     TRY(onnx_model_graph(model, NULL, graph, &model->graph));
     meta->graph = model->graph->name;
-    TRY(onnx_graph_resolve(model->graph));
+    if (!model->options.outline)
+        TRY(onnx_graph_resolve(model->graph));
     model->inputs = onnx_model_alloc(model, model->graph->input_count, sizeof(*model->inputs));
     if (!model->inputs)
         return model->error->status;

@@ -86,6 +86,7 @@ struct onnx_options {
     uint64_t memory;       /* most bytes that a run holds at a time; 4 GiB */
     uint64_t work;         /* most steps of one run, about one an element or product; 2^44 */
     uint32_t milliseconds; /* most time of one run; no limit */
+    bool outline;          /* only inputs, outputs and metadata: operators may be any; no runs */
 };
 
 struct onnx_metadata {
@@ -113,6 +114,7 @@ const struct onnx_io *onnx_model_input(const struct onnx_model *model, size_t in
 const struct onnx_io *onnx_model_output(const struct onnx_model *model, size_t index);
 const struct onnx_metadata *onnx_model_metadata(const struct onnx_model *model);
 
+/* -VD_ERR_PARAMETER for an outline. */
 int onnx_run_create(const struct onnx_model *model, struct onnx_run **ret_run);
 /* NULL is fine. */
 void onnx_run_destroy(struct onnx_run *run);
