@@ -52,15 +52,16 @@ static const char *advice_for(int err)
         return "start viaductd there, pass its socket into the container, or run programs with "
                "`viaduct exec`, which starts a private one";
     case VD_ERR_DENIED:
-        return "start viaductd with --allow-uid or --allow-gid for this user, and see that the "
-               "socket's mode lets it in";
+        return "start viaductd with --allow-uid or --allow-gid for this user, or let it in in the "
+               "host's /etc/viaductd.conf, and see that the socket's mode does";
     case VD_ERR_VERSION:
         return "install the same version of Viaduct on both sides";
     case VD_ERR_PROTOCOL:
         return "something else listens there, or another version of Viaduct: correct the place "
                "or update the older side";
     case VD_ERR_BUSY:
-        return "end other programs or start viaductd with a larger --max-clients";
+        return "end other programs or let viaductd have more clients (max-clients, of all or of "
+               "this one's [client] in viaductd.conf)";
     case VD_ERR_PARAMETER:
         return "write it as unix:/path/to/viaduct.sock";
     case VD_ERR_TIMEOUT:

@@ -9,8 +9,17 @@
 
 #include "service.h"
 
-int clients_add(struct clients *clients, uid_t uid, pid_t pid, uint32_t *ret_slot,
-                int *ret_stats_fd)
+uint32_t clients_of(const struct clients *clients, const struct policy_rule *rule)
+{
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < VD_MAX_STATS_CLIENTS; i++)
+        count += clients->slot[i].used && clients->slot[i].rule == rule;
+    return count;
+}
+
+int clients_add(struct clients *clients, const struct listen_peer *peer,
+                const struct policy_rule *rule, uint32_t *ret_slot, int *ret_stats_fd)
 {
     struct client *client;
     uint32_t slot = 0;
@@ -30,7 +39,8 @@ int clients_add(struct clients *clients, uid_t uid, pid_t pid, uint32_t *ret_slo
     if (page == MAP_FAILED)
         goto fail;
     client = &clients->slot[slot];
-    *client = (struct client){.used = true, .uid = uid, .pid = pid, .stats = page};
+    *client = (struct client){
+        .used = true, .uid = peer->uid, .pid = peer->pid, .rule = rule, .stats = page};
     clients->count++;
     clients->totals.clients_served++;
     *ret_slot = slot;

@@ -17,8 +17,12 @@
 
 /* Listener to nursery, with two descriptors: the client's socket and its stats page. */
 struct ipc_client {
-    uint32_t slot; /* the listener's number for this client */
-    uint32_t kind; /* enum listen_kind */
+    uint32_t slot;     /* the listener's number for this client */
+    uint32_t kind;     /* enum listen_kind */
+    uint32_t backends; /* which list of engines: 0 the service's, then policy_backends' */
+    /* What it may have; cuda_bytes 0: no CUDA. */
+    uint32_t contexts, surfaces;
+    uint64_t bytes, pixels, cuda_bytes;
 };
 
 /* Nursery to listener. */
@@ -39,6 +43,12 @@ struct ipc_event {
 
 /* The descriptor the nursery finds its end of the pair on. */
 #define IPC_FD 3
+
+/*
+ * Its arguments: its name, engines, threads, surface format, certificate, key, authority, secret,
+ * CUDA, its bytes and seconds; then the further lists of engines.
+ */
+#define IPC_ARGUMENTS 11
 
 /* Sends one message with up to 2 descriptors. 0 or -VD_ERR_GONE. */
 int ipc_send(int fd, const void *bytes, size_t size, const int *fds, int fd_count);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <netdb.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -40,31 +41,47 @@ static void listen_peer_tcp(int fd, struct listen_peer *peer)
     char host[48] = "?", port[8] = "";
 
     tcp_tune(fd);
-    if (!getpeername(fd, (struct sockaddr *)&address, &size))
+    if (!getpeername(fd, (struct sockaddr *)&address, &size)) {
         getnameinfo((struct sockaddr *)&address, size, host, sizeof(host), port, sizeof(port),
                     NI_NUMERICHOST | NI_NUMERICSERV);
+        peer->has_address = address.ss_family == AF_INET || address.ss_family == AF_INET6;
+        if (address.ss_family == AF_INET) {
+            memset(peer->address + 10, 0xff, 2);
+            memcpy(peer->address + 12, &((struct sockaddr_in *)&address)->sin_addr, 4);
+        } else if (address.ss_family == AF_INET6) {
+            memcpy(peer->address, &((struct sockaddr_in6 *)&address)->sin6_addr, 16);
+        }
+    }
     snprintf(peer->text, sizeof(peer->text), "%s port %s", host, port);
 }
 
 static void listen_peer_vsock(int fd, struct listen_peer *peer)
 {
-    snprintf(peer->text, sizeof(peer->text), "virtual machine %u", vsock_peer(fd));
+    peer->cid = vsock_peer(fd);
+    snprintf(peer->text, sizeof(peer->text), "virtual machine %u", peer->cid);
+}
+
+static void listen_peer_unix(int fd, struct listen_peer *peer)
+{
+    struct ucred user;
+    socklen_t size = sizeof(user);
+
+    if (!getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &user, &size)) {
+        peer->uid = user.uid;
+        peer->gid = user.gid;
+        peer->pid = user.pid;
+    }
+    snprintf(peer->text, sizeof(peer->text), "process %d of user %u", (int)peer->pid, peer->uid);
 }
 
 static void listen_peer_vm(int fd, struct listen_peer *peer)
 {
-    struct ucred relay = {.uid = (uid_t)-1};
-    socklen_t size = sizeof(relay);
-    char name[VM_NAME_BYTES];
-
-    if (!getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &relay, &size)) {
-        peer->uid = relay.uid;
-        peer->pid = relay.pid;
-    }
-    if (vm_peer(fd, name))
-        snprintf(peer->text, sizeof(peer->text), "virtual machine %s", name);
+    listen_peer_unix(fd, peer);
+    if (vm_peer(fd, peer->vm))
+        snprintf(peer->text, sizeof(peer->text), "virtual machine %s", peer->vm);
     else
-        snprintf(peer->text, sizeof(peer->text), "a machine without name, process %d", relay.pid);
+        snprintf(peer->text, sizeof(peer->text), "a machine without name, process %d",
+                 (int)peer->pid);
 }
 
 static const struct {
@@ -73,7 +90,7 @@ static const struct {
     void (*peer)(int fd, struct listen_peer *peer);
     int (*channel)(int fd, struct channel **ret_channel);
 } listen_kinds[LISTEN_KINDS] = {
-    [LISTEN_UNIX] = {"unix", NULL, NULL, unix_create},
+    [LISTEN_UNIX] = {"unix", NULL, listen_peer_unix, unix_create},
     [LISTEN_TCP] = {"tcp", listen_tcp, listen_peer_tcp, tcp_create},
     [LISTEN_VSOCK] = {"vsock", listen_vsock, listen_peer_vsock, vsock_create},
     [LISTEN_TLS] = {"tls", listen_tls, listen_peer_tcp, tls_accept},
@@ -94,6 +111,11 @@ static const char *listen_why(enum listen_kind kind, int err)
     if (err == VD_ERR_PARAMETER)
         return kind == LISTEN_VSOCK ? "write vsock:any:PORT" : "write it as ADDRESS:PORT";
     return err == VD_ERR_IO ? strerror(errno) : errors_text(err);
+}
+
+const char *listen_scheme(enum listen_kind kind)
+{
+    return listen_kinds[kind].scheme;
 }
 
 int listen_open(const char *uri, mode_t mode, struct listener *ret_listener)
@@ -134,7 +156,7 @@ int listen_accept(const struct listener *listener, struct listen_peer *ret_peer)
 {
     int fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC);
 
-    *ret_peer = (struct listen_peer){.uid = (uid_t)-1};
+    *ret_peer = (struct listen_peer){.uid = (uid_t)-1, .gid = (gid_t)-1};
     if (fd >= 0 && listen_kinds[listener->kind].peer)
         listen_kinds[listener->kind].peer(fd, ret_peer);
     return fd;

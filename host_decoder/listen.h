@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 #include <transport/channel.h>
+#include <transport/vm.h>
 
 /*
  * The sockets that viaductd listens on beside its own (--listen), and the kinds of channel that a
@@ -28,11 +29,16 @@ struct listener {
     const char *path; /* to be removed when it closes, or NULL; not owned */
 };
 
-/* What is known of a client before it says a word, for people. */
+/* What is known of a client before it says a word. */
 struct listen_peer {
-    uid_t uid; /* unix: its user, vm: the relay's, else -1 */
-    pid_t pid; /* unix: its process, vm: the relay, else 0 */
-    char text[64];
+    uid_t uid;              /* unix: its user, vm: the relay's, else -1 */
+    gid_t gid;              /* the same one's group, else -1 */
+    pid_t pid;              /* unix: its process, vm: the relay, else 0 */
+    char vm[VM_NAME_BYTES]; /* vm: the machine, "" for none */
+    uint32_t cid;           /* vsock: the machine */
+    uint8_t address[16];    /* tcp, tls; IPv4 as ::ffff:a.b.c.d */
+    bool has_address;
+    char text[64]; /* for people */
 };
 
 /*
@@ -41,6 +47,8 @@ struct listen_peer {
  */
 int listen_open(const char *uri, mode_t mode, struct listener *ret_listener);
 void listen_close(struct listener *listener);
+/* "unix", "tcp", ... */
+const char *listen_scheme(enum listen_kind kind);
 /* Accepts a client; -1: nobody is there any more. */
 int listen_accept(const struct listener *listener, struct listen_peer *ret_peer);
 /* The worker's end of a client of this kind, which takes the socket over. */

@@ -20,6 +20,7 @@
 #include "engine.h"
 #include "ipc.h"
 #include "listen.h"
+#include "policy.h"
 #include "sandbox.h"
 
 /*
@@ -29,9 +30,10 @@
  */
 
 struct nursery {
-    struct backend_set backends;
+    struct backend_set backends[1 + POLICY_MAX_BACKENDS]; /* the service's, then rules' */
+    uint32_t backend_count;
     struct backend_options options;
-    struct session_limits limits;
+    const struct cuda_backend *cuda;
     int signals;
     bool inference_devices;           /* inference wants them in the sandbox */
     pid_t pids[VD_MAX_STATS_CLIENTS]; /* by the listener's slot */
@@ -40,21 +42,36 @@ struct nursery {
 /* Memory a worker may have beside the arena: decoders' tables and bitstreams. */
 #define NURSERY_WORKER_MEMORY (6ull << 30)
 
+struct worker {
+    const struct nursery *nursery;
+    struct session_limits limits;
+};
+
 static int worker_ready(void *arg, bool devices)
 {
-    const struct nursery *n = arg;
+    const struct worker *w = arg;
     uint64_t arena =
-        sizeof(struct vd_status_page) + VD_UPLOAD_BYTES + session_frame_zone(&n->limits);
+        sizeof(struct vd_status_page) + VD_UPLOAD_BYTES + session_frame_zone(&w->limits);
 
     trace_open();
     return sandbox_enter(arena + NURSERY_WORKER_MEMORY +
-                             (n->limits.cuda ? n->limits.cuda_bytes : 0),
-                         devices || n->inference_devices);
+                             (w->limits.cuda ? w->limits.cuda_bytes : 0),
+                         devices || w->nursery->inference_devices);
 }
 
 /* The worker's whole life; never returns. */
-static void worker_run(struct nursery *n, enum listen_kind kind, int client, int stats_fd)
+static void worker_run(struct nursery *n, const struct ipc_client *request, int client,
+                       int stats_fd)
 {
+    struct worker worker = {
+        .nursery = n,
+        .limits = {.contexts = request->contexts,
+                   .surfaces = request->surfaces,
+                   .bytes = request->bytes,
+                   .pixels = request->pixels,
+                   .cuda = request->cuda_bytes ? n->cuda : NULL,
+                   .cuda_bytes = request->cuda_bytes},
+    };
     struct stats_counters *stats;
     struct channel *channel;
     sigset_t none;
@@ -67,9 +84,10 @@ static void worker_run(struct nursery *n, enum listen_kind kind, int client, int
     signal(SIGPIPE, SIG_IGN);
     stats = mmap(NULL, sizeof(*stats), PROT_READ | PROT_WRITE, MAP_SHARED, stats_fd, 0);
     close(stats_fd);
-    if (stats == MAP_FAILED || listen_channel(kind, client, &channel))
+    if (stats == MAP_FAILED || listen_channel(request->kind, client, &channel))
         _exit(1);
-    err = session_serve(channel, &n->backends, &n->options, &n->limits, stats, worker_ready, n);
+    err = session_serve(channel, &n->backends[request->backends], &n->options, &worker.limits,
+                        stats, worker_ready, &worker);
     channel_destroy(&channel);
     _exit(err ? 2 : 0);
 }
@@ -83,7 +101,7 @@ static void nursery_client(struct nursery *n, const struct ipc_client *request, 
     if (!pid) {
         close(IPC_FD);
         close(n->signals);
-        worker_run(n, request->kind, client, stats_fd);
+        worker_run(n, request, client, stats_fd);
     }
     if (pid < 0) {
         log_error("cannot start a worker: %s", strerror(errno));
@@ -139,7 +157,8 @@ static void nursery_loop(struct nursery *n)
 
             if (err == VD_ERR_GONE)
                 return;
-            if (!err && request.slot < VD_MAX_STATS_CLIENTS && fds[0] >= 0 && fds[1] >= 0)
+            if (!err && request.slot < VD_MAX_STATS_CLIENTS &&
+                request.backends < n->backend_count && fds[0] >= 0 && fds[1] >= 0)
                 nursery_client(n, &request, fds[0], fds[1]);
             for (int i = 0; i < 2 && !err; i++) {
                 if (fds[i] >= 0)
@@ -164,30 +183,39 @@ static const char *text_or_null(const char *text)
     return *text ? text : NULL;
 }
 
+/* The service's engines and those of rules; *ret_wrong: the list of which nothing works. */
+static int select_engines(struct nursery *n, int argc, char **argv, const char **ret_wrong)
+{
+    int err = 0;
+
+    for (int i = IPC_ARGUMENTS - 1; i < argc && !err; i++) {
+        *ret_wrong = i < IPC_ARGUMENTS ? argv[1] : argv[i];
+        err = engine_select(*ret_wrong, &n->options, &n->backends[n->backend_count]);
+        n->backend_count += !err;
+    }
+    return err;
+}
+
 int main(int argc, char **argv)
 {
     static struct nursery n;
     struct ipc_event event = {.kind = IPC_READY};
     struct tls_settings tls;
+    const char *wrong = "";
     sigset_t set;
 
     log_set_name("viaductd");
-    if (argc != 15) {
+    if (argc < IPC_ARGUMENTS || argc > IPC_ARGUMENTS + POLICY_MAX_BACKENDS) {
         fprintf(stderr, "viaduct-worker is started by viaductd, not by hand\n");
         return 2;
     }
     n.options.threads = atoi(argv[2]);
-    n.limits.contexts = (uint32_t)strtoul(argv[3], NULL, 10);
-    n.limits.surfaces = (uint32_t)strtoul(argv[4], NULL, 10);
-    n.limits.bytes = strtoull(argv[5], NULL, 10);
-    n.options.surface_format = (uint32_t)strtoul(argv[6], NULL, 10);
-    n.limits.pixels = strtoull(argv[7], NULL, 10);
-    n.limits.cuda_bytes = strtoull(argv[13], NULL, 10);
+    n.options.surface_format = (uint32_t)strtoul(argv[3], NULL, 10);
     tls = (struct tls_settings){
-        .certificate = text_or_null(argv[8]),
-        .key = text_or_null(argv[9]),
-        .authority = text_or_null(argv[10]),
-        .secret = text_or_null(argv[11]),
+        .certificate = text_or_null(argv[4]),
+        .key = text_or_null(argv[5]),
+        .authority = text_or_null(argv[6]),
+        .secret = text_or_null(argv[7]),
     };
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     sigemptyset(&set);
@@ -201,19 +229,20 @@ int main(int argc, char **argv)
     if ((tls.certificate || tls.secret) && tls_load(&tls)) {
         event.kind = IPC_FAILED;
         snprintf(event.text, sizeof(event.text), "TLS cannot be served");
-    } else if (engine_select(argv[1], &n.options, &n.backends) || n.signals < 0) {
+    } else if (n.signals < 0 || select_engines(&n, argc, argv, &wrong)) {
         event.kind = IPC_FAILED;
         snprintf(event.text, sizeof(event.text), "back end %.80s cannot serve on this machine",
-                 argv[1][0] ? argv[1] : "(any)");
-    } else if (cuda_engine_select(argv[12], n.limits.cuda_bytes,
-                                  (uint32_t)strtoul(argv[14], NULL, 10), &n.limits.cuda)) {
+                 *wrong ? wrong : "(any)");
+    } else if (cuda_engine_select(argv[8], strtoull(argv[9], NULL, 10),
+                                  (uint32_t)strtoul(argv[10], NULL, 10), &n.cuda)) {
         event.kind = IPC_FAILED;
-        snprintf(event.text, sizeof(event.text), "CUDA by %.80s cannot be served", argv[12]);
+        snprintf(event.text, sizeof(event.text), "CUDA by %.80s cannot be served", argv[8]);
     } else {
         /* Libraries of inference are loaded once, too. */
         n.inference_devices = session_npu_prepare();
-        engine_log(&n.backends);
-        snprintf(event.text, sizeof(event.text), "%s", n.backends.name);
+        for (uint32_t i = 0; i < n.backend_count; i++)
+            engine_log(&n.backends[i]);
+        snprintf(event.text, sizeof(event.text), "%s", n.backends[0].name);
     }
     if (ipc_send(IPC_FD, &event, sizeof(event), NULL, 0) || event.kind == IPC_FAILED)
         return 1;

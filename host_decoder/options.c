@@ -14,6 +14,7 @@
 #include <wire/settings.h>
 
 #include "config.h"
+#include "options_private.h"
 
 static const char usage_text[] =
     "usage: viaductd [options]\n"
@@ -111,19 +112,13 @@ static const struct option long_options[] = {
     {NULL, 0, NULL, 0},
 };
 
-/* Where an option stands: "viaductd: --threads" or "viaductd: FILE:3: threads". */
-struct place {
-    const char *file; /* NULL: the command line */
-    unsigned line;
-    const char *name;
-};
-
-static void __attribute__((format(printf, 3, 4), noreturn))
-refuse(const struct place *place, const char *value, const char *format, ...)
+void options_refuse(const struct place *place, const char *value, const char *format, ...)
 {
     va_list args;
 
-    if (place->file)
+    if (place->file && !*place->name)
+        fprintf(stderr, "viaductd: %s:%u: ", place->file, place->line);
+    else if (place->file)
         fprintf(stderr, "viaductd: %s:%u: %s = %s: ", place->file, place->line, place->name, value);
     else
         fprintf(stderr, "viaductd: --%s %s: ", place->name, value);
@@ -134,8 +129,7 @@ refuse(const struct place *place, const char *value, const char *format, ...)
     exit(2);
 }
 
-/* A number between least and most with an optional K, M or G. */
-static uint64_t number(const struct place *place, const char *text, uint64_t least, uint64_t most)
+uint64_t options_number(const struct place *place, const char *text, uint64_t least, uint64_t most)
 {
     char *end;
     uint64_t n = strtoull(text, &end, 10);
@@ -143,8 +137,8 @@ static uint64_t number(const struct place *place, const char *text, uint64_t lea
 
     if (end == text || *text == '-' || end[shift ? 1 : 0] || n > most >> shift ||
         n << shift < least)
-        refuse(place, text, "give a number from %llu to %llu", (unsigned long long)least,
-               (unsigned long long)most);
+        options_refuse(place, text, "give a number from %llu to %llu", (unsigned long long)least,
+                       (unsigned long long)most);
     return n << shift;
 }
 
@@ -154,30 +148,30 @@ static uint32_t surface_format(const struct place *place, const char *text)
         if (!strcmp(format_at(i)->name, text))
             return format_at(i)->fourcc;
     }
-    refuse(place, text, "there is no such format");
+    options_refuse(place, text, "there is no such format");
 }
 
 static uid_t user(const struct place *place, const char *text)
 {
     const struct passwd *found = getpwnam(text);
 
-    return found ? found->pw_uid : (uid_t)number(place, text, 0, UINT32_MAX - 1);
+    return found ? found->pw_uid : (uid_t)options_number(place, text, 0, UINT32_MAX - 1);
 }
 
 static gid_t group(const struct place *place, const char *text)
 {
     const struct group *found = getgrnam(text);
 
-    return found ? found->gr_gid : (gid_t)number(place, text, 0, UINT32_MAX - 1);
+    return found ? found->gr_gid : (gid_t)options_number(place, text, 0, UINT32_MAX - 1);
 }
 
-static bool yes(const struct place *place, const char *text)
+bool options_yes(const struct place *place, const char *text)
 {
     /* The command line says it by naming the option. */
     if (!text || !strcmp(text, "yes"))
         return true;
     if (strcmp(text, "no"))
-        refuse(place, text, "say yes or no");
+        options_refuse(place, text, "say yes or no");
     return false;
 }
 
@@ -189,7 +183,7 @@ static void set(struct service_options *o, int id, const struct place *place, co
         break;
     case OPT_LISTEN:
         if (o->listen_count == SERVICE_MAX_LISTEN)
-            refuse(place, text, "more than %d places to listen on", SERVICE_MAX_LISTEN);
+            options_refuse(place, text, "more than %d places to listen on", SERVICE_MAX_LISTEN);
         o->listen[o->listen_count++] = text;
         break;
     case OPT_TLS_CERTIFICATE:
@@ -211,50 +205,50 @@ static void set(struct service_options *o, int id, const struct place *place, co
         o->cuda = text;
         break;
     case OPT_MAX_CUDA_BYTES:
-        o->max_cuda_bytes = number(place, text, 1 << 20, 1ull << 40);
+        o->max_cuda_bytes = options_number(place, text, 1 << 20, 1ull << 40);
         break;
     case OPT_MAX_CUDA_SECONDS:
-        o->max_cuda_seconds = (uint32_t)number(place, text, 0, 1 << 30);
+        o->max_cuda_seconds = (uint32_t)options_number(place, text, 0, 1 << 30);
         break;
     case OPT_THREADS:
-        o->threads = (int)number(place, text, 1, 16);
+        o->threads = (int)options_number(place, text, 1, 16);
         break;
     case OPT_SURFACE_FORMAT:
         o->surface_format = surface_format(place, text);
         break;
     case OPT_ALLOW_UID:
         if (o->allow_uids == SERVICE_MAX_ALLOWED)
-            refuse(place, text, "more than %d users", SERVICE_MAX_ALLOWED);
+            options_refuse(place, text, "more than %d users", SERVICE_MAX_ALLOWED);
         o->allow_uid[o->allow_uids++] = user(place, text);
         break;
     case OPT_ALLOW_GID:
         if (o->allow_gids == SERVICE_MAX_ALLOWED)
-            refuse(place, text, "more than %d groups", SERVICE_MAX_ALLOWED);
+            options_refuse(place, text, "more than %d groups", SERVICE_MAX_ALLOWED);
         o->allow_gid[o->allow_gids++] = group(place, text);
         break;
     case OPT_ALLOW_ANY:
-        o->allow_any = yes(place, text);
+        o->allow_any = options_yes(place, text);
         break;
     case OPT_MAX_CLIENTS:
-        o->max_clients = (uint32_t)number(place, text, 1, VD_MAX_STATS_CLIENTS);
+        o->max_clients = (uint32_t)options_number(place, text, 1, VD_MAX_STATS_CLIENTS);
         break;
     case OPT_MAX_CONTEXTS:
-        o->max_contexts = (uint32_t)number(place, text, 1, VD_MAX_CONTEXTS);
+        o->max_contexts = (uint32_t)options_number(place, text, 1, VD_MAX_CONTEXTS);
         break;
     case OPT_MAX_SURFACES:
-        o->max_surfaces = (uint32_t)number(place, text, 1, VD_MAX_SURFACES);
+        o->max_surfaces = (uint32_t)options_number(place, text, 1, VD_MAX_SURFACES);
         break;
     case OPT_MAX_BYTES:
-        o->max_bytes = number(place, text, 1 << 20, 1ull << 40);
+        o->max_bytes = options_number(place, text, 1 << 20, 1ull << 40);
         break;
     case OPT_MAX_PIXELS:
-        o->max_pixels = number(place, text, 1 << 16, 1ull << 40);
+        o->max_pixels = options_number(place, text, 1 << 16, 1ull << 40);
         break;
     case OPT_ONCE:
         o->once = true;
         break;
     case OPT_LIFELINE:
-        o->lifeline = (int)number(place, text, 0, 1 << 20);
+        o->lifeline = (int)options_number(place, text, 0, 1 << 20);
         break;
     }
 }
@@ -271,6 +265,7 @@ static const struct option *find(const char *name)
 void options_file(struct service_options *options, const char *path, bool must_be_there)
 {
     struct place place = {.file = path};
+    struct policy_rule *rule = NULL, *section;
     FILE *file = fopen(path, "re");
     char line[1024];
 
@@ -288,22 +283,31 @@ void options_file(struct service_options *options, const char *path, bool must_b
         place.line++;
         place.name = "";
         if (!strchr(line, '\n') && strlen(line) == sizeof(line) - 1)
-            refuse(&place, "", "the line is too long");
+            options_refuse(&place, "", "the line is too long");
+        section = options_rule(&place, line, &options->policy);
+        if (section) {
+            rule = section;
+            continue;
+        }
         said = settings_line(line, &key, &value);
         if (!said)
             continue;
         if (said < 0)
-            refuse(&place, "", "not of the form KEY = VALUE");
+            options_refuse(&place, "", "not of the form KEY = VALUE");
         place.name = key;
         option = find(key);
-        if (!option)
-            refuse(&place, value, "there is no such setting; see viaductd(8)");
+        if (!rule && !option)
+            options_refuse(&place, value, "there is no such setting; see viaductd(8)");
         if (!*value)
-            refuse(&place, value, "a value is missing");
+            options_refuse(&place, value, "a value is missing");
+        if (rule) {
+            options_rule_set(&options->policy, rule, &place, value);
+            continue;
+        }
         /* Lives as long as the program. */
         kept = strdup(value);
         if (!kept)
-            refuse(&place, value, "out of memory");
+            options_refuse(&place, value, "out of memory");
         set(options, option->val, &place, kept);
         if (option->val > OPT_CUDA)
             free(kept);

@@ -28,7 +28,7 @@
 #include <systemd/sd-daemon.h>
 #endif
 
-/* Time a nursery has for loading its codecs. */
+/* Time a nursery has for loading its codecs, and for each further list of engines. */
 #define SERVICE_START_MS 30000
 /* A nursery that dies this often has a reason that another try does not cure. */
 #define SERVICE_MAX_RESTARTS 16
@@ -61,12 +61,39 @@ static int listen_on(const char *path, mode_t mode)
     return -1;
 }
 
+/* A rule for a place where nobody can come in is a mistake that would not be noticed. */
+static int check_rules(const struct service *s)
+{
+    const struct policy *policy = &s->options->policy;
+
+    for (int i = 0; i < policy->count; i++) {
+        for (int j = 0; j < policy->rule[i].on_count; j++) {
+            const char *on = policy->rule[i].on[j];
+            bool found = !strcmp(on, "unix");
+
+            for (int k = 0; k < s->further_count; k++)
+                found = found || !strcmp(on, s->further[k].uri) ||
+                        !strcmp(on, listen_scheme(s->further[k].kind));
+            if (!found) {
+                log_error("[client %s]: on = %s: nothing listens there; see listen =",
+                          policy->rule[i].name, on);
+                return VD_ERR_PARAMETER;
+            }
+        }
+    }
+    return 0;
+}
+
 static int open_sockets(struct service *s)
 {
-    /* With further users allowed the policy decides, not the mode. */
-    mode_t mode =
-        s->options->allow_any || s->options->allow_uids || s->options->allow_gids ? 0666 : 0600;
+    bool further = s->options->allow_any || s->options->allow_uids || s->options->allow_gids;
+    mode_t mode;
     int n = 0;
+
+    for (int i = 0; i < s->options->policy.count; i++)
+        further = further || s->options->policy.rule[i].serve == POLICY_YES;
+    /* With further users allowed the policy decides, not the mode. */
+    mode = further ? 0666 : 0600;
 
 #if HAVE_SYSTEMD
     n = sd_listen_fds(1);
@@ -108,7 +135,7 @@ static int open_sockets(struct service *s)
         }
     }
     umask(077);
-    return 0;
+    return check_rules(s);
 }
 
 /* The worker program: beside this one in a build tree, else where it was installed. */
@@ -127,19 +154,19 @@ static void worker_path(char *path, size_t room)
 
 static void nursery_exec(const struct service_options *o, int fd)
 {
-    char path[4096], threads[16], contexts[16], surfaces[16], bytes[32], format[16], pixels[32];
-    char cuda_bytes[32], cuda_seconds[16];
+    char path[4096], threads[16], format[16], cuda_bytes[32], cuda_seconds[16];
+    const char *args[IPC_ARGUMENTS + POLICY_MAX_BACKENDS + 1] = {
+        "viaduct-worker", o->backend,    threads, format,     o->tls_certificate, o->tls_key,
+        o->tls_authority, o->tls_secret, o->cuda, cuda_bytes, cuda_seconds,
+    };
     sigset_t none;
 
     worker_path(path, sizeof(path));
     snprintf(threads, sizeof(threads), "%d", o->threads);
-    snprintf(contexts, sizeof(contexts), "%u", o->max_contexts);
-    snprintf(surfaces, sizeof(surfaces), "%u", o->max_surfaces);
-    snprintf(bytes, sizeof(bytes), "%llu", (unsigned long long)o->max_bytes);
     snprintf(format, sizeof(format), "%u", o->surface_format);
-    snprintf(pixels, sizeof(pixels), "%llu", (unsigned long long)o->max_pixels);
     snprintf(cuda_bytes, sizeof(cuda_bytes), "%llu", (unsigned long long)o->max_cuda_bytes);
     snprintf(cuda_seconds, sizeof(cuda_seconds), "%u", o->max_cuda_seconds);
+    policy_backends(&o->policy, args + IPC_ARGUMENTS, POLICY_MAX_BACKENDS);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     /* Everything else is close-on-exec; dup2 clears that, but not onto itself. */
@@ -147,15 +174,15 @@ static void nursery_exec(const struct service_options *o, int fd)
         fd = dup(fd);
     if (fd < 0 || dup2(fd, IPC_FD) < 0)
         _exit(127);
-    execl(path, "viaduct-worker", o->backend, threads, contexts, surfaces, bytes, format, pixels,
-          o->tls_certificate, o->tls_key, o->tls_authority, o->tls_secret, o->cuda, cuda_bytes,
-          cuda_seconds, (char *)NULL);
+    execv(path, (char *const *)args);
     log_error("cannot run %s: %s", path, strerror(errno));
     _exit(127);
 }
 
 static int start_nursery(struct service *s)
 {
+    const char *backends[POLICY_MAX_BACKENDS];
+    int further = policy_backends(&s->options->policy, backends, POLICY_MAX_BACKENDS);
     struct ipc_event event;
     struct pollfd p;
     int pair[2], err;
@@ -170,7 +197,7 @@ static int start_nursery(struct service *s)
     if (s->nursery < 0)
         return VD_ERR_MEMORY;
     p = (struct pollfd){.fd = pair[0], .events = POLLIN};
-    while (poll(&p, 1, SERVICE_START_MS) < 0 && errno == EINTR)
+    while (poll(&p, 1, SERVICE_START_MS * (1 + further)) < 0 && errno == EINTR)
         ;
     err = ipc_recv(s->nursery_fd, &event, sizeof(event), NULL, 0);
     event.text[sizeof(event.text) - 1] = 0;
@@ -183,50 +210,20 @@ static int start_nursery(struct service *s)
     return 0;
 }
 
-static bool in_group(pid_t pid, gid_t primary, gid_t wanted)
-{
-    char path[64], line[4096];
-    bool found = primary == wanted;
-    FILE *file;
-
-    /* SO_PEERCRED has the primary group only; the others stand in /proc. */
-    snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
-    file = found ? NULL : fopen(path, "re");
-    while (file && !found && fgets(line, sizeof(line), file)) {
-        char *at = line + 7;
-
-        if (strncmp(line, "Groups:", 7))
-            continue;
-        for (;;) {
-            char *end;
-            unsigned long gid = strtoul(at, &end, 10);
-
-            if (end == at)
-                break;
-            found = found || gid == wanted;
-            at = end;
-        }
-    }
-    if (file)
-        fclose(file);
-    return found;
-}
-
-static bool allowed(const struct service *s, int fd, struct ucred *ret_peer)
+static bool allowed(const struct service *s, const struct listen_peer *peer)
 {
     const struct service_options *o = s->options;
-    socklen_t size = sizeof(*ret_peer);
 
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, ret_peer, &size) < 0)
+    if (peer->uid == (uid_t)-1)
         return false;
-    if (o->allow_any || ret_peer->uid == geteuid() || ret_peer->uid == 0)
+    if (o->allow_any || peer->uid == geteuid() || peer->uid == 0)
         return true;
     for (int i = 0; i < o->allow_uids; i++) {
-        if (o->allow_uid[i] == ret_peer->uid)
+        if (o->allow_uid[i] == peer->uid)
             return true;
     }
     for (int i = 0; i < o->allow_gids; i++) {
-        if (in_group(ret_peer->pid, ret_peer->gid, o->allow_gid[i]))
+        if (policy_in_group(peer->pid, peer->gid, o->allow_gid[i]))
             return true;
     }
     return false;
@@ -248,75 +245,104 @@ static void refuse(struct service *s, enum listen_kind kind, int fd, int reason)
     channel_destroy(&channel);
 }
 
-/* Hands a client on to the nursery. */
-static void serve(struct service *s, enum listen_kind kind, int fd, const struct listen_peer *peer)
+/* What the service is for, unless a rule says otherwise. */
+static uint64_t or_else(uint64_t own, uint64_t others)
 {
-    struct ipc_client request = {.kind = kind};
-    int fds[2] = {fd, -1}, err;
+    return own ? own : others;
+}
 
-    if (s->clients.count >= s->options->max_clients || s->nursery_fd < 0) {
+static void set_limits(const struct service_options *o, const struct policy_rule *rule,
+                       struct ipc_client *request)
+{
+    static const struct policy_rule none;
+    const char *backends[POLICY_MAX_BACKENDS];
+    int count = policy_backends(&o->policy, backends, POLICY_MAX_BACKENDS);
+
+    if (!rule)
+        rule = &none;
+    request->contexts = (uint32_t)or_else(rule->max_contexts, o->max_contexts);
+    request->surfaces = (uint32_t)or_else(rule->max_surfaces, o->max_surfaces);
+    request->bytes = or_else(rule->max_bytes, o->max_bytes);
+    request->pixels = or_else(rule->max_pixels, o->max_pixels);
+    request->cuda_bytes = rule->no_cuda ? 0 : or_else(rule->max_cuda_bytes, o->max_cuda_bytes);
+    for (int i = 0; i < count && rule->backend; i++) {
+        if (!strcmp(backends[i], rule->backend))
+            request->backends = (uint32_t)i + 1;
+    }
+}
+
+/* Whether a client is served; says why not on the log. */
+static int admit(struct service *s, const struct listener *listener, const struct listen_peer *peer,
+                 const struct policy_rule *rule)
+{
+    const struct service_options *o = s->options;
+
+    if (rule && rule->serve == POLICY_NO) {
+        log_warn("refused %s on %s: [client %s] says serve = no", peer->text,
+                 listen_scheme(listener->kind), rule->name);
+        return VD_ERR_DENIED;
+    }
+    /*
+     * Who can reach the others, and proves who it is where that is asked for, is served. A relay
+     * is a program of this machine.
+     */
+    if ((listener->kind == LISTEN_UNIX || listener->kind == LISTEN_VM) &&
+        !(rule && rule->serve == POLICY_YES) && !allowed(s, peer)) {
+        log_warn("refused %s: %s user %u; allow it with --allow-uid", peer->text,
+                 listener->kind == LISTEN_VM ? "its relay is a program of" : "it is not served,",
+                 peer->uid);
+        return VD_ERR_DENIED;
+    }
+    if (rule && rule->max_clients && clients_of(&s->clients, rule) >= rule->max_clients) {
+        log_warn("refused %s: [client %s] has %u clients already (max-clients)", peer->text,
+                 rule->name, rule->max_clients);
+        return VD_ERR_BUSY;
+    }
+    if (s->clients.count >= o->max_clients || s->nursery_fd < 0) {
         log_warn("refused %s: %u clients are served already (--max-clients)", peer->text,
                  s->clients.count);
-        err = VD_ERR_BUSY;
-    } else {
-        err = clients_add(&s->clients, peer->uid, peer->pid, &request.slot, &fds[1]);
+        return VD_ERR_BUSY;
     }
+    return 0;
+}
+
+/* Takes a client in and hands it on to the nursery. */
+static void accept_client(struct service *s, const struct listener *listener)
+{
+    struct ipc_client request = {.kind = listener->kind};
+    const struct policy_rule *rule;
+    struct listen_peer peer;
+    int fds[2] = {listen_accept(listener, &peer), -1}, err;
+
+    if (fds[0] < 0)
+        return;
+    rule = policy_find(&s->options->policy, listener, &peer);
+    err = admit(s, listener, &peer, rule);
+    if (!err)
+        err = clients_add(&s->clients, &peer, rule, &request.slot, &fds[1]);
     if (err) {
-        refuse(s, kind, fd, err);
+        refuse(s, listener->kind, fds[0], err);
         return;
     }
+    if (listener->kind != LISTEN_UNIX || rule)
+        log_info("a client on %s: %s%s%s", listener->uri, peer.text, rule ? ", as [client] " : "",
+                 rule ? rule->name : "");
+    set_limits(s->options, rule, &request);
     if (ipc_send(s->nursery_fd, &request, sizeof(request), fds, 2))
         clients_remove(&s->clients, request.slot, false);
     close(fds[0]);
     close(fds[1]);
 }
 
-static void accept_client(struct service *s)
-{
-    int fd = accept4(s->listen_fd, NULL, NULL, SOCK_CLOEXEC);
-    struct listen_peer peer;
-    struct ucred user;
-
-    if (fd < 0)
-        return;
-    if (!allowed(s, fd, &user)) {
-        log_warn("refused a client of user %u; allow it with --allow-uid", user.uid);
-        refuse(s, LISTEN_UNIX, fd, VD_ERR_DENIED);
-        return;
-    }
-    peer = (struct listen_peer){.uid = user.uid, .pid = user.pid};
-    snprintf(peer.text, sizeof(peer.text), "process %d", (int)user.pid);
-    serve(s, LISTEN_UNIX, fd, &peer);
-}
-
-/* Who can reach these, and proves who it is where that is asked for, is served. */
-static void accept_further(struct service *s, const struct listener *listener)
-{
-    struct listen_peer peer;
-    int fd = listen_accept(listener, &peer);
-    struct ucred user;
-
-    if (fd < 0)
-        return;
-    /* A relay is a program of this machine. */
-    if (listener->kind == LISTEN_VM && !allowed(s, fd, &user)) {
-        log_warn("refused %s: its relay is a program of user %u; allow it with --allow-uid",
-                 peer.text, user.uid);
-        refuse(s, listener->kind, fd, VD_ERR_DENIED);
-        return;
-    }
-    log_info("a client on %s: %s", listener->uri, peer.text);
-    serve(s, listener->kind, fd, &peer);
-}
-
 static void accept_stats(struct service *s)
 {
-    int fd = accept4(s->stats_fd, NULL, NULL, SOCK_CLOEXEC);
-    struct ucred peer;
+    struct listener listener = {.fd = s->stats_fd, .kind = LISTEN_UNIX};
+    struct listen_peer peer;
+    int fd = listen_accept(&listener, &peer);
 
     if (fd < 0)
         return;
-    if (allowed(s, fd, &peer))
+    if (allowed(s, &peer))
         clients_report(&s->clients, fd);
     close(fd);
 }
@@ -357,6 +383,8 @@ static void nursery_event(struct service *s)
 
 static void service_loop(struct service *s)
 {
+    const struct listener own = {.fd = s->listen_fd, .kind = LISTEN_UNIX, .uri = "unix"};
+
     while (!s->stop) {
         struct pollfd p[5 + SERVICE_MAX_LISTEN + 1] = {
             {.fd = s->listen_fd, .events = POLLIN},    {.fd = s->stats_fd, .events = POLLIN},
@@ -374,10 +402,10 @@ static void service_loop(struct service *s)
         if (p[3].revents)
             nursery_event(s);
         if (p[0].revents)
-            accept_client(s);
+            accept_client(s, &own);
         for (int i = 0; i < s->further_count; i++) {
             if (p[5 + i].revents)
-                accept_further(s, &s->further[i]);
+                accept_client(s, &s->further[i]);
         }
         if (p[1].revents)
             accept_stats(s);

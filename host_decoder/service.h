@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "policy.h"
 #include "stats.h"
 
 /* The listener: accepts clients by policy and hands them to the nursery. Holds no codec. */
@@ -36,6 +37,7 @@ struct service_options {
     uid_t allow_uid[SERVICE_MAX_ALLOWED];
     gid_t allow_gid[SERVICE_MAX_ALLOWED];
     int allow_uids, allow_gids;
+    struct policy policy; /* rules for some clients, which come first */
 };
 
 /* Serves until a signal, the lifeline or the last client ends it. The exit code. */
@@ -48,7 +50,8 @@ struct client {
     pid_t worker; /* 0 until the nursery said it started */
     uid_t uid;
     pid_t pid;
-    struct stats_counters *stats; /* the worker's page, read only */
+    const struct policy_rule *rule; /* or NULL */
+    struct stats_counters *stats;   /* the worker's page, read only */
 };
 
 struct clients {
@@ -58,8 +61,10 @@ struct clients {
 };
 
 /* A free slot with a fresh stats page; ret_stats_fd goes to the worker, the caller closes it. */
-int clients_add(struct clients *clients, uid_t uid, pid_t pid, uint32_t *ret_slot,
-                int *ret_stats_fd);
+int clients_add(struct clients *clients, const struct listen_peer *peer,
+                const struct policy_rule *rule, uint32_t *ret_slot, int *ret_stats_fd);
+/* How many clients of a rule are served now. */
+uint32_t clients_of(const struct clients *clients, const struct policy_rule *rule);
 /* The worker is gone: sums its counters up. `died`: by a signal. */
 void clients_remove(struct clients *clients, uint32_t slot, bool died);
 /* Writes the whole answer of "<socket>.stats" to a descriptor, without blocking. */
