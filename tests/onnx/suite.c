@@ -13,13 +13,15 @@
 #include <compute/npu/interp/proto.h>
 
 /*
- * usage: suite [--table | --verbose] [--least N] [--wrong N] [--ort LIBRARY] DIR...
+ * usage: suite [--table | --verbose] [--least N] [--wrong N] [--ort LIBRARY [--device NAME]] DIR...
  *
  * Runs ONNX's conformance cases (folders of a model and of inputs and outputs) through the
  * interpreter, or through a libonnxruntime: a real one, or that which asks the host. A model may be
  * refused, with a sentence; what it answers must be right, within the tolerance of ONNX's own
  * runner (1e-3 of the value, or 1e-7). Fails on a wrong answer, and if fewer than N cases pass;
- * --wrong allows for N wrong ones. --table prints the result by operator as Markdown.
+ * --wrong allows for N wrong ones. --table prints the result by operator as Markdown. --device is
+ * one of the runtime's, of a provider that VIADUCT_ORT_EP names: how many cases ran there alone is
+ * told.
  */
 
 #define RELATIVE 1e-3
@@ -41,6 +43,8 @@ static struct row rows[512];
 static size_t row_count;
 static int verbose;
 static const struct provider *provider = &provider_builtin;
+static const char *device = "ort";
+static unsigned on_device; /* cases with all of their nodes there */
 static uint32_t in_order[64];
 
 static void *read_file(const char *path, size_t *ret_size)
@@ -239,6 +243,17 @@ static void subject(const void *bytes, size_t size, char *to, size_t room)
         snprintf(to, room, "(several nodes)");
 }
 
+/* Whether the runtime says that all nodes are the device's: "viaduct 3 nodes". */
+static unsigned is_alone(void *model)
+{
+    struct provider_description about;
+    size_t length = strlen(device);
+
+    provider->describe(model, &about);
+    return about.placement && !strncmp(about.placement, device, length) &&
+           about.placement[length] == ' ' && !strchr(about.placement, ',');
+}
+
 static void run_case(const char *folder)
 {
     char path[1024], name[64], why[400] = "";
@@ -260,10 +275,12 @@ static void run_case(const char *folder)
         return;
     }
     subject(bytes, size, name, sizeof(name));
-    load = (struct provider_load){.bytes = bytes, .size = size, .device = "ort", .threads = 1};
+    load = (struct provider_load){.bytes = bytes, .size = size, .device = device, .threads = 1};
     if (provider->load(&load, &model, why, sizeof(why)) < 0)
         verdict = REFUSED;
     free(bytes);
+    if (model)
+        on_device += is_alone(model);
     for (; model && verdict == PASSED && stat(path, &st) == 0;
          snprintf(path, sizeof(path), "%.900s/test_data_set_%d", folder, ++sets))
         verdict = run_set(model, path, why, sizeof(why));
@@ -324,7 +341,9 @@ int main(int argc, char **argv)
             if (!ort_open(argv[++i]))
                 return 2;
             provider = &provider_ort;
-        } else if (run_folder(argv[i]) < 0)
+        } else if (strcmp(argv[i], "--device") == 0 && i + 1 < argc)
+            device = argv[++i];
+        else if (run_folder(argv[i]) < 0)
             return 2;
     }
     if (!row_count) {
@@ -348,6 +367,8 @@ int main(int argc, char **argv)
                sum[2]);
     else
         printf("%u right, %u refused, %u wrong\n", sum[PASSED], sum[REFUSED], sum[WRONG]);
+    if (strcmp(device, "ort"))
+        printf("%u with all of their nodes on %s\n", on_device, device);
     if (sum[PASSED] < least)
         printf("%u were right before\n", least);
     return sum[WRONG] > wrong || sum[PASSED] < least;

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef EP_PROTO_WRITER_H
+#define EP_PROTO_WRITER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * Writes protobuf messages. Zeroed is empty. After a failure (no memory, or more than one message
+ * can have) calls do nothing, and `failed` says so.
+ */
+struct proto_writer {
+    uint8_t *data;
+    size_t size, room;
+    bool failed;
+};
+
+void proto_writer_number(struct proto_writer *w, uint32_t field, uint64_t value);
+void proto_writer_float(struct proto_writer *w, uint32_t field, float value);
+void proto_writer_bytes(struct proto_writer *w, uint32_t field, const void *bytes, size_t size);
+void proto_writer_text(struct proto_writer *w, uint32_t field, const char *text);
+/* A message within: what is written until it is closed. Returns what to close. */
+size_t proto_writer_open(struct proto_writer *w, uint32_t field);
+void proto_writer_close(struct proto_writer *w, size_t opened);
+void proto_writer_finish(struct proto_writer *w);
+
+#endif
