@@ -241,8 +241,7 @@ static void write_type(struct emit *e, uint32_t field, const struct ort_type_inf
     } else
         keep(e, ep_status(ORT_NOT_IMPLEMENTED, "a value of type %d is not carried", kind));
     if (within) {
-        inner =
-            proto_writer_open(e->w, kind == ORT_TYPE_SEQUENCE ? TYPE_SEQUENCE : TYPE_OPTIONAL);
+        inner = proto_writer_open(e->w, kind == ORT_TYPE_SEQUENCE ? TYPE_SEQUENCE : TYPE_OPTIONAL);
         write_type(e, TYPE_ELEMENT, within, depth + 1);
         proto_writer_close(e->w, inner);
         api->ReleaseTypeInfo(within);

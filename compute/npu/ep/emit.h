@@ -20,7 +20,7 @@ struct emit_values {
 
 struct emit_node {
     const struct ort_node *node;
-    const char *type, *domain; /* domain "" is ONNX's own */
+    const char *type, *domain;                    /* domain "" is ONNX's own */
     struct emit_values inputs, implicit, outputs; /* implicit: those of its subgraphs */
 };
 

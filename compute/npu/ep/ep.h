@@ -26,7 +26,7 @@ struct ep_runtime {
     const struct ort_api *api;
     const struct ort_ep_api *ep;
     bool virtual_devices; /* `ep` has what makes them */
-#define EP_SLOT(name, args) struct ort_status *(*name) args;
+#define EP_SLOT(name, args) struct ort_status *(*name)args;
 #include "slots.def"
 };
 

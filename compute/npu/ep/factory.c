@@ -239,8 +239,8 @@ static struct ort_status *find_hardware(struct factory *f,
         *ret_found = f->hardware;
         return status;
     }
-    type_of = (int (*)(const struct ort_hardware_device *))(void (*)(void))ep_runtime.api
-                  ->HardwareDevice_Type;
+    type_of = (int (*)(const struct ort_hardware_device *))(
+                  void (*)(void))ep_runtime.api->HardwareDevice_Type;
     for (size_t i = 0; i < count && !*ret_found; i++) {
         if (type_of(hardware[i]) == EP_HARDWARE_CPU)
             *ret_found = hardware[i];
@@ -398,7 +398,7 @@ static bool use_runtime(const struct ort_api_base *base)
     ep_runtime.ep = api->GetEpApi();
 /* Slots have their types only here. */
 #define EP_SLOT(name, args) \
-    ep_runtime.name = (struct ort_status * (*)args)(void (*)(void)) api->name;
+    ep_runtime.name = (struct ort_status * (*)args)(void (*)(void))api->name;
 #include "slots.def"
     return ep_runtime.ep != NULL;
 }

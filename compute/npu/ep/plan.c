@@ -198,9 +198,8 @@ static struct ort_status *claim(struct plan *p, uint32_t which, struct npu_model
         if (p->part[i] == which)
             nodes[count++] = p->graph.nodes[i].node;
     }
-    status = nodes && candidate
-                 ? ep_runtime.ep->add_nodes_to_fuse(p->info, nodes, count, &options)
-                 : ep_status(ORT_FAIL, "out of memory");
+    status = nodes && candidate ? ep_runtime.ep->add_nodes_to_fuse(p->info, nodes, count, &options)
+                                : ep_status(ORT_FAIL, "out of memory");
     if (!status && model) {
         const struct npu_info *about = npu_model_info(model);
 
@@ -285,8 +284,8 @@ static bool ask(struct plan *p, bool each, bool *ret_taken)
             p->part[i] = NO_PART;
             answer = !err;
             if (err)
-                ep_log(p->session->logger, EP_LOG_VERBOSE, "the host does not take %s: %s",
-                       n->type, p->reason);
+                ep_log(p->session->logger, EP_LOG_VERBOSE, "the host does not take %s: %s", n->type,
+                       p->reason);
             npu_unload(model);
             done = names_set(&answers, kinds[i], answer) && err != -NPU_GONE;
         }
@@ -313,9 +312,8 @@ static bool number(struct plan *p, const bool *taken)
         const struct emit_node *n = &p->graph.nodes[i];
 
         for (size_t j = 0; j < n->inputs.count + n->implicit.count; j++) {
-            const char *name = emit_name(j < n->inputs.count
-                                             ? n->inputs.at[j]
-                                             : n->implicit.at[j - n->inputs.count]);
+            const char *name = emit_name(j < n->inputs.count ? n->inputs.at[j]
+                                                             : n->implicit.at[j - n->inputs.count]);
             uint32_t from = name ? names_get(&p->producers, name) : NAMES_NONE;
             uint32_t least;
 

@@ -148,9 +148,15 @@ NPU_EXPORT extern const int viaduct_ort_front;
 /* By this the host tells that it has found no runtime, but us. */
 const int viaduct_ort_front = 1;
 
-const struct ort_api_base *OrtGetApiBase(void)
+const struct ort_api_base *versions_base(const void *caller)
 {
     static const struct ort_api_base base = {get_api, get_version_string};
 
+    (void)caller;
     return &base;
+}
+
+const struct ort_api_base *OrtGetApiBase(void)
+{
+    return versions_base(NULL);
 }

@@ -6,7 +6,7 @@
 #include <stdatomic.h>
 #include <viaduct/npu.h>
 
-#include "ortabi.h"
+#include "versions.h"
 
 /*
  * libonnxruntime.so.1 for guests: ONNX Runtime's API, and the host does the work. A function of
@@ -161,9 +161,6 @@ struct ort_env {
 struct ort_status *front_connect(struct npu **ret_npu);
 /* The connection if there is one, NULL if not; the caller closes it. */
 struct npu *front_connection(void);
-
-/* The library's one symbol. */
-NPU_EXPORT const struct ort_api_base *OrtGetApiBase(void);
 
 /* Index of a name, -1 if there is none. */
 int front_find(const struct npu_io *ios, size_t count, const char *name);

@@ -239,6 +239,39 @@ struct ort_status *ort_CreateSession(const struct ort_env *env, const char *mode
     return status;
 }
 
+/* Weights that sessions would share are the host's: the container stays empty. */
+struct ort_prepacked_weights {
+    int nothing;
+};
+
+struct ort_status *ort_CreatePrepackedWeightsContainer(struct ort_prepacked_weights **out)
+{
+    *out = calloc(1, sizeof(**out));
+    return *out ? NULL : front_no_memory();
+}
+
+void ort_ReleasePrepackedWeightsContainer(struct ort_prepacked_weights *input)
+{
+    free(input);
+}
+
+struct ort_status *ort_CreateSessionWithPrepackedWeightsContainer(
+    const struct ort_env *env, const char *model_path, const struct ort_session_options *options,
+    struct ort_prepacked_weights *container, struct ort_session **out)
+{
+    (void)container;
+    return ort_CreateSession(env, model_path, options, out);
+}
+
+struct ort_status *ort_CreateSessionFromArrayWithPrepackedWeightsContainer(
+    const struct ort_env *env, const void *model_data, size_t model_data_length,
+    const struct ort_session_options *options, struct ort_prepacked_weights *container,
+    struct ort_session **out)
+{
+    (void)container;
+    return ort_CreateSessionFromArray(env, model_data, model_data_length, options, out);
+}
+
 int front_find(const struct npu_io *ios, size_t count, const char *name)
 {
     for (size_t i = 0; i < count; i++) {

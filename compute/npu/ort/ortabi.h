@@ -81,6 +81,7 @@ struct ort_migraphx_provider_options;
 struct ort_model_metadata;
 struct ort_open_vino_provider_options;
 struct ort_optional_type_info;
+struct ort_prepacked_weights;
 struct ort_rocm_provider_options;
 struct ort_run_options;
 struct ort_sequence_type_info;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "front.h"
+#include "versions.h"
 
 /*
  * The one symbol of the library under the versions that programs were linked with: that of the
@@ -11,7 +11,7 @@
     __attribute__((visibility("default"), used))                                              \
     const struct ort_api_base *version_##minor##_##patch(void)                                \
     {                                                                                         \
-        return OrtGetApiBase();                                                               \
+        return versions_base(__builtin_return_address(0));                                    \
     }
 
 VERSION(16, 0)
