@@ -28,12 +28,16 @@ static const char usage_text[] =
     "usage: viaduct exec [options] [--] COMMAND [ARGUMENT...]\n"
     "Runs a command with Viaduct's VA-API driver: on the host service that answers, else on a\n"
     "private one that lives as long as the command. Where the machine has no render node, the\n"
-    "command is shown one. Programs for CUDA get Viaduct's libcuda, if it is installed.\n"
+    "command is shown one. Programs for CUDA get Viaduct's libcuda, if it is installed, and\n"
+    "programs for ONNX Runtime its libonnxruntime.\n"
     "\n"
     "  --private            start a private service even if a host service answers\n"
     "  --backend ENGINE,... the same, with these engines (see viaductd --help)\n"
     "  --threads N          the same, with N decoder threads a context\n"
     "  --surface-format F   the same, offering surfaces of this format only (NV12, I420)\n"
+    "  --ort MODE           ONNX Runtime: forward (default: models run on the host), local (the\n"
+    "                       command's own, with the host as one of its devices) or none;\n"
+    "                       also $VIADUCT_EXEC_ORT\n"
     "  --stats FILE         afterwards write what the service counted meanwhile (- for stderr)\n"
     "  --help\n"
     "\n"
@@ -43,6 +47,7 @@ static const char usage_text[] =
 struct exec {
     struct private_options service_options;
     bool private;
+    enum { ORT_FORWARD, ORT_LOCAL, ORT_NONE } ort;
     FILE *stats;
     bool counting; /* `before` is known, else why not */
     int counting_err;
@@ -54,12 +59,29 @@ struct exec {
     sigset_t signals;
 };
 
+static int parse_ort(const char *name, struct exec *exec)
+{
+    static const char *const names[] = {
+        [ORT_FORWARD] = "forward", [ORT_LOCAL] = "local", [ORT_NONE] = "none"};
+
+    for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (!strcmp(name, names[i])) {
+            exec->ort = i;
+            return 0;
+        }
+    }
+    fprintf(stderr, "viaduct exec: ONNX Runtime is forward, local or none, and not %s\n", name);
+    return CLI_USAGE;
+}
+
 static int parse(int argc, char **argv, struct exec *exec)
 {
+    const char *ort = getenv("VIADUCT_EXEC_ORT");
     static const struct option options[] = {
         {"private", no_argument, NULL, 'p'},
         {"backend", required_argument, NULL, 'b'},
         {"threads", required_argument, NULL, 't'},
+        {"ort", required_argument, NULL, 'o'},
         {"stats", required_argument, NULL, 's'},
         {"surface-format", required_argument, NULL, 'f'},
         {"help", no_argument, NULL, 'h'},
@@ -85,6 +107,9 @@ static int parse(int argc, char **argv, struct exec *exec)
             exec->service_options.surface_format = optarg;
             exec->private = true;
             break;
+        case 'o':
+            ort = optarg;
+            break;
         case 's':
             /* Opened before the command runs, so that a wrong name does not cost a run. */
             exec->stats = strcmp(optarg, "-") ? fopen(optarg, "we") : stderr;
@@ -105,7 +130,7 @@ static int parse(int argc, char **argv, struct exec *exec)
         fprintf(stderr, "viaduct exec: which command?\n%s", usage_text);
         return CLI_USAGE;
     }
-    return 0;
+    return ort && *ort ? parse_ort(ort, exec) : 0;
 }
 
 /* 0, a signal, or an error that has been told. */
@@ -157,12 +182,13 @@ static void set_preload(const char *shim)
 }
 
 /* Programs for CUDA and ONNX Runtime: our libraries, in front of what else there is. */
-static void set_library_path(void)
+static void set_library_path(const struct exec *exec)
 {
-    static const enum place places[] = {PLACE_NVML, PLACE_CUDART_13, PLACE_CUDART_12, PLACE_CUDA,
-                                        PLACE_NPU};
+    const enum place places[] = {PLACE_NVML, PLACE_CUDART_13, PLACE_CUDART_12, PLACE_CUDA,
+                                 exec->ort == ORT_LOCAL ? PLACE_NPU_LOCAL : PLACE_NPU};
+    size_t count = sizeof(places) / sizeof(places[0]) - (exec->ort == ORT_NONE);
 
-    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+    for (size_t i = 0; i < count; i++) {
         const char *present = getenv("LD_LIBRARY_PATH");
         char path[PATH_MAX], *value;
 
@@ -182,12 +208,18 @@ static void set_library_path(void)
 }
 
 /* Programs that look for ONNX Runtime elsewhere. */
-static void set_inference(void)
+static void set_inference(const struct exec *exec)
 {
+    const char *own = getenv("ORT_DYLIB_PATH");
     char path[PATH_MAX];
 
-    if (!places_find(PLACE_NPU, path, sizeof(path)))
+    if (exec->ort == ORT_NONE ||
+        !places_find(exec->ort == ORT_LOCAL ? PLACE_NPU_LOCAL : PLACE_NPU, path, sizeof(path)))
         return;
+    if (!own)
+        own = getenv("GST_ONNXRT_LIBRARY");
+    if (exec->ort == ORT_LOCAL && own)
+        setenv("VIADUCT_ORT_LOCAL", own, 0);
     setenv("ORT_DYLIB_PATH", path, 1);
     setenv("GST_ONNXRT_LIBRARY", path, 1);
 }
@@ -204,8 +236,8 @@ static int set_environment(const struct exec *exec)
     setenv("LIBVA_DRIVERS_PATH", path, 1);
     setenv("LIBVA_DRIVER_NAME", "viaduct", 1);
     setenv("VIADUCT_HOST", exec->uri, 1);
-    set_library_path();
-    set_inference();
+    set_library_path(exec);
+    set_inference(exec);
     /* gstreamer-vaapi has a list of vendors it likes. */
     setenv("GST_VAAPI_ALL_DRIVERS", "1", 1);
     if (places_have_render_node()) {

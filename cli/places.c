@@ -28,6 +28,8 @@ static const struct {
                     VIADUCT_LIBDIR "/cuda/libnvidia-ml.so.1"},
     [PLACE_NPU] = {"../compute/npu/ort/libonnxruntime.so.1", NULL,
                    VIADUCT_LIBDIR "/npu/libonnxruntime.so.1"},
+    [PLACE_NPU_LOCAL] = {"../compute/npu/ort_local/libonnxruntime.so.1", NULL,
+                         VIADUCT_LIBDIR "/npu/local/libonnxruntime.so.1"},
     [PLACE_SELF] = {"viaduct", NULL, VIADUCT_BINDIR "/viaduct"},
 };
 

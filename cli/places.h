@@ -16,6 +16,7 @@ enum place {
     PLACE_NVML,
     PLACE_SELF,
     PLACE_NPU,
+    PLACE_NPU_LOCAL,
 };
 
 /* Absolute path of a part. False if it is nowhere; `path` then says where it should be. */
