@@ -78,14 +78,10 @@ static int parse(int argc, char **argv, struct exec *exec)
 {
     const char *ort = getenv("VIADUCT_EXEC_ORT");
     static const struct option options[] = {
-        {"private", no_argument, NULL, 'p'},
-        {"backend", required_argument, NULL, 'b'},
-        {"threads", required_argument, NULL, 't'},
-        {"ort", required_argument, NULL, 'o'},
-        {"stats", required_argument, NULL, 's'},
-        {"surface-format", required_argument, NULL, 'f'},
-        {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0},
+        {"private", no_argument, NULL, 'p'},       {"backend", required_argument, NULL, 'b'},
+        {"threads", required_argument, NULL, 't'}, {"ort", required_argument, NULL, 'o'},
+        {"stats", required_argument, NULL, 's'},   {"surface-format", required_argument, NULL, 'f'},
+        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0},
     };
     int c;
 

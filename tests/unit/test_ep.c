@@ -146,11 +146,11 @@ GIVES(attribute_type, ort_op_attr, int, object->type)
 GIVES(attribute_name, ort_op_attr, const char *, object->name)
 GIVES(attribute_tensor, ort_op_attr, struct ort_value *, front_value_ref(object->tensor))
 
-#define LISTS(name, from, type, what)                                                     \
-    static struct ort_status *name(const struct from *object, type *to, size_t count)     \
-    {                                                                                     \
-        memcpy(to, what, count * sizeof(*to));                                            \
-        return NULL;                                                                      \
+#define LISTS(name, from, type, what)                                                 \
+    static struct ort_status *name(const struct from *object, type *to, size_t count) \
+    {                                                                                 \
+        memcpy(to, what, count * sizeof(*to));                                        \
+        return NULL;                                                                  \
     }
 
 LISTS(graph_nodes, ort_graph, const struct ort_node *, object->nodes)
@@ -287,7 +287,7 @@ static const struct ort_api *get_api(uint32_t version)
 
 static const struct ort_api_base base = {get_api, NULL};
 
-#define PUT(name, function) api.name = (struct ort_status * (*)(void))(void (*)(void)) function
+#define PUT(name, function) api.name = (struct ort_status * (*)(void))(void (*)(void))function
 
 static void make_api(void)
 {
@@ -386,8 +386,8 @@ static struct ort_status *make_session(const char *const *pairs, struct ort_ep *
         snprintf(key, sizeof(key), EP_OPTION_PREFIX "%s", pairs[0]);
         good(api.AddSessionConfigEntry(options, key, pairs[1]));
     }
-    status = factory->create_ep(factory, NULL, NULL, 0, options, (const struct ort_logger *)&api,
-                                out);
+    status =
+        factory->create_ep(factory, NULL, NULL, 0, options, (const struct ort_logger *)&api, out);
     api.ReleaseSessionOptions(options);
     return status;
 }
@@ -533,12 +533,24 @@ static void test_whole(void **state)
     struct ort_op_attr a_perm = {"perm", EP_ATTRIBUTE_INTS, perm, sizeof(perm), NULL};
     struct ort_op_attr a_alpha = {"alpha", EP_ATTRIBUTE_FLOAT, &alpha, sizeof(alpha), NULL};
     struct ort_node mul = MUL(10, &x, &c, &p);
-    struct ort_node transpose = {.id = 20, .type = "Transpose", .domain = "", .inputs = {&p},
-                                 .outputs = {&t}, .input_count = 1, .output_count = 1,
-                                 .attributes = {&a_perm}, .attribute_count = 1};
-    struct ort_node relu = {.id = 30, .type = "LeakyRelu", .domain = "ai.onnx", .inputs = {&t},
-                            .outputs = {&y}, .input_count = 1, .output_count = 1,
-                            .attributes = {&a_alpha}, .attribute_count = 1};
+    struct ort_node transpose = {.id = 20,
+                                 .type = "Transpose",
+                                 .domain = "",
+                                 .inputs = {&p},
+                                 .outputs = {&t},
+                                 .input_count = 1,
+                                 .output_count = 1,
+                                 .attributes = {&a_perm},
+                                 .attribute_count = 1};
+    struct ort_node relu = {.id = 30,
+                            .type = "LeakyRelu",
+                            .domain = "ai.onnx",
+                            .inputs = {&t},
+                            .outputs = {&y},
+                            .input_count = 1,
+                            .output_count = 1,
+                            .attributes = {&a_alpha},
+                            .attribute_count = 1};
     struct ort_node fused = {.inputs = {&x}, .outputs = {&y}, .input_count = 1, .output_count = 1};
     struct ort_graph graph = {.nodes = {&mul, &transpose, &relu}, .count = 3};
     const struct ort_graph *graphs[] = {&graph};
@@ -591,9 +603,15 @@ static void test_texts(void **state)
     struct ort_value_info x = {.name = "x"}, y = {.name = "y", .output = true};
     struct ort_op_attr stop = {"stopwords", EP_ATTRIBUTE_STRINGS, words, sizeof(words), NULL};
     struct ort_op_attr change = {"case_change_action", EP_ATTRIBUTE_STRING, lower, 5, NULL};
-    struct ort_node node = {.id = 1, .type = "StringNormalizer", .domain = "", .inputs = {&x},
-                            .outputs = {&y}, .input_count = 1, .output_count = 1,
-                            .attributes = {&stop, &change}, .attribute_count = 2};
+    struct ort_node node = {.id = 1,
+                            .type = "StringNormalizer",
+                            .domain = "",
+                            .inputs = {&x},
+                            .outputs = {&y},
+                            .input_count = 1,
+                            .output_count = 1,
+                            .attributes = {&stop, &change},
+                            .attribute_count = 2};
     struct ort_graph graph = {.nodes = {&node}, .count = 1};
     const struct ort_graph *graphs[] = {&graph};
     const struct ort_node *fuseds[] = {&node};
@@ -639,11 +657,16 @@ static void test_parts(void **state)
                           z = floats("z", 3), y = floats("y", 3);
     struct ort_node first = MUL(1, &x, &x, &a), third = MUL(3, &a, &x, &z),
                     last = MUL(4, &b, &z, &y);
-    struct ort_node odd = {.id = 2, .type = "Odd", .domain = "test", .inputs = {&a},
-                           .outputs = {&b}, .input_count = 1, .output_count = 1};
+    struct ort_node odd = {.id = 2,
+                           .type = "Odd",
+                           .domain = "test",
+                           .inputs = {&a},
+                           .outputs = {&b},
+                           .input_count = 1,
+                           .output_count = 1};
     struct ort_graph graph = {.nodes = {&first, &odd, &third, &last}, .count = 4};
-    struct ort_node fused = {.inputs = {&x}, .outputs = {&a, &z}, .input_count = 1,
-                             .output_count = 2};
+    struct ort_node fused = {
+        .inputs = {&x}, .outputs = {&a, &z}, .input_count = 1, .output_count = 2};
     const struct ort_graph *graphs[] = {&graph};
     const struct ort_node *fuseds[] = {&fused};
     struct ort_compute_info *kernel = NULL;
@@ -696,8 +719,13 @@ static void test_parts(void **state)
 static void test_require(void **state)
 {
     struct ort_value_info x = floats("x", 3), y = floats("y", 3);
-    struct ort_node odd = {.id = 2, .type = "Odd", .domain = "test", .inputs = {&x},
-                           .outputs = {&y}, .input_count = 1, .output_count = 1};
+    struct ort_node odd = {.id = 2,
+                           .type = "Odd",
+                           .domain = "test",
+                           .inputs = {&x},
+                           .outputs = {&y},
+                           .input_count = 1,
+                           .output_count = 1};
     struct ort_graph graph = {.nodes = {&odd}, .count = 1};
     const struct ort_graph *graphs[] = {&graph};
     const struct ort_node *fuseds[] = {&odd};
