@@ -349,6 +349,11 @@ static struct surface *find_display(struct driver *driver, const struct context 
     return NULL;
 }
 
+static bool encodes(const struct context *context)
+{
+    return context->entrypoint != VAEntrypointVLD && context->entrypoint != VAEntrypointVideoProc;
+}
+
 /* A picture was sent that will be in this surface. */
 static void count_picture(const struct context *context, struct surface *surface)
 {
@@ -357,8 +362,9 @@ static void count_picture(const struct context *context, struct surface *surface
     surface->uploaded = false;
     surface->context = context->object.id;
     surface->picture = context->submitted;
-    surface->encoding =
-        context->entrypoint != VAEntrypointVLD && context->entrypoint != VAEntrypointVideoProc;
+    surface->encoding = encodes(context);
+    if (surface->import && !surface->encoding)
+        surface->import->made++;
 }
 
 /* The surfaces that a processed picture is made from. */
@@ -436,12 +442,18 @@ static int submit(struct driver *driver, struct context *context)
 /* What has to be so before a picture may leave. May release the lock. */
 static VAStatus prepare(struct driver *driver, struct context *context)
 {
-    bool encodes =
-        context->entrypoint != VAEntrypointVLD && context->entrypoint != VAEntrypointVideoProc;
     struct surface *target = context->target;
     struct buffer *coded;
+    VAStatus status = VA_STATUS_SUCCESS;
 
-    if (!encodes) {
+    for (uint32_t i = 0; i < context->input_count && !status; i++)
+        status = inband_push(driver, context->inputs[i]);
+    /* What processing leaves of it stays. */
+    if (!status && context->entrypoint != VAEntrypointVLD && context->target)
+        status = inband_push(driver, target);
+    if (status || context->target != target)
+        return status;
+    if (!encodes(context)) {
         /* Memory that stays the surface's is not written while a picture is made from it. */
         bool fixed =
             target->derived || target->exported || target->exported_device || target->import;

@@ -175,6 +175,9 @@ VAStatus surface_wait(struct driver *driver, struct surface *surface, uint64_t t
  * Pins the surface's memory. Gives memory to a surface that has none. No waiting for pictures.
  */
 int surface_view(struct driver *driver, struct surface *surface, struct surface_view *ret_view);
+/* Of the arena's memory, also where the app brought its own. */
+int surface_view_arena(struct driver *driver, struct surface *surface,
+                       struct surface_view *ret_view);
 /* Counts a picture that the app looks at, or writes. */
 void surface_view_seen(const struct surface_view *view);
 /* Unpins; any view, also a copy of it kept elsewhere. */
@@ -186,6 +189,9 @@ struct import {
     uint8_t *bytes;
     uint64_t size;
     struct format_layout layout;
+    /* In band: pictures that the host made for it, and the last one that is here, too. */
+    uint32_t made, here;
+    bool exchanged; /* the arena's memory has what host and app agreed on last */
 };
 /* From one descriptor of vaCreateSurfaces; duplicates what it keeps. */
 VAStatus import_create(const VADRMPRIMESurfaceDescriptor *descriptor,
@@ -252,6 +258,12 @@ void inband_submitted(struct host *host);
 /* A derived image is about to be mapped, was unmapped by the last who mapped it. */
 void inband_mapped(struct driver *driver, struct image *image);
 int inband_unmapped(struct driver *driver, struct image *image);
+/*
+ * Memory that the app brought, which the host has not: the newest picture of the host comes into
+ * it; what the app wrote there goes to the host before it reads the surface.
+ */
+int inband_pull(struct driver *driver, struct surface *surface);
+VAStatus inband_push(struct driver *driver, struct surface *surface);
 /* The app's pixels are in the surface's memory. */
 int inband_wrote(struct driver *driver, struct surface *surface, const struct surface_view *view);
 

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <transport/memory.h>
 #include <unistd.h>
 #include <viaduct/errors.h>
 #include <wire/log.h>
@@ -13,7 +14,8 @@
  * Surfaces in memory that the app brings (DRM PRIME 2): one object with all planes, linear. The
  * descriptor may be a dma-buf or a memfd sealed against shrinking. Both sides map it; the host
  * copies each picture into it, since a decoder's own references must not lie in memory that
- * others may write.
+ * others may write. Where the host cannot have it the driver copies, when the app waits for a
+ * picture, and before the host reads one (inband.c).
  */
 
 /* Planes of all layers in order, as VA_EXPORT_SURFACE_SEPARATE_LAYERS and COMPOSED give them. */
@@ -57,7 +59,7 @@ VAStatus import_create(const VADRMPRIMESurfaceDescriptor *d, const struct format
     import->fd = fcntl(d->objects[0].fd, F_DUPFD_CLOEXEC, 3);
     size = import->fd >= 0 ? lseek(import->fd, 0, SEEK_END) : -1;
     import->size = size > 0 ? (uint64_t)size : 0;
-    if (!import->size || import->size > VD_MAX_IMPORT_BYTES ||
+    if (memory_check(import->fd, import->size) || import->size > VD_MAX_IMPORT_BYTES ||
         format_layout_given(format, width, height, pitch, offset, import->size, &import->layout))
         goto fail;
     bytes = mmap(NULL, import->size, PROT_READ | PROT_WRITE, MAP_SHARED, import->fd, 0);

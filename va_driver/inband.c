@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <linux/dma-buf.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <transport/fence.h>
 #include <viaduct/errors.h>
 
@@ -117,4 +120,128 @@ int inband_wrote(struct driver *driver, struct surface *surface, const struct su
     host_unref(&host);
     object_unref(&driver->surfaces, surface);
     return err;
+}
+
+/*
+ * Processors' caches and a device's: dma-bufs want to be told who looks at them. A memfd does not
+ * know the question, and a failure leaves the pixels as they are.
+ */
+static void look(const struct import *import, uint64_t what)
+{
+    struct dma_buf_sync sync = {.flags = what};
+
+    while (ioctl(import->fd, DMA_BUF_IOCTL_SYNC, &sync) < 0 && errno == EINTR)
+        ;
+}
+
+/* What is kept while the lock is released. */
+static void keep(struct surface *surface, struct host *host)
+{
+    object_ref(surface);
+    host_ref(host);
+}
+
+static void let_go(struct driver *driver, struct surface *surface, struct host *host)
+{
+    host_unref(&host);
+    object_unref(&driver->surfaces, surface);
+}
+
+static bool is_copied(const struct surface *surface)
+{
+    return surface->import && surface->host && surface->host->mirror;
+}
+
+int inband_pull(struct driver *driver, struct surface *surface)
+{
+    struct import *import = surface->import;
+    struct host *host = surface->host;
+    struct surface_view view;
+    uint32_t made;
+    int err;
+
+    if (!is_copied(surface) || import->here == import->made)
+        return 0;
+    made = import->made;
+    keep(surface, host);
+    err = surface_view_arena(driver, surface, &view);
+    if (err)
+        goto out;
+    surface_view_seen(&view);
+    driver_leave(driver);
+    look(import, DMA_BUF_SYNC_START | DMA_BUF_SYNC_WRITE);
+    format_copy(surface->format, surface->width, surface->height, import->bytes, &import->layout,
+                view.bytes, view.layout);
+    look(import, DMA_BUF_SYNC_END | DMA_BUF_SYNC_WRITE);
+    pthread_mutex_lock(&driver->lock);
+    surface_view_end(&view);
+    if (surface->host == host) {
+        import->here = made;
+        import->exchanged = true;
+    }
+out:
+    let_go(driver, surface, host);
+    return err;
+}
+
+static bool same_pixels(const struct surface *surface, const struct surface_view *view)
+{
+    const struct format_info *format = surface->format;
+    const struct import *import = surface->import;
+
+    for (int i = 0; i < format->planes; i++) {
+        const uint8_t *a = import->bytes + import->layout.offset[i];
+        const uint8_t *b = view->bytes + view->layout->offset[i];
+        size_t bytes = format_row_bytes(format, i, surface->width);
+
+        for (uint32_t y = format_rows(format, i, surface->height); y; y--) {
+            if (memcmp(a, b, bytes))
+                return false;
+            a += import->layout.pitch[i];
+            b += view->layout->pitch[i];
+        }
+    }
+    return true;
+}
+
+VAStatus inband_push(struct driver *driver, struct surface *surface)
+{
+    struct import *import = surface->import;
+    VAStatus status = VA_STATUS_SUCCESS;
+    struct surface_view view;
+    struct host *host;
+    bool same;
+    int err = 0;
+
+    if (import && (!surface->host || surface->host != driver->host))
+        err = surface_register(driver, surface);
+    if (err)
+        return driver_status(err);
+    /* A picture of the host's that nobody waited for is the newest. */
+    if (!is_copied(surface) || import->here != import->made)
+        return VA_STATUS_SUCCESS;
+    host = surface->host;
+    keep(surface, host);
+    /* What is sent takes the place of what pictures before this one may still be made from. */
+    status = surface_wait_readers(driver, surface);
+    if (!status && surface->encoding)
+        status = surface_wait(driver, surface, VA_TIMEOUT_INFINITE);
+    if (status != VA_STATUS_ERROR_TIMEDOUT)
+        status = driver_status(surface_view_arena(driver, surface, &view));
+    if (status)
+        goto out;
+    driver_leave(driver);
+    look(import, DMA_BUF_SYNC_START | DMA_BUF_SYNC_READ);
+    same = import->exchanged && same_pixels(surface, &view);
+    if (!same)
+        format_copy(surface->format, surface->width, surface->height, view.bytes, view.layout,
+                    import->bytes, &import->layout);
+    look(import, DMA_BUF_SYNC_END | DMA_BUF_SYNC_READ);
+    pthread_mutex_lock(&driver->lock);
+    if (!same && surface->host == host && !inband_wrote(driver, surface, &view))
+        import->exchanged = true;
+    surface_view_end(&view);
+out:
+    let_go(driver, surface, host);
+    return status;
 }

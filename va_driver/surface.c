@@ -64,6 +64,10 @@ static void bind(struct surface *surface, struct host *host)
     surface->host = host_ref(host);
     surface->sequence = 0;
     surface->kicked = 0;
+    if (surface->import) {
+        surface->import->here = surface->import->made;
+        surface->import->exchanged = false;
+    }
 }
 
 int surface_register(struct driver *driver, struct surface *surface)
@@ -80,7 +84,7 @@ int surface_register(struct driver *driver, struct surface *surface)
     if (err)
         return err;
     bind(surface, host);
-    if (surface->import)
+    if (surface->import && !host->mirror)
         err = import_register(host, id.id, surface->format, surface->import);
     return err;
 }
@@ -237,11 +241,6 @@ VAStatus driver_CreateSurfaces2(VADriverContextP ctx, unsigned rt_format, unsign
         status = VA_STATUS_ERROR_HW_BUSY;
         goto out;
     }
-    if (external && host->mirror) {
-        /* The host cannot have it. */
-        status = VA_STATUS_ERROR_UNSUPPORTED_MEMORY_TYPE;
-        goto out;
-    }
     for (; made < count; made++) {
         struct surface *surface = object_create(&driver->surfaces);
 
@@ -276,7 +275,8 @@ VAStatus driver_CreateSurfaces2(VADriverContextP ctx, unsigned rt_format, unsign
             bind(object_find(&driver->surfaces, ids[told + i]), host);
         told += n;
     }
-    for (unsigned i = 0; i < count && external && !err; i++) {
+    /* Without shared memory the host cannot have it: pixels are copied (inband.c). */
+    for (unsigned i = 0; i < count && external && !host->mirror && !err; i++) {
         struct surface *surface = object_find(&driver->surfaces, ids[i]);
 
         err = import_register(host, ids[i], format, surface->import);
@@ -355,35 +355,38 @@ VAStatus surface_wait(struct driver *driver, struct surface *surface, uint64_t t
     struct vd_surface_slot *slot;
     struct host *host = surface->host;
     uint32_t sequence = surface->sequence;
-    bool bounded = timeout_ns > HOST_PICTURE_NS;
-    int err = 0;
+    bool bounded = timeout_ns > HOST_PICTURE_NS, encoding;
+    int err = 0, pulled;
 
     if (!host || !sequence)
         return driver_status(surface->lost);
     slot = &host->arena.status->surfaces[VD_SLOT(surface->object.id)];
+    /* It may be destroyed while the lock is released. */
+    object_ref(surface);
+    host_ref(host);
     if (!fence_passed(fence_load(&slot->done), sequence)) {
         kick(driver, surface);
-        object_ref(surface);
-        host_ref(host);
         driver_leave(driver);
         err = fence_wait(&slot->done, &slot->waiters, sequence,
                          bounded ? HOST_PICTURE_NS : timeout_ns, host_alive, host);
         pthread_mutex_lock(&driver->lock);
-        object_unref(&driver->surfaces, surface);
-    } else {
-        host_ref(host);
     }
-    if (!err)
+    if (!err) {
         err = errors_from_wire(slot->status);
-    else if (err == VD_ERR_GONE)
+        pulled = inband_pull(driver, surface);
+        err = err ? err : pulled;
+    } else if (err == VD_ERR_GONE) {
         host_lost(host);
-    else if (err == VD_ERR_TIMEOUT && bounded)
+    } else if (err == VD_ERR_TIMEOUT && bounded) {
         log_error("surface %#x: no picture after %d s", (unsigned)surface->object.id,
                   (int)(HOST_PICTURE_NS / 1000000000ull));
+    }
+    encoding = surface->encoding;
+    object_unref(&driver->surfaces, surface);
     host_unref(&host);
     if (err == VD_ERR_TIMEOUT)
         return VA_STATUS_ERROR_TIMEDOUT;
-    if (surface->encoding && err != VD_ERR_GONE && err)
+    if (encoding && err != VD_ERR_GONE && err)
         return VA_STATUS_ERROR_ENCODING_ERROR;
     /* The picture's own error, or that there is nobody left to make it. */
     return err == VD_ERR_UNSUPPORTED || err == VD_ERR_PARAMETER || err == VD_ERR_RESOLUTION ||
@@ -441,6 +444,7 @@ VAStatus driver_QuerySurfaceStatus(VADriverContextP ctx, VASurfaceID id,
                fence_passed(fence_load(&surface->host->arena.status->surfaces[VD_SLOT(id)].done),
                             surface->sequence)) {
         *ret_status = VASurfaceReady;
+        status = driver_status(inband_pull(driver, surface));
     } else if (!host_alive(surface->host)) {
         status = VA_STATUS_ERROR_HW_BUSY;
     } else {
@@ -538,16 +542,21 @@ static int pin(struct surface *surface, uint32_t *ret_backing)
 
 int surface_view(struct driver *driver, struct surface *surface, struct surface_view *ret_view)
 {
+    if (!surface->import)
+        return surface_view_arena(driver, surface, ret_view);
+    *ret_view =
+        (struct surface_view){.bytes = surface->import->bytes, .layout = &surface->import->layout};
+    return 0;
+}
+
+int surface_view_arena(struct driver *driver, struct surface *surface,
+                       struct surface_view *ret_view)
+{
     struct host *host;
     uint64_t offset, end;
     uint32_t backing;
     int err;
 
-    if (surface->import) {
-        *ret_view = (struct surface_view){.bytes = surface->import->bytes,
-                                          .layout = &surface->import->layout};
-        return 0;
-    }
     /* A surface that has never been used in this session may still belong to an older one. */
     if (!surface->host || (surface->host->dead && !surface->sequence)) {
         err = surface_register(driver, surface);

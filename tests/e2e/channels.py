@@ -131,6 +131,25 @@ def test_virtgpu(bench):
     return f"{len(want)} commands, the same bits as over the Unix socket"
 
 
+def test_import(bench):
+    """Memory of a program's own is source and target of the host's work, shared or copied."""
+    if not bench.args.program:
+        raise Skip("this build has no program for it")
+    service = Remote(bench, "tcp", name="import")
+    try:
+        for env in (service.near, service.env):
+            result = run([bench.args.viaduct, "exec", "--", bench.args.program], False, env)
+            if result.returncode == 77:
+                raise Skip("no video processing")
+            if result.returncode:
+                raise AssertionError(f"{env}: {result.stdout.decode(errors='replace')[-400:]}")
+    finally:
+        code, log = service.stop()
+    if code:
+        raise AssertionError(f"exit code {code}: {log}")
+    return "the same over the Unix socket and TCP"
+
+
 def test_pixels_stay(bench):
     """A transcode's pictures do not cross the channel."""
     service = Remote(bench, "tcp")
@@ -463,11 +482,13 @@ def main():
     parser.add_argument("--viaduct", required=True)
     parser.add_argument("--viaductd", required=True)
     parser.add_argument("--loop", help="viaduct_loop_drv_video.so")
+    parser.add_argument("--import", dest="program", help="the program import")
     parser.add_argument("names", nargs="*")
     args = parser.parse_args()
     args.viaduct = os.path.abspath(args.viaduct)
     args.viaductd = os.path.abspath(args.viaductd)
     args.loop = args.loop and os.path.abspath(args.loop)
+    args.program = args.program and os.path.abspath(args.program)
     tests = {name[5:]: test for name, test in globals().items() if name.startswith("test_")}
     if not shutil.which("ffmpeg") or X264 not in run(["ffmpeg", "-v", "error",
                                                       "-encoders"]).stdout.decode():
