@@ -314,6 +314,63 @@ def test_export(bench):
     return f"{len(want)} frames through dma-bufs, bit-exact"
 
 
+EXPORT = (f"{QUIET} -init_hw_device drm=d:/dev/dri/renderD128 -init_hw_device vaapi=va@d "
+          "-filter_hw_device va -hwaccel vaapi -hwaccel_device va -hwaccel_output_format vaapi ")
+TO_DRM = "hwmap=derive_device=drm,format=drm_prime,"
+
+
+def through(bench, before, between, after):
+    """A filter chain's frames, which must be the same with dma-bufs in its middle."""
+    clip, want = bench.clip()
+    plain, mapped = (bench.guests[0].run(f"{EXPORT} -i {clip} -vf {before}{middle}{after} "
+                                         "-fps_mode passthrough -f framemd5 -")
+                     for middle in ("", between))
+    if len(hashes(plain)) != len(want):
+        raise AssertionError(plain[-600:])
+    same(mapped, hashes(plain))
+    return len(want)
+
+
+def test_export_10_bit(bench):
+    """P010 surfaces as dma-bufs."""
+    if bench.channel != "virtgpu":
+        raise Skip("this guest's kernel has no dma-bufs but virtio-gpu's")
+    count = through(bench, "scale_vaapi=format=p010,", TO_DRM, "hwdownload,format=p010le")
+    return f"{count} frames of P010, the same as without"
+
+
+def test_import(bench):
+    """Memory of a program's own, and dma-bufs, are source and target of the host's work."""
+    program = bench.program("tests", "e2e", "import")
+    if not os.path.exists(program):
+        raise Skip("this build has no program for it")
+    text = bench.guests[0].run(f"{program} memfd")
+    if bench.channel != "virtgpu":
+        return "a memfd: " + text.strip().splitlines()[-1]
+    bench.guests[0].run(f"{program} own")
+    return "a memfd, and a dma-buf that a surface was exported as"
+
+
+def test_gstreamer_dmabuf(bench):
+    """dma-bufs between GStreamer's elements."""
+    if bench.channel != "virtgpu" or not shutil.which("gst-launch-1.0"):
+        raise Skip("takes gst-launch-1.0, and a guest whose kernel has dma-bufs")
+    clip, _ = bench.clip()
+    script = "gst-inspect-1.0 --exists vapostproc || exit 99\n"
+    for kind in ("VAMemory", "DMABuf"):
+        script += (f"gst-launch-1.0 -q filesrc location={clip} ! qtdemux ! h264parse ! vah264dec ! "
+                   f"'video/x-raw(memory:{kind})' ! vapostproc ! "
+                   "video/x-raw,format=NV12,width=176,height=144 ! filesink location=/tmp/out "
+                   "|| exit 1\nstat -c %s /tmp/out; md5sum </tmp/out\n")
+    code, text = bench.guests[0].start(script).wait()
+    if code == 99:
+        raise Skip("GStreamer has no vapostproc here")
+    said = re.findall(r"^([0-9]+)\n([0-9a-f]{32})", text, re.M)
+    if code or len(said) != 2 or said[0] != said[1] or int(said[0][0]) != 25 * 176 * 144 * 3 // 2:
+        raise AssertionError(f"{code}: {text[-800:]}")
+    return "vah264dec to vapostproc, the same bytes as without"
+
+
 def test_transcode(bench):
     clip, want = bench.clip()
     before = bench.counters()
@@ -489,7 +546,7 @@ def measure_bytes(bench):
 
 FULL = [test_relay_restart, test_measure]
 SHORT = [test_boot, test_vainfo, test_doctor, test_decode, test_gstreamer, test_export,
-         test_transcode, test_two_guests, test_restart, test_pause, test_names]
+         test_export_10_bit, test_import, test_gstreamer_dmabuf, test_transcode, test_two_guests, test_restart, test_pause, test_names]
 
 
 def why_not():
