@@ -45,6 +45,7 @@ struct nursery {
 struct worker {
     const struct nursery *nursery;
     struct session_limits limits;
+    bool cuda_devices; /* this client's CUDA wants them in the sandbox */
 };
 
 static int worker_ready(void *arg, bool devices)
@@ -56,7 +57,7 @@ static int worker_ready(void *arg, bool devices)
     trace_open();
     return sandbox_enter(arena + NURSERY_WORKER_MEMORY +
                              (w->limits.cuda ? w->limits.cuda_bytes : 0),
-                         devices || w->nursery->inference_devices);
+                         devices || w->nursery->inference_devices || w->cuda_devices);
 }
 
 /* The worker's whole life; never returns. */
@@ -84,7 +85,12 @@ static void worker_run(struct nursery *n, const struct ipc_client *request, int 
     signal(SIGPIPE, SIG_IGN);
     stats = mmap(NULL, sizeof(*stats), PROT_READ | PROT_WRITE, MAP_SHARED, stats_fd, 0);
     close(stats_fd);
-    if (stats == MAP_FAILED || listen_channel(request->kind, client, &channel))
+    if (stats == MAP_FAILED)
+        _exit(1);
+    if (!cuda_engine_enter(worker.limits.cuda, request->kind == LISTEN_UNIX ? client : -1,
+                           &worker.cuda_devices))
+        worker.limits.cuda = NULL;
+    if (listen_channel(request->kind, client, &channel))
         _exit(1);
     err = session_serve(channel, &n->backends[request->backends], &n->options, &worker.limits,
                         stats, worker_ready, &worker);

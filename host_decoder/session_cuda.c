@@ -14,10 +14,11 @@
 
 #define WATCH_MS 500
 
-/* With the lock: ends whatever runs or waits. */
-static void abort_all(struct cuda_session *c)
+/* With the lock: ends whatever runs or waits in some contexts. What runs on devices in others ends,
+ * too, as there is no telling whose it is. */
+static void abort_contexts(struct cuda_session *c, uint32_t first, uint32_t end)
 {
-    for (uint32_t i = 0; i < VD_MAX_CUDA_CONTEXTS; i++)
+    for (uint32_t i = first; i < end; i++)
         if (c->contexts[i] && c->backend->abort)
             c->backend->abort(c->contexts[i], CUDA_ERROR_CONTEXT_IS_DESTROYED);
     for (unsigned i = 0; i < c->device_count; i++)
@@ -42,7 +43,7 @@ static void *watch(void *arg)
         pthread_cond_timedwait(&c->wake, &c->lock, &t);
         gone = gone || !c->channel->ops->alive(c->channel);
         if (gone && !c->stop)
-            abort_all(c);
+            abort_contexts(c, 0, VD_MAX_CUDA_CONTEXTS);
     }
     pthread_mutex_unlock(&c->lock);
     return NULL;
@@ -95,11 +96,7 @@ static void settle(struct cuda_session *c, uint32_t slot)
 
         while (q && q->queue && q->context == slot && atomic_load(&q->passed) < q->submitted) {
             pthread_mutex_lock(&c->lock);
-            if (c->backend->abort)
-                c->backend->abort(c->contexts[slot], CUDA_ERROR_CONTEXT_IS_DESTROYED);
-            for (unsigned j = 0; j < c->device_count; j++)
-                if (c->devices[j] && c->backend->cancel)
-                    c->backend->cancel(c->devices[j]);
+            abort_contexts(c, slot, slot + 1);
             pthread_mutex_unlock(&c->lock);
             usleep(1000);
         }
@@ -274,7 +271,8 @@ int session_cuda_open(void *self, const struct vd_cuda_open_req *req, const stru
         devices[i].multiprocessors = p.multiprocessors;
         devices[i].clock_khz = (uint32_t)p.clock_khz;
         devices[i].l2_bytes = (uint32_t)p.l2_bytes;
-        devices[i].flags = p.local ? VD_CUDA_DEVICE_LOCAL : 0;
+        devices[i].flags =
+            (p.local ? VD_CUDA_DEVICE_LOCAL : 0) | (p.textureless ? VD_CUDA_DEVICE_TEXTURELESS : 0);
     }
     reply->tail_count = c->device_count;
     rep->max_bytes = c->max_bytes;
@@ -306,6 +304,7 @@ int session_cuda_context_create(void *self, const struct vd_cuda_context_create_
         return 0;
     pthread_mutex_lock(&c->lock);
     c->contexts[req->context] = context;
+    c->context_device[req->context] = req->device;
     pthread_mutex_unlock(&c->lock);
     /* Threads are made here, behind the sandbox's door. */
     if (!c->watching)
@@ -336,7 +335,8 @@ int session_cuda_memory_create(void *self, const struct vd_cuda_memory_create_re
     struct cuda_device *device = cuda_session_device(c, req->device);
 
     (void)tail, (void)tail_count;
-    if (req->device >= c->device_count || !req->size)
+    if (req->device >= c->device_count || !req->size || req->context >= VD_MAX_CUDA_CONTEXTS ||
+        !c->contexts[req->context] || c->context_device[req->context] != req->device)
         return VD_ERR_PROTOCOL;
     if (!device) {
         rep->result = CUDA_ERROR_DEVICE_UNAVAILABLE;
@@ -347,7 +347,8 @@ int session_cuda_memory_create(void *self, const struct vd_cuda_memory_create_re
         rep->result = CUDA_ERROR_OUT_OF_MEMORY;
         return 0;
     }
-    rep->result = (uint32_t)c->backend->memory_create(device, req->size, &range.address);
+    rep->result = (uint32_t)c->backend->memory_create(device, c->contexts[req->context], req->size,
+                                                      &range.address);
     if (rep->result)
         return 0;
     range.size = req->size;

@@ -68,6 +68,7 @@ struct cuda_session {
     bool watching, stop;
     struct cuda_device *devices[VD_MAX_CUDA_DEVICES]; /* opened when first used */
     struct cuda_context *contexts[VD_MAX_CUDA_CONTEXTS];
+    uint32_t context_device[VD_MAX_CUDA_CONTEXTS];
     struct cuda_session_queue *queues[VD_MAX_CUDA_QUEUES];
     struct cuda_session_module modules[VD_MAX_CUDA_MODULES];
     struct cuda_session_range *ranges;

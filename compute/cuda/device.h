@@ -35,6 +35,8 @@ struct cuda_properties {
     int clock_khz, l2_bytes;
     int local;    /* 1: device and host share memory in one process, without copies */
     int coherent; /* 1: memory of host_create is the same memory for both at all times */
+    /* 1: what stands for textures and surfaces here (texture.h) means nothing to its kernels. */
+    int textureless;
 };
 
 /* What the executor is, where programs ask. */
@@ -153,7 +155,10 @@ struct cuda_backend {
     /* Its queues and modules are gone. */
     void (*context_destroy)(struct cuda_context *context);
 
-    int (*memory_create)(struct cuda_device *device, uint64_t size, uint64_t *ret_address);
+    /* For kernels of this context at least. It goes with memory_destroy alone, or the context if
+     * that is the first to be destroyed. */
+    int (*memory_create)(struct cuda_device *device, struct cuda_context *context, uint64_t size,
+                         uint64_t *ret_address);
     /* Memory of the host that all devices reach at its own address, zeroed. `kernels`: refuse where
      * only copies could use it. */
     int (*host_create)(uint64_t size, bool kernels, void **ret_memory);
@@ -212,5 +217,21 @@ struct cuda_limits {
 /* The executor for PTX in this process. */
 extern const struct cuda_backend cuda_backend_ptx;
 void ptx_set_limits(const struct cuda_limits *limits);
+
+/*
+ * The machine's own libcuda.so.1: NVIDIA's. It must be initialised in the process that uses it,
+ * after the last fork.
+ */
+extern const struct cuda_backend cuda_backend_native;
+/* `idle` means nothing to it. */
+void native_set_limits(const struct cuda_limits *limits);
+/* Which one, by its path; NULL or "" for the one that the linker finds, unless it is Viaduct's. */
+void native_set_library(const char *path);
+/* Loads it, in a process that will use it, before a sandbox closes. What kernels print is caught
+ * from now on: the standard output is taken. 0 or a CUresult. */
+int native_prepare(void);
+/* Runs a kernel in a child process, which must be able to fork (single thread). 0: devices can be
+ * used, and `ret_text` says which; else a CUresult. */
+int native_probe(char *ret_text, size_t size);
 
 #endif

@@ -115,8 +115,9 @@
 #define VD_NPU_ANY_RANK    0xffffffffu
 
 /* cuda_device.flags */
-#define VD_CUDA_DEVICE_LOCAL (1u << 0) /* its memory is the host processor's */
-#define VD_CUDA_DEVICE_FLAGS VD_CUDA_DEVICE_LOCAL
+#define VD_CUDA_DEVICE_LOCAL       (1u << 0) /* its memory is the host processor's */
+#define VD_CUDA_DEVICE_TEXTURELESS (1u << 1) /* its kernels have no textures, nor surfaces */
+#define VD_CUDA_DEVICE_FLAGS       (VD_CUDA_DEVICE_LOCAL | VD_CUDA_DEVICE_TEXTURELESS)
 
 /* cuda_launch_req.flags */
 #define VD_CUDA_LAUNCH_COOPERATIVE (1u << 0)

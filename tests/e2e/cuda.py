@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """CUDA at a host: what a service has to stand, and its clients.
 
-usage: cuda.py --viaductd PROGRAM --viaduct PROGRAM --client PROGRAM [NAME...]
+usage: cuda.py --viaductd PROGRAM --viaduct PROGRAM --client PROGRAM [--cuda WHAT] [NAME...]
 
 A client whose kernel never ends is stopped, one whose worker dies loses its context and goes on, one
 that leaves takes its worker with it; and the service serves on.
@@ -57,8 +57,8 @@ class Test:
     def start(self):
         self.service = subprocess.Popen(
             [self.args.viaductd, "--socket", self.socket, "--backend", "null",
-             "--max-cuda-seconds", "2", "--max-cuda-bytes", "64M"],
-            env=dict(os.environ, VIADUCT_LOG="none"), stdin=subprocess.DEVNULL)
+             "--max-cuda-seconds", "2", "--max-cuda-bytes", "64M", "--cuda", self.args.cuda],
+            env=dict(os.environ, VIADUCT_LOG="none", VIADUCT_CUDA="local"), stdin=subprocess.DEVNULL)
         wait_for("the service does not start", lambda: os.path.exists(self.socket))
 
     def stop(self):
@@ -134,6 +134,7 @@ def main():
     parser.add_argument("--viaductd", required=True)
     parser.add_argument("--viaduct", required=True)
     parser.add_argument("--client", required=True)
+    parser.add_argument("--cuda", default="ptx")
     parser.add_argument("names", nargs="*")
     args = parser.parse_args()
     failed = 0

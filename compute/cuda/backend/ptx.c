@@ -346,8 +346,10 @@ static void context_destroy(struct cuda_context *context)
     free(context);
 }
 
-static int memory_create(struct cuda_device *d, uint64_t size, uint64_t *ret_address)
+static int memory_create(struct cuda_device *d, struct cuda_context *context, uint64_t size,
+                         uint64_t *ret_address)
 {
+    (void)context;
     return ptx_memory_create(d->ptx, size, ret_address) ? CUDA_ERROR_OUT_OF_MEMORY : 0;
 }
 

@@ -353,6 +353,7 @@ static int properties(unsigned index, struct cuda_properties *ret)
         ret->l2_bytes = (int)(d->l2_bytes & INT32_MAX);
         ret->local = 0;
         ret->coherent = d->flags & VD_CUDA_DEVICE_LOCAL ? 1 : 0;
+        ret->textureless = d->flags & VD_CUDA_DEVICE_TEXTURELESS ? 1 : 0;
     }
     remote_drop(r);
     return err;
@@ -367,7 +368,9 @@ static int open_device(unsigned index, struct cuda_device **ret_device)
     return CUDA_SUCCESS;
 }
 
-static int context_create(struct cuda_device *device, struct cuda_context **ret_context)
+/* `ret_lost`: by the session's end. */
+static int context_create_once(struct cuda_device *device, struct cuda_context **ret_context,
+                               bool *ret_lost)
 {
     struct vd_cuda_context_create_req req = {.device = device->index};
     struct vd_cuda_context_create_rep rep = {0};
@@ -399,9 +402,20 @@ static int context_create(struct cuda_device *device, struct cuda_context **ret_
     r->contexts[c->slot] = NULL;
     pthread_mutex_unlock(&r->lock);
 failed:
+    *ret_lost = r && atomic_load(&r->dead);
     remote_drop(r);
     free(c);
     return err;
+}
+
+static int context_create(struct cuda_device *device, struct cuda_context **ret_context)
+{
+    bool lost = false;
+    int err = context_create_once(device, ret_context, &lost);
+
+    /* A worker may end with its last context, if that had a fault that its device does not get
+     * over. */
+    return err && lost ? context_create_once(device, ret_context, &lost) : err;
 }
 
 static void context_destroy(struct cuda_context *context)
@@ -474,10 +488,10 @@ void remote_unreserve(struct remote *r, uint64_t address)
     free(found);
 }
 
-static int memory_create_one(struct remote *r, unsigned device, uint64_t size,
+static int memory_create_one(struct remote *r, unsigned device, uint32_t context, uint64_t size,
                              uint64_t *ret_address)
 {
-    struct vd_cuda_memory_create_req req = {.device = device, .size = size};
+    struct vd_cuda_memory_create_req req = {.device = device, .context = context, .size = size};
     struct vd_cuda_memory_create_rep rep;
     int err = remote_call(r, VD_OP_cuda_memory_create, &req, &rep, NULL, NULL);
 
@@ -495,8 +509,10 @@ static void memory_destroy_one(struct remote *r, uint64_t address)
     remote_post(r, VD_OP_cuda_memory_destroy, &req, sizeof(req));
 }
 
-static int memory_create(struct cuda_device *device, uint64_t size, uint64_t *ret_address)
+static int memory_create(struct cuda_device *device, struct cuda_context *context, uint64_t size,
+                         uint64_t *ret_address)
 {
+    const struct remote_context *c = (struct remote_context *)context;
     struct remote *r = remote_current();
     uint64_t taken[8];
     unsigned n = 0;
@@ -505,7 +521,7 @@ static int memory_create(struct cuda_device *device, uint64_t size, uint64_t *re
     if (!r)
         return err;
     for (;;) {
-        err = memory_create_one(r, device->index, size, ret_address);
+        err = memory_create_one(r, device->index, c->slot, size, ret_address);
         if (err || reserve(r, *ret_address, size))
             break;
         /* Something of this process is there: another, while that one is kept. */

@@ -132,7 +132,7 @@ static CUresult device_memory(struct CUctx_st *c, size_t size, enum range_kind k
 
     /* May wait for a kernel that runs. */
     unlock();
-    err = (CUresult)backend->memory_create(c->open, size, &address);
+    err = (CUresult)backend->memory_create(c->open, c->backend, size, &address);
     lock();
     if (err)
         return err;

@@ -53,7 +53,7 @@ static CUresult allocate(CUdeviceptr *address, size_t size, CUmemoryPool pool, C
     if (size > device_properties(c->device)->memory)
         return leave(CUDA_ERROR_OUT_OF_MEMORY);
     unlock();
-    err = (CUresult)backend->memory_create(c->open, size, &at);
+    err = (CUresult)backend->memory_create(c->open, c->backend, size, &at);
     lock();
     if (err)
         return leave(err);

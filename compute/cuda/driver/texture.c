@@ -175,6 +175,8 @@ CUresult texture_describe(const CUDA_RESOURCE_DESC *r, struct CUctx_st *c, struc
 {
     if (r->flags)
         return CUDA_ERROR_INVALID_VALUE;
+    if (device_properties(c->device)->textureless)
+        return CUDA_ERROR_NOT_SUPPORTED;
     switch (r->resType) {
     case CU_RESOURCE_TYPE_ARRAY:
         return of_array(r, c, t);

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VIADUCT_CUDA_NATIVE_H
+#define VIADUCT_CUDA_NATIVE_H
+
+#include <pthread.h>
+
+#include <compute/cuda/cuda.h>
+#include <compute/cuda/device.h>
+
+/*
+ * The backend on a libcuda.so.1 of this machine. It is loaded and initialised in the process that
+ * uses it, after its last fork: CUDA does not survive one.
+ *
+ * A context here is one there. The first of a device is its home, which is kept for the next: it
+ * has what belongs to none of them (registered memory, words).
+ *
+ * A queue is a stream. Each command is followed by an event, and a thread a queue waits for them in
+ * order: functions that a stream calls would hold it up. Numbers that were not submitted yet can be
+ * waited for, too, which events do not do: each queue has a word of registered memory that its
+ * thread writes the last number to, and streams wait for the value.
+ *
+ * Locks: a queue's `submit` (its commands have an order), then native_lock, since queues of several
+ * devices wait for each other. Neither the latter nor a queue's thread may stand in a call that
+ * waits for a device, since streams may be waiting for what the thread does next.
+ */
+
+/* The functions that are used; drivers from CUDA 12 on have them. */
+#define NATIVE_FUNCTIONS(HAVE)         \
+    HAVE(cuInit)                       \
+    HAVE(cuDriverGetVersion)           \
+    HAVE(cuGetErrorName)               \
+    HAVE(cuDeviceGetCount)             \
+    HAVE(cuDeviceGet)                  \
+    HAVE(cuDeviceGetName)              \
+    HAVE(cuDeviceGetUuid)              \
+    HAVE(cuDeviceTotalMem_v2)          \
+    HAVE(cuDeviceGetAttribute)         \
+    HAVE(cuCtxCreate_v2)               \
+    HAVE(cuCtxDestroy_v2)              \
+    HAVE(cuCtxSetCurrent)              \
+    HAVE(cuCtxSynchronize)             \
+    HAVE(cuCtxSetLimit)                \
+    HAVE(cuCtxGetStreamPriorityRange)  \
+    HAVE(cuMemAlloc_v2)                \
+    HAVE(cuMemFree_v2)                 \
+    HAVE(cuMemGetInfo_v2)              \
+    HAVE(cuMemHostAlloc)               \
+    HAVE(cuMemFreeHost)                \
+    HAVE(cuMemHostRegister_v2)         \
+    HAVE(cuMemHostUnregister)          \
+    HAVE(cuMemHostGetDevicePointer_v2) \
+    HAVE(cuMemcpyHtoD_v2)              \
+    HAVE(cuMemcpyDtoH_v2)              \
+    HAVE(cuMemcpyAsync)                \
+    HAVE(cuMemcpyHtoDAsync_v2)         \
+    HAVE(cuMemcpyDtoHAsync_v2)         \
+    HAVE(cuMemcpyDtoDAsync_v2)         \
+    HAVE(cuMemcpy2DAsync_v2)           \
+    HAVE(cuMemsetD8Async)              \
+    HAVE(cuMemsetD16Async)             \
+    HAVE(cuMemsetD32Async)             \
+    HAVE(cuMemsetD2D8Async)            \
+    HAVE(cuMemsetD2D16Async)           \
+    HAVE(cuMemsetD2D32Async)           \
+    HAVE(cuStreamCreateWithPriority)   \
+    HAVE(cuStreamDestroy_v2)           \
+    HAVE(cuStreamSynchronize)          \
+    HAVE(cuStreamWaitEvent)            \
+    HAVE(cuStreamWaitValue32_v2)       \
+    HAVE(cuStreamWaitValue64_v2)       \
+    HAVE(cuStreamWriteValue32_v2)      \
+    HAVE(cuStreamWriteValue64_v2)      \
+    HAVE(cuEventCreate)                \
+    HAVE(cuEventRecord)                \
+    HAVE(cuEventSynchronize)           \
+    HAVE(cuEventElapsedTime)           \
+    HAVE(cuEventDestroy_v2)            \
+    HAVE(cuLaunchHostFunc)             \
+    HAVE(cuLaunchKernel)               \
+    HAVE(cuLaunchCooperativeKernel)    \
+    HAVE(cuModuleLoadDataEx)           \
+    HAVE(cuModuleUnload)               \
+    HAVE(cuModuleGetFunction)          \
+    HAVE(cuModuleGetGlobal_v2)         \
+    HAVE(cuFuncGetAttribute)           \
+    HAVE(cuFuncSetAttribute)
+
+struct native_functions {
+#define NATIVE_FUNCTION(name) __typeof__(name) *name;
+    NATIVE_FUNCTIONS(NATIVE_FUNCTION)
+#undef NATIVE_FUNCTION
+};
+
+/* native_library.c */
+extern struct native_functions native;
+/* Loads and initialises it, once a process. 0 or a CUresult, with a line in the log. */
+int native_load(void);
+/* Whether the library is Viaduct's own. */
+bool native_is_own(void);
+
+#define NATIVE_WORDS 8192
+
+struct native_event {
+    CUevent event;
+    bool timed;
+    unsigned references; /* native_lock */
+    struct native_event *next;
+};
+
+struct native_context {
+    struct cuda_context head;
+    struct cuda_device *device;
+    CUcontext handle;
+    bool home;
+    unsigned queues;                /* that live, released or not; native_lock */
+    struct native_event *events[2]; /* idle ones, timed last; native_lock */
+    struct native_event *base;      /* times are counted from; native_lock */
+    uint64_t base_ns;               /* its time */
+    struct native_context *next;
+};
+
+/* Guards what is below, but for what never changes. */
+extern pthread_mutex_t native_lock;
+
+struct cuda_device {
+    CUdevice handle;
+    unsigned index;
+    int priority_least, priority_greatest;
+    pthread_cond_t changed; /* queues have ended, memory was freed */
+    CUcontext home;
+    bool home_used, home_broken;
+    struct native_context *contexts;
+    struct cuda_queue *queues; /* all */
+    /* A word a queue. */
+    uint32_t *words;
+    CUdeviceptr words_address;
+    uint32_t word_free[NATIVE_WORDS], word_free_count;
+    void *memory;                  /* tree of struct native_memory by address */
+    struct native_bounce *bounces; /* idle ones */
+    /* What queues have freed: freeing waits for the device. */
+    struct native_memory *frees;
+    bool freeing, has_freer;
+    bool hung;             /* its work was given up: the worker is about to end */
+    uint64_t cancelled_ns; /* when somebody began to want what runs to end */
+};
+
+struct native_memory {
+    CUdeviceptr address;
+    CUcontext context;
+    struct native_memory *next;
+};
+
+/* native.c */
+/* Makes the context the calling thread's. 0 or a CUresult. */
+int native_enter(CUcontext context);
+/* Frees device memory, at once or when `later`. */
+void native_free(struct cuda_device *d, CUdeviceptr address, bool later);
+uint64_t native_now(void);
+/* Whether the driver reaches all of that memory of the host without copies. */
+bool native_is_registered(uint64_t address, uint64_t bytes);
+
+/* native_module.c */
+struct native_kernel {
+    CUfunction function;
+    uint32_t parameter_count, parameter_bytes, static_shared;
+    int dynamic_shared; /* that is allowed by now */
+    const struct cuda_parameter *parameters;
+};
+int native_module_create(struct cuda_context *context, const char *text, size_t size, char *log,
+                         size_t log_size, struct cuda_module **ret_module);
+void native_module_destroy(struct cuda_module *module);
+
+/* native_ptx.c: what a driver does not tell of a module in all its versions */
+struct native_ptx_kernel {
+    char *name;
+    uint32_t parameter_first, parameter_count, parameter_bytes;
+};
+struct native_ptx {
+    struct native_ptx_kernel *kernels;
+    struct cuda_parameter *parameters;
+    char **globals; /* variables of .global and .const, with a definition */
+    unsigned kernel_count, parameter_count, global_count;
+    unsigned kernel_room, parameter_room, global_room;
+};
+/* 0 or a CUresult. Finish it in any case. */
+int native_ptx_scan(const char *text, size_t size, struct native_ptx *ret_ptx);
+void native_ptx_finish(struct native_ptx *p);
+
+/* native_queue.c */
+int native_queue_create(struct cuda_context *context, int priority, struct cuda_queue **ret_queue);
+void native_queue_hold(struct cuda_queue *q);
+void native_queue_release(struct cuda_queue *q);
+uint64_t native_queue_submit(struct cuda_queue *q, const struct cuda_command *command);
+bool native_queue_done(struct cuda_queue *q, uint64_t number);
+void native_queue_wait(struct cuda_queue *q, uint64_t number);
+void native_queue_watch(struct cuda_queue *q, void (*passed)(void *arg, uint64_t number),
+                        void *arg);
+int native_stamp_create(struct cuda_stamp **ret_stamp);
+void native_stamp_release(struct cuda_stamp *s);
+uint64_t native_stamp_time(struct cuda_stamp *s);
+/* With native_lock: poisons a context; its streams do not wait for others any more. */
+void native_queue_fail(struct native_context *c, int error);
+/* With native_lock, for good: all work counts as done, and failed. */
+void native_queue_give_up(struct cuda_device *d, int error);
+/* With native_lock: whether a queue has work, and when the oldest of it began, at most. */
+bool native_queue_busy(struct cuda_device *d, uint64_t *ret_since_ns);
+
+/* native_bounce.c: copies from and to memory that the driver does not reach */
+/* Gives a copy to a stream. 0 or a CUresult. `ret_bounce` is given back when the command is over;
+ * NULL: there is none. */
+int native_bounce_copy(struct cuda_device *d, CUstream stream, const struct cuda_command *c,
+                       struct native_bounce **ret_bounce);
+/* With native_lock. */
+void native_bounce_give(struct cuda_device *d, struct native_bounce *b);
+/* The same, in a context. */
+void native_bounce_drop_all(struct cuda_device *d);
+
+/* native_command.c: gives one to a stream. 0 or a CUresult. */
+int native_command(CUstream stream, const struct cuda_command *c);
+
+#endif
