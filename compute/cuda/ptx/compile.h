@@ -134,14 +134,21 @@ void *compile_arena(struct compile *c, size_t size);
 /* Grows an array that hangs on the module. */
 void *compile_grow(struct compile *c, void *array, uint32_t count, uint32_t *room, size_t element);
 
-/* module.c: what declarations have in common */
+/* The next word; whether it is a character, which then is read past. */
 void compile_next(struct compile *c);
+bool compile_is(const struct compile *c, char character);
 bool compile_char(struct compile *c, char character);
 void compile_expect(struct compile *c, char character);
+_Noreturn void compile_unexpected(struct compile *c);
+struct lex_token compile_name(struct compile *c);
+uint64_t compile_int(struct compile *c);
+/* A name as a string of its own. */
+char *compile_copy(struct compile *c, const struct lex_token *name);
 struct symbol *symbol_add(struct compile *c, const struct lex_token *name, enum symbol_kind kind);
 struct symbol *symbol_find(struct compile *c, const char *name, size_t size);
 void scope_push(struct compile *c);
 void scope_pop(struct compile *c);
+/* declare.c */
 /* A .param, .local, .shared … declaration, after its state space. */
 void declare_variables(struct compile *c, const char *space, bool external);
 struct declarator {
@@ -153,6 +160,12 @@ struct declarator {
 void parse_type(struct compile *c, struct declarator *d);
 void parse_parameters(struct compile *c, struct ptx_function *f, bool out);
 
+/* operand.c */
+void declare_registers(struct compile *c);
+void operand_name(struct compile *c, struct operand *o);
+void operand_items(struct compile *c, struct operand *o, char end, int depth);
+void operand_parse(struct compile *c, struct operand *o, int depth);
+
 /* body.c */
 void compile_body(struct compile *c, struct ptx_function *f);
 uint32_t compile_slot(struct compile *c, uint32_t bits);
@@ -162,6 +175,11 @@ struct insn *compile_emit(struct compile *c, ptx_handler fn);
 void compile_label(struct compile *c, const struct lex_token *name, uint32_t insn,
                    struct targets *targets, uint32_t entry);
 void compile_call(struct compile *c, struct statement *s);
+
+static inline uint32_t align_up(uint32_t value, uint32_t align)
+{
+    return (value + align - 1) / align * align;
+}
 
 /* select.c */
 void select_statement(struct compile *c, struct statement *s);

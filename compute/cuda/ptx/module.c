@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,511 +8,9 @@
 
 #include <viaduct/errors.h>
 
-#include <compute/cuda/texture.h>
-
 #include "compile.h"
 
-/* The declarations of a module: directives, variables, heads of functions. */
-
-#define CHUNK 65536u
-
-void compile_fail(struct compile *c, uint32_t line, const char *format, ...)
-{
-    char what[256];
-    va_list args;
-
-    va_start(args, format);
-    vsnprintf(what, sizeof(what), format, args);
-    va_end(args);
-    if (c->log && c->log_size)
-        snprintf(c->log, c->log_size,
-                 "ptxas application ptx input, line %u; error   : %s\n"
-                 "ptxas fatal   : Ptx assembly aborted due to errors\n",
-                 line, what);
-    c->error = VD_ERR_PARAMETER;
-    longjmp(c->failed, 1);
-}
-
-void compile_memory(struct compile *c)
-{
-    if (c->log && c->log_size)
-        snprintf(c->log, c->log_size, "ptxas fatal   : Memory allocation failure\n");
-    c->error = VD_ERR_MEMORY;
-    longjmp(c->failed, 1);
-}
-
-void *compile_arena(struct compile *c, size_t size)
-{
-    void *at;
-
-    size = (size + 15) / 16 * 16;
-    if (size > c->arena_left) {
-        size_t bytes = size > CHUNK ? size : CHUNK;
-        struct arena_chunk *chunk = calloc(1, sizeof(*chunk) + bytes);
-
-        if (!chunk)
-            compile_memory(c);
-        chunk->next = c->arena;
-        c->arena = chunk;
-        c->arena_at = (char *)chunk->bytes;
-        c->arena_left = bytes;
-    }
-    at = c->arena_at;
-    c->arena_at += size;
-    c->arena_left -= size;
-    return at;
-}
-
-void *compile_grow(struct compile *c, void *array, uint32_t count, uint32_t *room, size_t element)
-{
-    void *grown;
-
-    if (count < *room)
-        return array;
-    grown = realloc(array, (*room ? *room * 2 : 16) * element);
-    if (!grown)
-        compile_memory(c);
-    *room = *room ? *room * 2 : 16;
-    return grown;
-}
-
-void compile_next(struct compile *c)
-{
-    lex_next(&c->lex, &c->token);
-    if (c->token.kind == LEX_BAD)
-        compile_fail(c, c->token.line, "Invalid number '%.*s'", (int)c->token.size, c->token.text);
-}
-
-bool compile_char(struct compile *c, char character)
-{
-    if (c->token.kind != LEX_CHAR || c->token.value != (unsigned char)character)
-        return false;
-    compile_next(c);
-    return true;
-}
-
-static _Noreturn void unexpected(struct compile *c)
-{
-    if (c->token.kind == LEX_END)
-        compile_fail(c, c->token.line, "Parsing error near the end: syntax error");
-    compile_fail(c, c->token.line, "Parsing error near '%.*s': syntax error",
-                 c->token.size < 64 ? (int)c->token.size : 64, c->token.text);
-}
-
-void compile_expect(struct compile *c, char character)
-{
-    if (!compile_char(c, character))
-        unexpected(c);
-}
-
-static struct lex_token take_name(struct compile *c)
-{
-    struct lex_token name = c->token;
-
-    if (name.kind != LEX_NAME)
-        unexpected(c);
-    compile_next(c);
-    return name;
-}
-
-static uint64_t take_int(struct compile *c)
-{
-    uint64_t value = c->token.value;
-
-    if (c->token.kind != LEX_INT)
-        unexpected(c);
-    compile_next(c);
-    return value;
-}
-
-static uint32_t hash(const char *name, size_t size)
-{
-    uint32_t h = 2166136261u;
-
-    for (size_t i = 0; i < size; i++)
-        h = (h ^ (unsigned char)name[i]) * 16777619u;
-    return h % BUCKETS;
-}
-
-struct symbol *symbol_find(struct compile *c, const char *name, size_t size)
-{
-    for (struct symbol *s = c->buckets[hash(name, size)]; s; s = s->next)
-        if (s->size == size && !memcmp(s->name, name, size))
-            return s;
-    return NULL;
-}
-
-struct symbol *symbol_add(struct compile *c, const struct lex_token *name, enum symbol_kind kind)
-{
-    struct symbol *s = symbol_find(c, name->text, name->size);
-
-    if (s && s->scope == c->scope)
-        compile_fail(c, name->line, "Duplicate definition of '%.*s'", (int)name->size, name->text);
-    s = compile_arena(c, sizeof(*s));
-    s->name = name->text;
-    s->size = name->size;
-    s->kind = kind;
-    s->scope = c->scope;
-    s->bucket = hash(name->text, name->size);
-    s->next = c->buckets[s->bucket];
-    c->buckets[s->bucket] = s;
-    s->newer = c->scopes[c->scope];
-    c->scopes[c->scope] = s;
-    return s;
-}
-
-void scope_push(struct compile *c)
-{
-    if (c->scope + 1 == MAX_SCOPE)
-        compile_fail(c, c->token.line, "Blocks are nested too deeply");
-    c->scopes[++c->scope] = NULL;
-}
-
-void scope_pop(struct compile *c)
-{
-    /* Newest first: each is the head of its bucket. */
-    for (struct symbol *s = c->scopes[c->scope]; s; s = s->newer)
-        c->buckets[s->bucket] = s->next;
-    c->scope--;
-}
-
-/* .align N, .vN, .type, .ptr … in any order; then the name and its [sizes]. */
-void parse_type(struct compile *c, struct declarator *d)
-{
-    static const struct {
-        const char *name;
-        uint32_t bits;
-    } types[] = {{".b8", 8},     {".u8", 8},      {".s8", 8},          {".b16", 16},
-                 {".u16", 16},   {".s16", 16},    {".f16", 16},        {".bf16", 16},
-                 {".b32", 32},   {".u32", 32},    {".s32", 32},        {".f32", 32},
-                 {".f16x2", 32}, {".bf16x2", 32}, {".tf32", 32},       {".b64", 64},
-                 {".u64", 64},   {".s64", 64},    {".f64", 64},        {".b128", 128},
-                 {".pred", 1},   {".texref", 64}, {".samplerref", 64}, {".surfref", 64}};
-    uint32_t vector = 1;
-    bool known;
-
-    memset(d, 0, sizeof(*d));
-    while (c->token.kind == LEX_NAME && c->token.text[0] == '.') {
-        known = false;
-        if (lex_is(&c->token, ".align")) {
-            compile_next(c);
-            d->align = (uint32_t)take_int(c);
-            if (!d->align || d->align & (d->align - 1) || d->align > 4096)
-                compile_fail(c, c->token.line, "Alignment must be a power of two");
-            continue;
-        }
-        if (lex_is(&c->token, ".v2") || lex_is(&c->token, ".v4")) {
-            vector = c->token.text[2] == '2' ? 2 : 4;
-            known = true;
-        } else if (lex_is(&c->token, ".ptr")) {
-            d->pointer = known = true;
-        } else if (d->pointer) {
-            /* the space it points to */
-            known = true;
-        } else if (lex_is(&c->token, ".attribute")) {
-            compile_next(c);
-            compile_expect(c, '(');
-            while (!compile_char(c, ')')) {
-                if (c->token.kind == LEX_END)
-                    unexpected(c);
-                compile_next(c);
-            }
-            continue;
-        }
-        for (size_t i = 0; !known && i < sizeof(types) / sizeof(types[0]); i++)
-            if (lex_is(&c->token, types[i].name)) {
-                d->bits = types[i].bits;
-                d->predicate = types[i].bits == 1;
-                d->reference = strstr(types[i].name, "ref") != NULL;
-                known = true;
-            }
-        if (!known)
-            unexpected(c);
-        compile_next(c);
-    }
-    if (!d->bits)
-        unexpected(c);
-    d->size = d->bits / 8 * vector;
-    if (!d->align)
-        d->align = d->size ? (uint32_t)d->size : 1;
-}
-
-static void parse_sizes(struct compile *c, struct declarator *d)
-{
-    while (compile_char(c, '[')) {
-        if (compile_char(c, ']')) {
-            d->empty_array = true;
-            continue;
-        }
-        if (c->token.kind != LEX_INT || c->token.value > MAX_VARIABLE ||
-            d->size * c->token.value > MAX_VARIABLE)
-            compile_fail(c, c->token.line, "Size of '%.*s' is out of range", (int)d->name.size,
-                         d->name.text);
-        d->size *= c->token.value;
-        compile_next(c);
-        compile_expect(c, ']');
-    }
-}
-
-static char *copy_name(struct compile *c, const struct lex_token *name)
-{
-    char *copy = strndup(name->text, name->size);
-
-    if (!copy)
-        compile_memory(c);
-    return copy;
-}
-
-/* One element of an initialiser. */
-static uint64_t element(struct compile *c, uint32_t bits)
-{
-    bool negative = compile_char(c, '-'), generic = false;
-    uint64_t value = 0;
-
-    if (c->token.kind == LEX_INT) {
-        value = c->token.value;
-    } else if (c->token.kind == LEX_F32 || c->token.kind == LEX_F64) {
-        value = c->token.value;
-        if (negative)
-            value ^= c->token.kind == LEX_F32 ? 1u << 31 : 1ull << 63;
-        negative = false;
-        if (c->token.kind == LEX_F64 && bits == 32) {
-            double wide;
-            float narrow;
-            uint32_t narrow_bits;
-
-            memcpy(&wide, &value, 8);
-            narrow = (float)wide;
-            memcpy(&narrow_bits, &narrow, 4);
-            value = narrow_bits;
-        } else if (c->token.kind == LEX_F32 && bits == 64) {
-            uint32_t narrow_bits = (uint32_t)value;
-            float narrow;
-            double wide;
-
-            memcpy(&narrow, &narrow_bits, 4);
-            wide = (double)narrow;
-            memcpy(&value, &wide, 8);
-        }
-    } else if (c->token.kind == LEX_NAME) {
-        struct symbol *s;
-
-        if (lex_is(&c->token, "generic")) {
-            compile_next(c);
-            compile_expect(c, '(');
-            generic = true;
-        }
-        s = symbol_find(c, c->token.text, c->token.size);
-        if (!s || (s->kind != SYMBOL_GLOBAL && s->kind != SYMBOL_FUNCTION))
-            compile_fail(c, c->token.line, "Unknown symbol '%.*s'", (int)c->token.size,
-                         c->token.text);
-        value = s->kind == SYMBOL_GLOBAL
-                    ? s->value
-                    : FUNCTION_BASE + (uint64_t)s->function->index * FUNCTION_STRIDE;
-        if (generic) {
-            compile_next(c);
-            if (c->token.kind != LEX_CHAR || c->token.value != ')')
-                unexpected(c);
-        }
-        compile_next(c);
-        if (compile_char(c, '+'))
-            value += take_int(c);
-        else if (compile_char(c, '-'))
-            value -= take_int(c);
-        return value;
-    } else {
-        unexpected(c);
-    }
-    compile_next(c);
-    return negative ? 0 - value : value;
-}
-
-static void initialise(struct compile *c, const struct declarator *d, uint8_t *host, uint64_t size)
-{
-    uint32_t bytes = d->bits / 8, depth = 0;
-    uint64_t at = 0;
-
-    do {
-        while (compile_char(c, '{'))
-            depth++;
-        if (c->token.kind != LEX_CHAR || c->token.value != '}') {
-            uint64_t value = element(c, d->bits);
-
-            if (at + bytes > size)
-                compile_fail(c, c->token.line, "Too many initializers for '%.*s'",
-                             (int)d->name.size, d->name.text);
-            memcpy(host + at, &value, bytes < 8 ? bytes : 8);
-            at += bytes;
-        }
-        while (depth && compile_char(c, '}'))
-            depth--;
-    } while (compile_char(c, ','));
-    if (depth)
-        unexpected(c);
-}
-
-static void declare_global(struct compile *c, struct declarator *d, bool constant, bool external)
-{
-    struct ptx_module *m = c->module;
-    struct symbol *s = symbol_find(c, d->name.text, d->name.size);
-    struct ptx_global *g;
-    const struct region *r;
-    int err;
-
-    if (s && s->kind == SYMBOL_GLOBAL && s->scope == c->scope) {
-        /* Declared before as external. */
-        if (external)
-            return;
-        if (s->bytes < d->size)
-            compile_fail(c, d->name.line, "Declarations of '%.*s' differ", (int)d->name.size,
-                         d->name.text);
-    } else {
-        s = symbol_add(c, &d->name, SYMBOL_GLOBAL);
-        s->bytes = d->size ? d->size : 1;
-        m->globals = compile_grow(c, m->globals, m->global_count, &m->global_room, sizeof(*g));
-        g = &m->globals[m->global_count];
-        err = memory_create(&m->context->memory, s->bytes, NULL, constant, &g->address);
-        if (err)
-            compile_memory(c);
-        g->size = d->size;
-        g->name = NULL;
-        m->global_count++;
-        g->name = copy_name(c, &d->name);
-        s->value = g->address;
-        if (constant)
-            m->const_bytes += d->size;
-    }
-    if (!compile_char(c, '='))
-        return;
-    if (d->reference)
-        unexpected(c);
-    pthread_rwlock_rdlock(&m->context->memory.lock);
-    r = memory_find(&m->context->memory, s->value);
-    pthread_rwlock_unlock(&m->context->memory.lock);
-    initialise(c, d, r->host, s->bytes);
-}
-
-static uint32_t align_up(uint32_t value, uint32_t align)
-{
-    return (value + align - 1) / align * align;
-}
-
-void declare_variables(struct compile *c, const char *space, bool external)
-{
-    struct declarator d, one;
-    struct ptx_module *m = c->module;
-
-    parse_type(c, &d);
-    if (d.reference)
-        d.size = CUDA_TEXTURE_BYTES; /* its address is the handle */
-    do {
-        struct symbol *s;
-
-        one = d;
-        one.name = take_name(c);
-        if (compile_char(c, '<')) {
-            /* name<N>: N variables */
-            compile_fail(c, one.name.line, "Parameterized variables are not supported");
-        }
-        parse_sizes(c, &one);
-        if (one.predicate)
-            compile_fail(c, one.name.line, "Predicates are registers");
-        if (!strcmp(space, ".shared")) {
-            s = symbol_find(c, one.name.text, one.name.size);
-            if (s && s->kind == SYMBOL_SHARED && s->scope == c->scope)
-                continue;
-            s = symbol_add(c, &one.name, SYMBOL_SHARED);
-            m->shared =
-                compile_grow(c, m->shared, m->shared_count, &m->shared_room, sizeof(*m->shared));
-            m->shared[m->shared_count] = (struct shared_variable){
-                one.empty_array ? 0 : one.size, one.align, external && one.empty_array};
-            s->value = m->shared_count++;
-        } else if (!strcmp(space, ".global") || !strcmp(space, ".const")) {
-            if (one.empty_array && !external) {
-                compile_fail(c, one.name.line, "Size of '%.*s' is missing", (int)one.name.size,
-                             one.name.text);
-            }
-            declare_global(c, &one, space[1] == 'c', external);
-        } else {
-            /* .local, .param in a function */
-            if (!c->function)
-                compile_fail(c, one.name.line, "%s variables belong into functions", space);
-            s = symbol_add(c, &one.name, SYMBOL_LOCAL);
-            if (one.size > 1 << 23 || c->local > 1 << 23)
-                compile_fail(c, one.name.line, "Local memory exceeds the limit");
-            c->local = align_up(c->local, one.align < 4 ? 4 : one.align);
-            s->value = c->local;
-            s->bytes = one.size;
-            s->align = one.align;
-            c->local += (uint32_t)one.size;
-            c->function->spills = true;
-        }
-    } while (compile_char(c, ','));
-    compile_expect(c, ';');
-}
-
-/* ( .param .u64 a, .reg .u32 b, … ), symbols are added in the scope that is open. */
-void parse_parameters(struct compile *c, struct ptx_function *f, bool out)
-{
-    struct ptx_argument **list = out ? &f->out : &f->in;
-    uint32_t *count = out ? &f->out_count : &f->in_count, room = 0;
-
-    free(*list);
-    *list = NULL;
-    *count = 0;
-    compile_expect(c, '(');
-    if (compile_char(c, ')'))
-        return;
-    do {
-        struct declarator d;
-        struct ptx_argument *a;
-        struct symbol *s;
-        bool is_register = lex_is(&c->token, ".reg");
-
-        if (!is_register && !lex_is(&c->token, ".param"))
-            unexpected(c);
-        compile_next(c);
-        parse_type(c, &d);
-        d.name = take_name(c);
-        parse_sizes(c, &d);
-        if (d.size > MAX_PARAMETERS * 8 || *count >= 4096)
-            compile_fail(c, d.name.line, "Parameters exceed the limit");
-        *list = compile_grow(c, *list, *count, &room, sizeof(*a));
-        a = &(*list)[(*count)++];
-        *a = (struct ptx_argument){.size = (uint32_t)d.size, .align = d.align, .slot = NO_SLOT};
-        if (is_register) {
-            if (f->kernel)
-                unexpected(c);
-            if (d.bits < 16 && d.bits != 1)
-                d.bits = 16;
-            a->size = d.bits == 64 ? 8 : 4;
-            a->slot = compile_slot(c, d.bits);
-        } else {
-            uint32_t *end = f->kernel ? &f->param_bytes : &c->local;
-
-            a->offset = *end = align_up(*end, d.align);
-            *end += (uint32_t)d.size;
-            if (*end > MAX_PARAMETERS * 8)
-                compile_fail(c, d.name.line, "Parameters exceed the limit");
-        }
-        if (!lex_is(&d.name, "_")) {
-            s = symbol_add(c, &d.name,
-                           is_register ? SYMBOL_REGISTER
-                           : f->kernel ? SYMBOL_PARAM
-                                       : SYMBOL_LOCAL);
-            s->value = a->offset;
-            s->bytes = d.size;
-            s->align = d.align;
-            if (is_register) {
-                s->bits = d.bits;
-                s->count = 1;
-                s->slots = compile_arena(c, sizeof(*s->slots));
-                s->slots[0] = a->slot;
-            }
-        }
-    } while (compile_char(c, ','));
-    compile_expect(c, ')');
-}
+/* A module: its directives, heads of functions, and what programs ask about it. */
 
 static struct ptx_function *new_function(struct compile *c, const struct lex_token *name)
 {
@@ -530,13 +26,8 @@ static struct ptx_function *new_function(struct compile *c, const struct lex_tok
     m->functions[m->function_count++] = f;
     f->module = m;
     f->max_threads = PTX_MAX_BLOCK;
-    f->name = copy_name(c, name);
+    f->name = compile_copy(c, name);
     return f;
-}
-
-static bool is_char(const struct compile *c, char character)
-{
-    return c->token.kind == LEX_CHAR && c->token.value == (unsigned char)character;
 }
 
 static void kernel_parameters(struct compile *c, struct ptx_function *f)
@@ -552,7 +43,7 @@ static void kernel_parameters(struct compile *c, struct ptx_function *f)
 static void performance_directives(struct compile *c, struct ptx_function *f)
 {
     while (c->token.kind == LEX_NAME && c->token.text[0] == '.') {
-        struct lex_token name = take_name(c);
+        struct lex_token name = compile_name(c);
         uint64_t values[3] = {1, 1, 1}, product = 1;
         unsigned n = 0;
 
@@ -562,13 +53,13 @@ static void performance_directives(struct compile *c, struct ptx_function *f)
         if (lex_is(&name, ".pragma")) {
             while (!compile_char(c, ';')) {
                 if (c->token.kind == LEX_END)
-                    unexpected(c);
+                    compile_unexpected(c);
                 compile_next(c);
             }
             continue;
         }
         do {
-            uint64_t value = take_int(c);
+            uint64_t value = compile_int(c);
 
             if (n < 3)
                 values[n++] = value ? (value < 65536 ? value : 65536) : 1;
@@ -589,16 +80,16 @@ static void parse_function(struct compile *c, bool kernel)
     struct lex_token name;
     struct symbol *s;
     struct ptx_function *f;
-    bool returns = is_char(c, '(');
+    bool returns = compile_is(c, '(');
 
     /* The name comes behind the results: they are read again once it is known. */
     if (returns)
         while (!compile_char(c, ')')) {
             if (c->token.kind == LEX_END)
-                unexpected(c);
+                compile_unexpected(c);
             compile_next(c);
         }
-    name = take_name(c);
+    name = compile_name(c);
     s = symbol_find(c, name.text, name.size);
     if (s && s->kind != SYMBOL_FUNCTION)
         compile_fail(c, name.line, "Duplicate definition of '%.*s'", (int)name.size, name.text);
@@ -624,14 +115,14 @@ static void parse_function(struct compile *c, bool kernel)
         c->lex = lex_after;
         c->token = token_after;
     }
-    if (is_char(c, '('))
+    if (compile_is(c, '('))
         parse_parameters(c, f, false);
     else
         f->in_count = 0;
     if (kernel)
         kernel_parameters(c, f);
     performance_directives(c, f);
-    if (is_char(c, '{')) {
+    if (compile_is(c, '{')) {
         f->defined = true;
         compile_body(c, f);
     } else {
@@ -650,10 +141,10 @@ static void skip_braces(struct compile *c)
 
     do {
         if (c->token.kind == LEX_END)
-            unexpected(c);
-        if (is_char(c, '{'))
+            compile_unexpected(c);
+        if (compile_is(c, '{'))
             depth++;
-        if (is_char(c, '}'))
+        if (compile_is(c, '}'))
             depth--;
         /* Numbers of debug sections may be anything. */
         lex_next(&c->lex, &c->token);
@@ -671,7 +162,7 @@ static void skip_line(struct compile *c)
 static void parse_target(struct compile *c)
 {
     do {
-        struct lex_token name = take_name(c);
+        struct lex_token name = compile_name(c);
 
         if (name.size > 3 && !memcmp(name.text, "sm_", 3)) {
             for (uint32_t i = 3; i < name.size && c->module->version < 1000; i++)
@@ -683,11 +174,11 @@ static void parse_target(struct compile *c)
 
 static void parse_alias(struct compile *c)
 {
-    struct lex_token name = take_name(c), target;
+    struct lex_token name = compile_name(c), target;
     struct symbol *s, *t;
 
     compile_expect(c, ',');
-    target = take_name(c);
+    target = compile_name(c);
     compile_expect(c, ';');
     t = symbol_find(c, target.text, target.size);
     s = symbol_find(c, name.text, name.size);
@@ -713,15 +204,15 @@ static void parse_module(struct compile *c)
             skip_line(c);
             continue;
         }
-        name = take_name(c);
+        name = compile_name(c);
         if (lex_is(&name, ".version")) {
             if (c->token.kind != LEX_F64 && c->token.kind != LEX_INT)
-                unexpected(c);
+                compile_unexpected(c);
             compile_next(c);
         } else if (lex_is(&name, ".target")) {
             parse_target(c);
         } else if (lex_is(&name, ".address_size")) {
-            if (take_int(c) != 64)
+            if (compile_int(c) != 64)
                 compile_fail(c, name.line, "Only 64-bit addresses are supported");
         } else if (lex_is(&name, ".extern")) {
             external = true;
@@ -748,7 +239,7 @@ static void parse_module(struct compile *c)
         } else if (lex_is(&name, ".pragma")) {
             while (!compile_char(c, ';')) {
                 if (c->token.kind == LEX_END)
-                    unexpected(c);
+                    compile_unexpected(c);
                 compile_next(c);
             }
         } else {

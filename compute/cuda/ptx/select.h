@@ -50,7 +50,14 @@ bool select_has(const struct statement *s, const char *part);
 const char *select_last(const struct statement *s);
 void select_need(struct compile *c, struct statement *s, uint32_t least, uint32_t most);
 
-/* A function each for statements of select_memory.c and select_flow.c. */
+/* A function each for statements: select_alu.c, select_memory.c, select_flow.c. */
+void select_alu(struct compile *c, struct statement *s);
+void select_bits(struct compile *c, struct statement *s);
+void select_lop3(struct compile *c, struct statement *s);
+void select_mov(struct compile *c, struct statement *s);
+void select_setp(struct compile *c, struct statement *s);
+void select_set(struct compile *c, struct statement *s);
+void select_cvt(struct compile *c, struct statement *s);
 void select_load_store(struct compile *c, struct statement *s);
 void select_cvta(struct compile *c, struct statement *s);
 void select_isspacep(struct compile *c, struct statement *s);

@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdlib.h>
+#include <string.h>
+
+#include <compute/cuda/texture.h>
+
+#include "compile.h"
+
+/* Types, variables and what they begin with, parameters of functions. */
+
+/* .align N, .vN, .type, .ptr … in any order; then the name and its [sizes]. */
+void parse_type(struct compile *c, struct declarator *d)
+{
+    static const struct {
+        const char *name;
+        uint32_t bits;
+    } types[] = {{".b8", 8},     {".u8", 8},      {".s8", 8},          {".b16", 16},
+                 {".u16", 16},   {".s16", 16},    {".f16", 16},        {".bf16", 16},
+                 {".b32", 32},   {".u32", 32},    {".s32", 32},        {".f32", 32},
+                 {".f16x2", 32}, {".bf16x2", 32}, {".tf32", 32},       {".b64", 64},
+                 {".u64", 64},   {".s64", 64},    {".f64", 64},        {".b128", 128},
+                 {".pred", 1},   {".texref", 64}, {".samplerref", 64}, {".surfref", 64}};
+    uint32_t vector = 1;
+    bool known;
+
+    memset(d, 0, sizeof(*d));
+    while (c->token.kind == LEX_NAME && c->token.text[0] == '.') {
+        known = false;
+        if (lex_is(&c->token, ".align")) {
+            compile_next(c);
+            d->align = (uint32_t)compile_int(c);
+            if (!d->align || d->align & (d->align - 1) || d->align > 4096)
+                compile_fail(c, c->token.line, "Alignment must be a power of two");
+            continue;
+        }
+        if (lex_is(&c->token, ".v2") || lex_is(&c->token, ".v4")) {
+            vector = c->token.text[2] == '2' ? 2 : 4;
+            known = true;
+        } else if (lex_is(&c->token, ".ptr")) {
+            d->pointer = known = true;
+        } else if (d->pointer) {
+            /* the space it points to */
+            known = true;
+        } else if (lex_is(&c->token, ".attribute")) {
+            compile_next(c);
+            compile_expect(c, '(');
+            while (!compile_char(c, ')')) {
+                if (c->token.kind == LEX_END)
+                    compile_unexpected(c);
+                compile_next(c);
+            }
+            continue;
+        }
+        for (size_t i = 0; !known && i < sizeof(types) / sizeof(types[0]); i++)
+            if (lex_is(&c->token, types[i].name)) {
+                d->bits = types[i].bits;
+                d->predicate = types[i].bits == 1;
+                d->reference = strstr(types[i].name, "ref") != NULL;
+                known = true;
+            }
+        if (!known)
+            compile_unexpected(c);
+        compile_next(c);
+    }
+    if (!d->bits)
+        compile_unexpected(c);
+    d->size = d->bits / 8 * vector;
+    if (!d->align)
+        d->align = d->size ? (uint32_t)d->size : 1;
+}
+
+static void parse_sizes(struct compile *c, struct declarator *d)
+{
+    while (compile_char(c, '[')) {
+        if (compile_char(c, ']')) {
+            d->empty_array = true;
+            continue;
+        }
+        if (c->token.kind != LEX_INT || c->token.value > MAX_VARIABLE ||
+            d->size * c->token.value > MAX_VARIABLE)
+            compile_fail(c, c->token.line, "Size of '%.*s' is out of range", (int)d->name.size,
+                         d->name.text);
+        d->size *= c->token.value;
+        compile_next(c);
+        compile_expect(c, ']');
+    }
+}
+
+/* One element of an initialiser. */
+static uint64_t element(struct compile *c, uint32_t bits)
+{
+    bool negative = compile_char(c, '-'), generic = false;
+    uint64_t value = 0;
+
+    if (c->token.kind == LEX_INT) {
+        value = c->token.value;
+    } else if (c->token.kind == LEX_F32 || c->token.kind == LEX_F64) {
+        value = c->token.value;
+        if (negative)
+            value ^= c->token.kind == LEX_F32 ? 1u << 31 : 1ull << 63;
+        negative = false;
+        if (c->token.kind == LEX_F64 && bits == 32) {
+            double wide;
+            float narrow;
+            uint32_t narrow_bits;
+
+            memcpy(&wide, &value, 8);
+            narrow = (float)wide;
+            memcpy(&narrow_bits, &narrow, 4);
+            value = narrow_bits;
+        } else if (c->token.kind == LEX_F32 && bits == 64) {
+            uint32_t narrow_bits = (uint32_t)value;
+            float narrow;
+            double wide;
+
+            memcpy(&narrow, &narrow_bits, 4);
+            wide = (double)narrow;
+            memcpy(&value, &wide, 8);
+        }
+    } else if (c->token.kind == LEX_NAME) {
+        struct symbol *s;
+
+        if (lex_is(&c->token, "generic")) {
+            compile_next(c);
+            compile_expect(c, '(');
+            generic = true;
+        }
+        s = symbol_find(c, c->token.text, c->token.size);
+        if (!s || (s->kind != SYMBOL_GLOBAL && s->kind != SYMBOL_FUNCTION))
+            compile_fail(c, c->token.line, "Unknown symbol '%.*s'", (int)c->token.size,
+                         c->token.text);
+        value = s->kind == SYMBOL_GLOBAL
+                    ? s->value
+                    : FUNCTION_BASE + (uint64_t)s->function->index * FUNCTION_STRIDE;
+        if (generic) {
+            compile_next(c);
+            if (c->token.kind != LEX_CHAR || c->token.value != ')')
+                compile_unexpected(c);
+        }
+        compile_next(c);
+        if (compile_char(c, '+'))
+            value += compile_int(c);
+        else if (compile_char(c, '-'))
+            value -= compile_int(c);
+        return value;
+    } else {
+        compile_unexpected(c);
+    }
+    compile_next(c);
+    return negative ? 0 - value : value;
+}
+
+static void initialise(struct compile *c, const struct declarator *d, uint8_t *host, uint64_t size)
+{
+    uint32_t bytes = d->bits / 8, depth = 0;
+    uint64_t at = 0;
+
+    do {
+        while (compile_char(c, '{'))
+            depth++;
+        if (c->token.kind != LEX_CHAR || c->token.value != '}') {
+            uint64_t value = element(c, d->bits);
+
+            if (at + bytes > size)
+                compile_fail(c, c->token.line, "Too many initializers for '%.*s'",
+                             (int)d->name.size, d->name.text);
+            memcpy(host + at, &value, bytes < 8 ? bytes : 8);
+            at += bytes;
+        }
+        while (depth && compile_char(c, '}'))
+            depth--;
+    } while (compile_char(c, ','));
+    if (depth)
+        compile_unexpected(c);
+}
+
+static void declare_global(struct compile *c, struct declarator *d, bool constant, bool external)
+{
+    struct ptx_module *m = c->module;
+    struct symbol *s = symbol_find(c, d->name.text, d->name.size);
+    struct ptx_global *g;
+    const struct region *r;
+    int err;
+
+    if (s && s->kind == SYMBOL_GLOBAL && s->scope == c->scope) {
+        /* Declared before as external. */
+        if (external)
+            return;
+        if (s->bytes < d->size)
+            compile_fail(c, d->name.line, "Declarations of '%.*s' differ", (int)d->name.size,
+                         d->name.text);
+    } else {
+        s = symbol_add(c, &d->name, SYMBOL_GLOBAL);
+        s->bytes = d->size ? d->size : 1;
+        m->globals = compile_grow(c, m->globals, m->global_count, &m->global_room, sizeof(*g));
+        g = &m->globals[m->global_count];
+        err = memory_create(&m->context->memory, s->bytes, NULL, constant, &g->address);
+        if (err)
+            compile_memory(c);
+        g->size = d->size;
+        g->name = NULL;
+        m->global_count++;
+        g->name = compile_copy(c, &d->name);
+        s->value = g->address;
+        if (constant)
+            m->const_bytes += d->size;
+    }
+    if (!compile_char(c, '='))
+        return;
+    if (d->reference)
+        compile_unexpected(c);
+    pthread_rwlock_rdlock(&m->context->memory.lock);
+    r = memory_find(&m->context->memory, s->value);
+    pthread_rwlock_unlock(&m->context->memory.lock);
+    initialise(c, d, r->host, s->bytes);
+}
+
+void declare_variables(struct compile *c, const char *space, bool external)
+{
+    struct declarator d, one;
+    struct ptx_module *m = c->module;
+
+    parse_type(c, &d);
+    if (d.reference)
+        d.size = CUDA_TEXTURE_BYTES; /* its address is the handle */
+    do {
+        struct symbol *s;
+
+        one = d;
+        one.name = compile_name(c);
+        if (compile_char(c, '<')) {
+            /* name<N>: N variables */
+            compile_fail(c, one.name.line, "Parameterized variables are not supported");
+        }
+        parse_sizes(c, &one);
+        if (one.predicate)
+            compile_fail(c, one.name.line, "Predicates are registers");
+        if (!strcmp(space, ".shared")) {
+            s = symbol_find(c, one.name.text, one.name.size);
+            if (s && s->kind == SYMBOL_SHARED && s->scope == c->scope)
+                continue;
+            s = symbol_add(c, &one.name, SYMBOL_SHARED);
+            m->shared =
+                compile_grow(c, m->shared, m->shared_count, &m->shared_room, sizeof(*m->shared));
+            m->shared[m->shared_count] = (struct shared_variable){
+                one.empty_array ? 0 : one.size, one.align, external && one.empty_array};
+            s->value = m->shared_count++;
+        } else if (!strcmp(space, ".global") || !strcmp(space, ".const")) {
+            if (one.empty_array && !external) {
+                compile_fail(c, one.name.line, "Size of '%.*s' is missing", (int)one.name.size,
+                             one.name.text);
+            }
+            declare_global(c, &one, space[1] == 'c', external);
+        } else {
+            /* .local, .param in a function */
+            if (!c->function)
+                compile_fail(c, one.name.line, "%s variables belong into functions", space);
+            s = symbol_add(c, &one.name, SYMBOL_LOCAL);
+            if (one.size > 1 << 23 || c->local > 1 << 23)
+                compile_fail(c, one.name.line, "Local memory exceeds the limit");
+            c->local = align_up(c->local, one.align < 4 ? 4 : one.align);
+            s->value = c->local;
+            s->bytes = one.size;
+            s->align = one.align;
+            c->local += (uint32_t)one.size;
+            c->function->spills = true;
+        }
+    } while (compile_char(c, ','));
+    compile_expect(c, ';');
+}
+
+/* ( .param .u64 a, .reg .u32 b, … ), symbols are added in the scope that is open. */
+void parse_parameters(struct compile *c, struct ptx_function *f, bool out)
+{
+    struct ptx_argument **list = out ? &f->out : &f->in;
+    uint32_t *count = out ? &f->out_count : &f->in_count, room = 0;
+
+    free(*list);
+    *list = NULL;
+    *count = 0;
+    compile_expect(c, '(');
+    if (compile_char(c, ')'))
+        return;
+    do {
+        struct declarator d;
+        struct ptx_argument *a;
+        struct symbol *s;
+        bool is_register = lex_is(&c->token, ".reg");
+
+        if (!is_register && !lex_is(&c->token, ".param"))
+            compile_unexpected(c);
+        compile_next(c);
+        parse_type(c, &d);
+        d.name = compile_name(c);
+        parse_sizes(c, &d);
+        if (d.size > MAX_PARAMETERS * 8 || *count >= 4096)
+            compile_fail(c, d.name.line, "Parameters exceed the limit");
+        *list = compile_grow(c, *list, *count, &room, sizeof(*a));
+        a = &(*list)[(*count)++];
+        *a = (struct ptx_argument){.size = (uint32_t)d.size, .align = d.align, .slot = NO_SLOT};
+        if (is_register) {
+            if (f->kernel)
+                compile_unexpected(c);
+            if (d.bits < 16 && d.bits != 1)
+                d.bits = 16;
+            a->size = d.bits == 64 ? 8 : 4;
+            a->slot = compile_slot(c, d.bits);
+        } else {
+            uint32_t *end = f->kernel ? &f->param_bytes : &c->local;
+
+            a->offset = *end = align_up(*end, d.align);
+            *end += (uint32_t)d.size;
+            if (*end > MAX_PARAMETERS * 8)
+                compile_fail(c, d.name.line, "Parameters exceed the limit");
+        }
+        if (!lex_is(&d.name, "_")) {
+            s = symbol_add(c, &d.name,
+                           is_register ? SYMBOL_REGISTER
+                           : f->kernel ? SYMBOL_PARAM
+                                       : SYMBOL_LOCAL);
+            s->value = a->offset;
+            s->bytes = d.size;
+            s->align = d.align;
+            if (is_register) {
+                s->bits = d.bits;
+                s->count = 1;
+                s->slots = compile_arena(c, sizeof(*s->slots));
+                s->slots[0] = a->slot;
+            }
+        }
+    } while (compile_char(c, ','));
+    compile_expect(c, ')');
+}
