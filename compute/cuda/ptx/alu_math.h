@@ -581,6 +581,71 @@ FUNCTION uint16_t half_relu(uint16_t h)
     return h & 0x8000 && (h & 0x7fff) <= 0x7f80 ? 0 : h;
 }
 
+/* Floats of 8 bits. e4m3 has no infinity, and one number that is none of each sign. */
+FUNCTION float e4m3_float(uint8_t v)
+{
+    uint32_t exponent = v >> 3 & 15, rest = v & 7;
+    float magnitude = exponent ? bits_float((exponent + 120) << 23 | rest << 20) : (float)rest * 0x1p-9f;
+
+    if ((v & 0x7f) == 0x7f)
+        return bits_float(0x7fffffff);
+    return v & 0x80 ? -magnitude : magnitude;
+}
+
+FUNCTION float e5m2_float(uint8_t v)
+{
+    return half_float((uint16_t)(v << 8));
+}
+
+/* .satfinite: what does not fit becomes the largest number. */
+static inline uint8_t e4m3_from(double v)
+{
+    double r = round_digits(v, 4, -9, 0), magnitude = fabs(r);
+    uint8_t sign = double_bits(v) >> 56 & 0x80;
+    uint32_t bits;
+
+    if (v != v)
+        return 0x7f;
+    if (magnitude > 448)
+        magnitude = 448;
+    if (magnitude < 0x1p-6)
+        return (uint8_t)(sign | (uint32_t)(magnitude * 0x1p9));
+    bits = float_bits((float)magnitude) - (120u << 23);
+    return (uint8_t)(sign | bits >> 20);
+}
+
+static inline uint8_t e5m2_from(double v)
+{
+    double r = round_digits(v, 3, -16, 0), magnitude = fabs(r);
+    uint8_t sign = double_bits(v) >> 56 & 0x80;
+    uint32_t bits;
+
+    if (v != v)
+        return 0x7f;
+    if (magnitude > 57344)
+        magnitude = 57344;
+    if (magnitude < 0x1p-14)
+        return (uint8_t)(sign | (uint32_t)(magnitude * 0x1p16));
+    bits = float_bits((float)magnitude) - (112u << 23);
+    return (uint8_t)(sign | bits >> 21);
+}
+
+FUNCTION uint8_t relu8(uint8_t v)
+{
+    return v & 0x80 ? 0 : v;
+}
+
+/* Two integers of `bits` above and below each other, and what was there before above them. */
+FUNCTION uint32_t pack_bits(int32_t a, int32_t b, uint32_t c, unsigned bits, bool is_signed)
+{
+    int32_t most = (1 << (is_signed ? bits - 1 : bits)) - 1, least = is_signed ? -most - 1 : 0;
+    uint32_t mask = (1u << bits) - 1;
+    uint32_t high = (uint32_t)(a > most ? most : a < least ? least : a) & mask;
+    uint32_t low = (uint32_t)(b > most ? most : b < least ? least : b) & mask;
+
+    return low | high << bits | (bits < 16 ? c << 2 * bits : 0);
+}
+
 FUNCTION uint32_t tf32_from(uint32_t bits)
 {
     if ((bits & 0x7f800000) == 0x7f800000)

@@ -331,34 +331,44 @@ void compile_body(struct compile *c, struct ptx_function *f)
     compile_next(c);
 }
 
+/* The registers and variables of a call; a vector is an argument each element. */
 static uint32_t copy_items(struct compile *c, struct statement *s, struct operand *list,
                            struct ptx_argument **ret, bool out)
 {
+    uint32_t count = 0, n = 0;
+
     *ret = NULL;
     if (!list || !list->count)
         return 0;
-    *ret = calloc(list->count, sizeof(**ret));
+    for (uint32_t i = 0; i < list->count; i++)
+        count += list->items[i].kind == OPERAND_VECTOR ? list->items[i].count : 1;
+    *ret = calloc(count, sizeof(**ret));
     if (!*ret)
         compile_memory(c);
     for (uint32_t i = 0; i < list->count; i++) {
-        struct operand *o = &list->items[i];
-        struct ptx_argument *a = &(*ret)[i];
+        bool vector = list->items[i].kind == OPERAND_VECTOR;
+        uint32_t parts = vector ? list->items[i].count : 1;
 
-        a->slot = NO_SLOT;
-        if (o->kind == OPERAND_SYMBOL && o->symbol->kind == SYMBOL_LOCAL && !o->offset) {
-            a->offset = (uint32_t)o->symbol->value;
-            a->size = (uint32_t)o->symbol->bytes;
-        } else if (o->kind == OPERAND_REGISTER) {
-            a->slot = o->slot;
-            a->size = o->bits == 64 ? 8 : 4;
-        } else if (!out && o->kind == OPERAND_INT) {
-            a->slot = compile_constant(c, o->value, true);
-            a->size = 8;
-        } else {
-            compile_fail(c, s->line, "Arguments mismatch for instruction 'call'");
+        for (uint32_t part = 0; part < parts; part++) {
+            struct operand *o = vector ? &list->items[i].items[part] : &list->items[i];
+            struct ptx_argument *a = &(*ret)[n++];
+
+            a->slot = NO_SLOT;
+            if (o->kind == OPERAND_SYMBOL && o->symbol->kind == SYMBOL_LOCAL && !o->offset) {
+                a->offset = (uint32_t)o->symbol->value;
+                a->size = (uint32_t)o->symbol->bytes;
+            } else if (o->kind == OPERAND_REGISTER) {
+                a->slot = o->slot;
+                a->size = o->bits == 64 ? 8 : 4;
+            } else if (!out && o->kind == OPERAND_INT) {
+                a->slot = compile_constant(c, o->value, true);
+                a->size = 8;
+            } else {
+                compile_fail(c, s->line, "Arguments mismatch for instruction 'call'");
+            }
         }
     }
-    return list->count;
+    return n;
 }
 
 /* call (results), name, (arguments), prototype; */

@@ -31,8 +31,8 @@ struct symbol {
     uint32_t size, scope, bucket;
     enum symbol_kind kind;
     uint32_t bits; /* registers: 1, 16, 32, 64 */
-    uint32_t count;
-    uint32_t *slots; /* registers: one each */
+    uint32_t count, vector;
+    uint32_t *slots; /* registers: one each, of vectors each element */
     uint64_t value, bytes;
     uint32_t align;
     struct ptx_function *function; /* also a prototype */
@@ -152,7 +152,7 @@ void scope_pop(struct compile *c);
 /* A .param, .local, .shared … declaration, after its state space. */
 void declare_variables(struct compile *c, const char *space, bool external);
 struct declarator {
-    uint32_t bits, align;
+    uint32_t bits, align, vector;
     uint64_t size;
     bool predicate, empty_array, pointer, reference;
     struct lex_token name;

@@ -33,8 +33,9 @@ void parse_type(struct compile *c, struct declarator *d)
                 compile_fail(c, c->token.line, "Alignment must be a power of two");
             continue;
         }
-        if (lex_is(&c->token, ".v2") || lex_is(&c->token, ".v4")) {
-            vector = c->token.text[2] == '2' ? 2 : 4;
+        if (lex_is(&c->token, ".v2") || lex_is(&c->token, ".v4") ||
+            lex_is(&c->token, ".v8")) {
+            vector = (uint32_t)(c->token.text[2] - '0');
             known = true;
         } else if (lex_is(&c->token, ".ptr")) {
             d->pointer = known = true;
@@ -64,6 +65,7 @@ void parse_type(struct compile *c, struct declarator *d)
     }
     if (!d->bits)
         compile_unexpected(c);
+    d->vector = vector;
     d->size = d->bits / 8 * vector;
     if (!d->align)
         d->align = d->size ? (uint32_t)d->size : 1;
@@ -305,6 +307,15 @@ void parse_parameters(struct compile *c, struct ptx_function *f, bool out)
                 d.bits = 16;
             a->size = d.bits == 64 ? 8 : 4;
             a->slot = compile_slot(c, d.bits);
+            /* A vector is an argument each element. */
+            for (uint32_t i = 1; i < d.vector; i++) {
+                uint32_t slot = compile_slot(c, d.bits);
+
+                *list = compile_grow(c, *list, *count, &room, sizeof(*a));
+                a = &(*list)[(*count)++];
+                *a = a[-1];
+                a->slot = slot;
+            }
         } else {
             uint32_t *end = f->kernel ? &f->param_bytes : &c->local;
 
@@ -324,8 +335,10 @@ void parse_parameters(struct compile *c, struct ptx_function *f, bool out)
             if (is_register) {
                 s->bits = d.bits;
                 s->count = 1;
-                s->slots = compile_arena(c, sizeof(*s->slots));
-                s->slots[0] = a->slot;
+                s->vector = d.vector;
+                s->slots = compile_arena(c, d.vector * sizeof(*s->slots));
+                for (uint32_t i = 0; i < d.vector; i++)
+                    s->slots[i] = a[(int)i - (int)d.vector + 1].slot;
             }
         }
     } while (compile_char(c, ','));

@@ -36,6 +36,7 @@ HANDLER(sync_vote);    /* d = mode of a; members f */
 HANDLER(sync_match);   /* d, predicate e = a; members f; imm: all, wide */
 HANDLER(sync_reduce);  /* d = a; members f; imm: operation */
 HANDLER(sync_active);
+HANDLER(sync_elect); /* d = the first lane of members f, predicate e: it is this one */
 
 enum { BARRIER_SYNC, BARRIER_ARRIVE, BARRIER_POPC, BARRIER_AND, BARRIER_OR };
 enum { SHUFFLE_UP, SHUFFLE_DOWN, SHUFFLE_XOR, SHUFFLE_IDX };
@@ -51,6 +52,23 @@ enum {
     REDUCE_UMAX
 };
 enum { MATCH_ANY = 0, MATCH_ALL = 1, MATCH_WIDE = 2 };
+
+/* mbarrier.c: d = the state before (NO_SLOT: none) or a predicate, object [a + imm], count b */
+HANDLER(mbarrier_run);
+HANDLER(mbarrier_pending); /* d = arrivals that state a waits for */
+enum mbarrier_op {
+    MBARRIER_INIT,
+    MBARRIER_INVAL,
+    MBARRIER_EXPECT,
+    MBARRIER_COMPLETE,
+    MBARRIER_ARRIVE,
+    MBARRIER_ARRIVE_EXPECT,
+    MBARRIER_DROP,
+    MBARRIER_TEST,   /* by state b */
+    MBARRIER_PARITY, /* by parity b */
+};
+#define MBARRIER_FLAGS(op) ((uint32_t)(op) << 16)
+#define MBARRIER_GENERIC   (1u << 20)
 
 /* atom.c: d (NO_SLOT: none) = operation on [a + imm] with b, c; flags: operation, type, space */
 HANDLER(atom_run);

@@ -159,6 +159,8 @@ struct ptx_module {
     uint32_t target_count, target_room;
     struct call **calls;
     uint32_t call_count, call_room;
+    struct matrix **matrices;
+    uint32_t matrix_count, matrix_room;
     uint64_t const_bytes;
     bool allocates;   /* calls malloc */
     uint32_t version; /* sm_NN */

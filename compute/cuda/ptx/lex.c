@@ -147,10 +147,12 @@ void lex_next(struct lex *l, struct lex_token *t)
     if (l->at == l->end)
         return;
     if (starts_name(*l->at)) {
+        bool directive = *l->at == '.';
+
         t->kind = LEX_NAME;
         l->at++;
-        /* ".shared::cta" is one modifier; "label:" is not. */
-        while (l->at < l->end &&
+        /* ".param.u64" is two words; ".shared::cta" is one modifier; "label:" is not. */
+        while (l->at < l->end && !(directive && *l->at == '.') &&
                (continues_name(*l->at) || (*l->at == ':' && l->end - l->at > 2 && l->at[1] == ':' &&
                                            continues_name(l->at[2]) && ++l->at)))
             l->at++;

@@ -9,6 +9,7 @@
 #include <viaduct/errors.h>
 
 #include "compile.h"
+#include "matrix.h"
 
 /* A module: its directives, heads of functions, and what programs ask about it. */
 
@@ -418,6 +419,14 @@ void ptx_module_destroy(struct ptx_module *m)
         free(m->calls[i]->out);
         free(m->calls[i]);
     }
+    for (uint32_t i = 0; i < m->matrix_count; i++) {
+        free(m->matrices[i]->a.at);
+        free(m->matrices[i]->b.at);
+        free(m->matrices[i]->c.at);
+        free(m->matrices[i]->d.at);
+        free(m->matrices[i]);
+    }
+    free(m->matrices);
     free(m->functions);
     free(m->globals);
     free(m->shared);

@@ -10,7 +10,7 @@ void declare_registers(struct compile *c)
     struct declarator d;
 
     parse_type(c, &d);
-    if (d.bits > 64 || (!d.predicate && d.size != d.bits / 8))
+    if (d.bits > 64)
         compile_fail(c, c->token.line, "Registers of this type are not supported");
     do {
         struct lex_token name = c->token;
@@ -32,6 +32,8 @@ void declare_registers(struct compile *c)
         s = symbol_add(c, &name, many ? SYMBOL_REGISTERS : SYMBOL_REGISTER);
         s->bits = d.predicate ? 1 : d.bits < 16 ? 16 : d.bits;
         s->count = count;
+        s->vector = d.vector;
+        count *= d.vector;
         s->slots = compile_arena(c, (size_t)(count + 1) * sizeof(*s->slots));
         for (uint32_t i = 0; i < count; i++)
             s->slots[i] = NO_SLOT;
@@ -39,35 +41,74 @@ void declare_registers(struct compile *c)
     compile_expect(c, ';');
 }
 
-/* %r17 of .reg .b32 %r<100> */
-static bool find_register(struct compile *c, const struct lex_token *t, struct operand *o)
+/* %r17 of .reg .b32 %r<100>: the symbol and which of it; NULL: no register. */
+static struct symbol *register_symbol(struct compile *c, const char *text, uint32_t size,
+                                      uint32_t *ret_index)
 {
-    struct symbol *s = symbol_find(c, t->text, t->size);
+    struct symbol *s = symbol_find(c, text, size);
     uint32_t digits = 0, index = 0;
 
     if (!s || s->kind == SYMBOL_REGISTERS) {
-        while (digits < 7 && digits < t->size && t->text[t->size - digits - 1] >= '0' &&
-               t->text[t->size - digits - 1] <= '9')
+        while (digits < 7 && digits < size && text[size - digits - 1] >= '0' &&
+               text[size - digits - 1] <= '9')
             digits++;
         /* The longest prefix first: %p1 may be a prefix of its own. */
         for (uint32_t n = 1; n <= digits; n++) {
-            s = symbol_find(c, t->text, t->size - n);
+            s = symbol_find(c, text, size - n);
             if (s && s->kind == SYMBOL_REGISTERS) {
-                for (uint32_t i = t->size - n; i < t->size; i++)
-                    index = index * 10 + (uint32_t)(t->text[i] - '0');
+                for (uint32_t i = size - n; i < size; i++)
+                    index = index * 10 + (uint32_t)(text[i] - '0');
                 break;
             }
             s = NULL;
         }
     }
     if (!s || (s->kind != SYMBOL_REGISTER && s->kind != SYMBOL_REGISTERS) || index >= s->count)
-        return false;
-    if (s->slots[index] == NO_SLOT)
-        s->slots[index] = compile_slot(c, s->bits);
+        return NULL;
+    *ret_index = index;
+    return s;
+}
+
+static void take_register(struct compile *c, struct symbol *s, uint32_t at, struct operand *o)
+{
+    if (s->slots[at] == NO_SLOT)
+        s->slots[at] = compile_slot(c, s->bits);
     o->kind = OPERAND_REGISTER;
     o->bits = s->bits;
-    o->slot = s->slots[index];
-    return true;
+    o->slot = s->slots[at];
+}
+
+/* A register, an element of a vector (.x .y .z .w, or .r .g .b .a), or all of them. */
+static bool find_register(struct compile *c, const struct lex_token *t, struct operand *o)
+{
+    static const char letters[] = "xyzwrgba";
+    uint32_t index;
+    struct symbol *s = register_symbol(c, t->text, t->size, &index);
+
+    if (s && s->vector == 1) {
+        take_register(c, s, index, o);
+        return true;
+    }
+    if (s) {
+        o->kind = OPERAND_VECTOR;
+        o->count = s->vector;
+        o->items = compile_arena(c, s->vector * sizeof(*o->items));
+        for (uint32_t i = 0; i < s->vector; i++) {
+            o->items[i] = (struct operand){.token = *t};
+            take_register(c, s, index * s->vector + i, &o->items[i]);
+        }
+        return true;
+    }
+    if (t->size > 2 && t->text[t->size - 2] == '.') {
+        const char *letter = memchr(letters, t->text[t->size - 1], 8);
+
+        s = letter ? register_symbol(c, t->text, t->size - 2, &index) : NULL;
+        if (s && s->vector > 1 && (uint32_t)(letter - letters) % 4 < s->vector) {
+            take_register(c, s, index * s->vector + (uint32_t)(letter - letters) % 4, o);
+            return true;
+        }
+    }
+    return false;
 }
 
 void operand_name(struct compile *c, struct operand *o)

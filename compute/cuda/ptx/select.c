@@ -230,6 +230,15 @@ uint32_t select_source(struct compile *c, struct statement *s, struct operand *o
     case OPERAND_REGISTER:
         if ((o->bits == 1) != (type == T_pred))
             select_mismatch(c, s);
+        if (o->offset && o->bits != 1) {
+            struct operand sum = *o;
+
+            sum.slot = compile_slot(c, o->bits);
+            sum.offset = 0;
+            select_emit(c, o->bits == 64 ? ALU_offset : ALU_add_u32, sum.slot, o->slot,
+                        compile_constant(c, (uint64_t)o->offset, o->bits == 64));
+            return select_source(c, s, &sum, type);
+        }
         if ((o->bits == 64) == (bits == 64))
             return o->slot;
         if (o->bits == 64 && relaxed) {
@@ -358,6 +367,16 @@ static const struct {
     {"redux", select_redux},
     {"activemask", select_active},
     {"cp", select_cp},
+    {"mbarrier", select_mbarrier},
+    {"createpolicy", select_policy},
+    {"elect", select_elect},
+    {"griddepcontrol", select_nothing},
+    {"setmaxnreg", select_nothing},
+    {"mma", select_mma},
+    {"wmma", select_wmma},
+    {"ldmatrix", select_ldmatrix},
+    {"stmatrix", select_ldmatrix},
+    {"movmatrix", select_movmatrix},
     {"tex", select_tex},
     {"tld4", select_tex},
     {"suld", select_surface},

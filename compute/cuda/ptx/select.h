@@ -74,7 +74,16 @@ void select_vote(struct compile *c, struct statement *s);
 void select_match(struct compile *c, struct statement *s);
 void select_redux(struct compile *c, struct statement *s);
 void select_active(struct compile *c, struct statement *s);
+/* select_matrix.c */
+void select_mma(struct compile *c, struct statement *s);
+void select_wmma(struct compile *c, struct statement *s);
+void select_ldmatrix(struct compile *c, struct statement *s);
+void select_movmatrix(struct compile *c, struct statement *s);
+/* select_async.c */
 void select_cp(struct compile *c, struct statement *s);
+void select_mbarrier(struct compile *c, struct statement *s);
+void select_policy(struct compile *c, struct statement *s);
+void select_elect(struct compile *c, struct statement *s);
 /* select_texture.c */
 void select_tex(struct compile *c, struct statement *s);
 void select_surface(struct compile *c, struct statement *s);

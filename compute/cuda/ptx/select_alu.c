@@ -93,7 +93,8 @@ static void emit_row(struct compile *c, struct statement *s, int row, uint32_t f
 
 static bool is_float(const char *type)
 {
-    return type[0] == 'f' || !strncmp(type, "bf", 2) || !strcmp(type, "tf32");
+    return type[0] == 'f' || !strncmp(type, "bf", 2) || !strcmp(type, "tf32") ||
+           !strncmp(type, "e4m3", 4) || !strncmp(type, "e5m2", 4);
 }
 
 static void append(char *text, size_t room, const char *part)
@@ -290,6 +291,33 @@ static bool splits(const struct operand *v, uint32_t bits)
     return v->kind == OPERAND_VECTOR && (v->count == 2 ? bits > 16 : v->count == 4 && bits == 64);
 }
 
+/* mov.v4.u16 {…}, {…}: all is read before anything is written */
+static void move_vector(struct compile *c, struct statement *s)
+{
+    struct operand *d = &s->operands[0], *a = &s->operands[1];
+    uint32_t count = (uint32_t)(s->parts[1][1] - '0'), slots[8];
+
+    select_need(c, s, 2, 2);
+    if (d->kind != OPERAND_VECTOR || a->kind != OPERAND_VECTOR || d->count != count ||
+        a->count != count)
+        select_mismatch(c, s);
+    for (uint32_t i = 0; i < count; i++) {
+        const struct operand *o = &d->items[i];
+        bool wide = o->kind == OPERAND_REGISTER && o->bits == 64;
+        uint32_t slot = select_source(c, s, &a->items[i], wide ? T_u64 : T_u32);
+
+        slots[i] = compile_slot(c, wide ? 64 : 32);
+        move(c, slots[i], slot, wide ? 64 : 32);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        struct operand *o = &d->items[i];
+        bool wide = o->kind == OPERAND_REGISTER && o->bits == 64;
+
+        move(c, select_target(c, s, o, wide ? T_u64 : T_u32), slots[i], wide ? 64 : 32);
+    }
+    c->complex = true;
+}
+
 void select_mov(struct compile *c, struct statement *s)
 {
     struct operand *d = &s->operands[0], *a = &s->operands[1];
@@ -301,6 +329,11 @@ void select_mov(struct compile *c, struct statement *s)
     unsigned t = bits == 64 ? T_u64 : bits == 32 ? T_u32 : bits == 16 ? T_u16 : T_pred;
     uint32_t slot;
 
+    if (s->part_count == 3 && (!strcmp(s->parts[1], "v2") || !strcmp(s->parts[1], "v4") ||
+                               !strcmp(s->parts[1], "v8"))) {
+        move_vector(c, s);
+        return;
+    }
     if (bits == 1 && strcmp(type, "pred"))
         select_unknown(c, s);
     select_need(c, s, 2, 2);
@@ -386,30 +419,78 @@ void select_setp(struct compile *c, struct statement *s)
     }
 }
 
+/* A comparison of one half of f16x2 or bf16x2, as 0xffff or 0. */
+static void set_half(struct compile *c, struct statement *s, bool high, const char *type,
+                     uint32_t ones, uint32_t target)
+{
+    struct statement one = *s;
+    struct operand p = {.kind = OPERAND_REGISTER, .bits = 1, .slot = compile_slot(c, 32)};
+
+    for (uint32_t i = 1; i < 3; i++) {
+        struct operand half = {.kind = OPERAND_REGISTER, .bits = 16, .slot = compile_slot(c, 32)};
+
+        select_emit(c, high ? ALU_high16 : ALU_low16, half.slot,
+                    select_source(c, s, &s->operands[i], T_u32), 0);
+        one.operands[i] = half;
+    }
+    one.parts[s->part_count - 2] = type;
+    one.part_count--;
+    one.operands[0] = p;
+    select_setp(c, &one);
+    select_emit(c, ALU_selp_b32, target, compile_constant(c, ones, false),
+                compile_constant(c, 0, false));
+    c->function->insns[c->function->insn_count - 1].c = p.slot;
+}
+
 /* set.cmp{.bool}{.ftz}.dtype.stype: as setp, then a choice */
 void select_set(struct compile *c, struct statement *s)
 {
     struct statement p = *s;
-    struct operand target = {.kind = OPERAND_REGISTER, .bits = 1, .slot = compile_slot(c, 32)};
-    const char *type;
+    struct operand target = {.kind = OPERAND_REGISTER, .bits = 1, .slot = 0};
+    const char *type, *from = select_last(s);
+    bool narrow;
     uint32_t yes;
-    struct insn *in;
 
     if (s->part_count < 4)
         select_unknown(c, s);
     type = s->parts[s->part_count - 2];
-    if (strcmp(type, "u32") && strcmp(type, "s32") && strcmp(type, "f32"))
+    narrow = !strcmp(type, "u16") || !strcmp(type, "s16") || !strcmp(type, "f16") ||
+             !strcmp(type, "bf16");
+    c->complex = true;
+    if (!strcmp(from, "f16x2") || !strcmp(from, "bf16x2")) {
+        const char *one = from[0] == 'b' ? "bf16" : "f16";
+        uint32_t halves[2] = {compile_slot(c, 32), compile_slot(c, 32)}, ones = 0xffff;
+
+        if (!strcmp(type, from))
+            ones = from[0] == 'b' ? 0x3f80 : 0x3c00;
+        else if (strcmp(type, "u32") && strcmp(type, "s32"))
+            select_unknown(c, s);
+        select_need(c, s, 3, 4);
+        set_half(c, s, false, one, ones, halves[0]);
+        set_half(c, s, true, one, ones, halves[1]);
+        select_emit(c, ALU_pack16, select_target(c, s, &s->operands[0], T_u32), halves[0],
+                    halves[1]);
+        return;
+    }
+    if (strcmp(type, "u32") && strcmp(type, "s32") && strcmp(type, "f32") && !narrow)
         select_unknown(c, s);
+    if (narrow && strcmp(from, "f16") && strcmp(from, "bf16"))
+        select_unknown(c, s);
+    target.slot = compile_slot(c, 32);
     p.parts[s->part_count - 2] = select_last(s);
     p.part_count--;
     p.operands[0] = target;
     select_setp(c, &p);
-    yes = compile_constant(c, type[0] == 'f' ? 0x3f800000 : 0xffffffff, false);
-    in = select_emit(c, ALU_selp_b32, select_target(c, s, &s->operands[0], T_u32), yes,
-                     compile_constant(c, 0, false));
+    yes = compile_constant(c,
+                           !strcmp(type, "f32")    ? 0x3f800000
+                           : !strcmp(type, "f16")  ? 0x3c00
+                           : !strcmp(type, "bf16") ? 0x3f80
+                           : narrow                ? 0xffff
+                                                   : 0xffffffff,
+                           false);
+    select_emit(c, ALU_selp_b32, select_target(c, s, &s->operands[0], narrow ? T_u16 : T_u32), yes,
+                compile_constant(c, 0, false));
     c->function->insns[c->function->insn_count - 1].c = target.slot;
-    (void)in;
-    c->complex = true;
 }
 
 void select_cvt(struct compile *c, struct statement *s)

@@ -6,7 +6,7 @@
 #include "flow.h"
 #include "select.h"
 
-/* Branches and calls, barriers, what lanes of a warp do together, copies in the background. */
+/* Branches and calls, barriers, what lanes of a warp do together. */
 
 void select_bra(struct compile *c, struct statement *s)
 {
@@ -234,36 +234,4 @@ void select_active(struct compile *c, struct statement *s)
     select_need(c, s, 1, 1);
     d = select_target(c, s, &s->operands[0], T_u32);
     compile_emit(c, sync_active)->d = d;
-}
-
-/* cp.async.{ca,cg}.shared.global [to], [from], size{, bytes}; groups complete at once */
-void select_cp(struct compile *c, struct statement *s)
-{
-    int to_space = SPACE_SHARED, from_space = SPACE_GLOBAL;
-    struct insn to = {0}, from = {0}, *in;
-    uint32_t size, bytes = NO_SLOT;
-
-    if (s->part_count < 2 || strcmp(s->parts[1], "async") || select_has(s, "bulk") ||
-        select_has(s, "mbarrier"))
-        select_unknown(c, s);
-    if (select_has(s, "commit_group") || select_has(s, "wait_group") || select_has(s, "wait_all")) {
-        plain(c, flow_nothing, false);
-        return;
-    }
-    select_need(c, s, 3, 5);
-    select_address(c, s, &s->operands[0], &to_space, &to);
-    select_address(c, s, &s->operands[1], &from_space, &from);
-    size = (uint32_t)s->operands[2].value;
-    if (s->operands[2].kind != OPERAND_INT || (size != 4 && size != 8 && size != 16) ||
-        from.flags & F_ADDRESS32 || to.imm != (int32_t)to.imm || from.imm != (int32_t)from.imm)
-        select_mismatch(c, s);
-    if (s->count > 3 && (s->operands[3].kind == OPERAND_INT || s->operands[3].bits == 32))
-        bytes = select_source(c, s, &s->operands[3], T_u32);
-    in = compile_emit(c, copy_async);
-    in->d = to.a;
-    in->a = from.a;
-    in->b = bytes;
-    in->e = size;
-    in->flags = to.flags;
-    in->imm = (int64_t)((uint64_t)to.imm << 32 | (uint32_t)from.imm);
 }

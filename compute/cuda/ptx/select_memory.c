@@ -80,7 +80,7 @@ static bool memory_modifier(const char *p)
         "param::func", "volatile", "relaxed", "acquire",     "release", "acq_rel", "weak",
         "cta",         "gpu",      "sys",     "cluster",     "nc",      "ca",      "cg",
         "cs",          "lu",       "cv",      "wb",          "wt",      "v2",      "v4",
-        "mmio",        "unified",  "noftz"};
+        "v8",        "mmio",        "unified",  "noftz"};
 
     for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
         if (!strcmp(p, known[i]))
@@ -88,13 +88,42 @@ static bool memory_modifier(const char *p)
     return !strncmp(p, "L1::", 4) || !strncmp(p, "L2::", 4);
 }
 
+/* Up to four elements from the first on, at `imm`. */
+static void move_elements(struct compile *c, struct statement *s, const struct insn *form,
+                          unsigned op, unsigned type, struct operand *list, uint32_t count,
+                          int64_t imm, bool store, bool is_signed)
+{
+    uint32_t slots[4] = {0};
+    struct insn *in;
+
+    for (uint32_t i = 0; i < count; i++)
+        slots[i] = store ? select_source(c, s, &list[i], type)
+                         : select_wide_target(c, s, &list[i], type);
+    in = compile_emit(c, c->isa->mem[op]);
+    in->a = form->a;
+    in->imm = imm;
+    in->flags = form->flags;
+    in->d = slots[0];
+    in->b = slots[1];
+    in->c = slots[2];
+    in->e = slots[3];
+    in->f = count;
+    if (!store)
+        for (uint32_t i = 0; i < count; i++)
+            select_finish_wide(c, &list[i], slots[i], is_signed);
+}
+
 void select_load_store(struct compile *c, struct statement *s)
 {
     bool store = !strcmp(s->parts[0], "st");
     struct operand *values = &s->operands[store ? 1 : 0], *list = values;
-    struct insn form = {0}, *in;
+    struct insn form = {0};
     const char *type = select_last(s);
-    uint32_t count = select_has(s, "v4") ? 4 : select_has(s, "v2") ? 2 : 1, bits, slots[4];
+    uint32_t count = select_has(s, "v8")   ? 8
+                     : select_has(s, "v4") ? 4
+                     : select_has(s, "v2") ? 2
+                                           : 1;
+    uint32_t bits;
     int space = space_of(s);
     unsigned op, t;
 
@@ -129,8 +158,6 @@ void select_load_store(struct compile *c, struct statement *s)
         list = values->items;
     }
     t = bits == 64 ? (store ? T_u64_in : T_u64) : store ? T_u32_in : T_u32;
-    for (uint32_t i = 0; i < count; i++)
-        slots[i] = store ? select_source(c, s, &list[i], t) : select_wide_target(c, s, &list[i], t);
     if (select_has(s, "volatile") || select_has(s, "acquire") || select_has(s, "relaxed")) {
         /* A loop that waits for a value gives way to others sooner. */
         if (!store)
@@ -138,18 +165,17 @@ void select_load_store(struct compile *c, struct statement *s)
     }
     if (select_has(s, "acquire") || select_has(s, "release"))
         compile_emit(c, flow_fence);
-    in = compile_emit(c, c->isa->mem[op + (unsigned)space]);
-    in->a = form.a;
-    in->imm = form.imm;
-    in->flags = form.flags;
-    in->d = slots[0];
-    in->b = count > 1 ? slots[1] : 0;
-    in->c = count > 2 ? slots[2] : 0;
-    in->e = count > 3 ? slots[3] : 0;
-    in->f = count;
-    if (!store)
-        for (uint32_t i = 0; i < count; i++)
-            select_finish_wide(c, &list[i], slots[i], type[0] == 's');
+    if (count == 8 && !store) {
+        /* The address is read twice. */
+        uint32_t kept = compile_slot(c, form.flags & F_ADDRESS32 ? 32 : 64);
+
+        select_emit(c, form.flags & F_ADDRESS32 ? ALU_mov_b32 : ALU_mov_b64, kept, form.a, 0);
+        form.a = kept;
+    }
+    for (uint32_t from = 0; from < count; from += 4)
+        move_elements(c, s, &form, op + (unsigned)space, t, list + from,
+                      count - from < 4 ? count - from : 4, form.imm + from * (bits / 8), store,
+                      type[0] == 's');
 }
 
 void select_cvta(struct compile *c, struct statement *s)

@@ -140,6 +140,22 @@ HANDLER(sync_active)
     return in + 1;
 }
 
+HANDLER(sync_elect)
+{
+    uint32_t first;
+
+    if (!gather(w, in, in->f))
+        return NULL;
+    first = (uint32_t)__builtin_ctz(w->mask);
+    for (unsigned i = 0; i < LANES; i++) {
+        if (!(w->mask >> i & 1))
+            continue;
+        words(w, in->d)[i] = first;
+        words(w, in->e)[i] = i == first ? ALL_LANES : 0;
+    }
+    return in + 1;
+}
+
 HANDLER(sync_shuffle)
 {
     uint32_t *d = words(w, in->d), source[LANES];
