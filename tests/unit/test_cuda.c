@@ -370,6 +370,8 @@ static void test_module(void **state)
 
 static void test_link(void **state)
 {
+    static char other[] = ".version 7.8\n.target sm_80\n.address_size 64\n"
+                          ".visible .entry second() { ret; }\n";
     CUlinkState link;
     CUmodule m;
     CUfunction f;
@@ -384,15 +386,25 @@ static void test_link(void **state)
     assert_int_equal(cuLinkComplete(link, &image, &size), CUDA_ERROR_INVALID_VALUE);
     OK(cuLinkAddData_v2(link, CU_JIT_INPUT_PTX, (void *)(uintptr_t)text, sizeof(text), "b", 0, NULL,
                         NULL));
-    assert_int_equal(cuLinkAddData_v2(link, CU_JIT_INPUT_PTX, (void *)(uintptr_t)text, sizeof(text),
-                                      "c", 0, NULL, NULL),
-                     CUDA_ERROR_NOT_SUPPORTED);
+    OK(cuLinkAddData_v2(link, CU_JIT_INPUT_PTX, other, sizeof(other), "c", 0, NULL, NULL));
+    assert_int_equal(cuLinkAddFile_v2(link, CU_JIT_INPUT_PTX, "/nonexistent", 0, NULL, NULL),
+                     CUDA_ERROR_FILE_NOT_FOUND);
     OK(cuLinkComplete(link, &image, &size));
+    assert_int_equal(
+        cuLinkAddData_v2(link, CU_JIT_INPUT_PTX, other, sizeof(other), "d", 0, NULL, NULL),
+        CUDA_ERROR_INVALID_VALUE);
     OK(cuModuleLoadData(&m, image));
     OK(cuLinkDestroy(link));
     OK(cuModuleGetFunction(&f, m, "add"));
+    OK(cuModuleGetFunction(&f, m, "second"));
     OK(cuModuleUnload(m));
     assert_int_equal(cuModuleUnload(m), CUDA_ERROR_INVALID_HANDLE);
+    /* Two of one name. */
+    OK(cuLinkCreate_v2(0, NULL, NULL, &link));
+    OK(cuLinkAddData_v2(link, CU_JIT_INPUT_PTX, other, sizeof(other), "a", 0, NULL, NULL));
+    OK(cuLinkAddData_v2(link, CU_JIT_INPUT_PTX, other, sizeof(other), "b", 0, NULL, NULL));
+    assert_int_equal(cuLinkComplete(link, &image, &size), CUDA_ERROR_INVALID_PTX);
+    OK(cuLinkDestroy(link));
 }
 
 /* A fatbin with PTX of two targets, one a block of LZ4 of literals alone. */

@@ -28,7 +28,7 @@
 struct wrapper {
     uint32_t magic, version;
     const void *data;
-    const void *more; /* version 2: containers, up to a NULL */
+    const void *const *more; /* version 2: containers, up to a NULL */
 };
 
 struct fatbin {
@@ -172,6 +172,49 @@ static CUresult from_fatbin(const struct fatbin *f, char **ret_text, size_t *ret
     }
 }
 
+/* All that a program built with -rdc=true has, one text after the other: the executor links. */
+static CUresult from_several(const void *const *images, char **ret_text, size_t *ret_size,
+                             const char **ret_why)
+{
+    char *all = NULL;
+    size_t size = 0;
+    CUresult err = CUDA_SUCCESS;
+
+    *ret_why = "fatbin: an unknown version of the wrapper";
+    if (!images || !*images)
+        return CUDA_ERROR_INVALID_IMAGE;
+    for (; *images; images++) {
+        size_t one_size;
+        uint32_t magic;
+        char *one, *grown;
+
+        memcpy(&magic, *images, 4);
+        *ret_why = "fatbin: its header is damaged";
+        err = magic == FATBIN_MAGIC ? from_fatbin(*images, &one, &one_size, ret_why)
+                                    : CUDA_ERROR_INVALID_IMAGE;
+        if (err)
+            goto out;
+        *ret_why = "out of memory";
+        grown = one_size < MAX_PTX - size ? realloc(all, size + one_size + 2) : NULL;
+        if (!grown) {
+            free(one);
+            err = CUDA_ERROR_OUT_OF_MEMORY;
+            goto out;
+        }
+        all = grown;
+        memcpy(all + size, one, one_size);
+        memcpy(all + size + one_size, "\n", 2);
+        size += one_size + 1;
+        free(one);
+    }
+    *ret_text = all;
+    *ret_size = size;
+    return CUDA_SUCCESS;
+out:
+    free(all);
+    return err;
+}
+
 CUresult image_ptx(const void *image, char **ret_text, size_t *ret_size, const char **ret_why)
 {
     const char *text = image;
@@ -184,9 +227,8 @@ CUresult image_ptx(const void *image, char **ret_text, size_t *ret_size, const c
     if (magic == WRAPPER_MAGIC) {
         const struct wrapper *w = image;
 
-        *ret_why = "fatbin: relocatable code (-rdc=true) is not linked";
         if (w->version == 2)
-            return CUDA_ERROR_NOT_SUPPORTED;
+            return from_several(w->more, ret_text, ret_size, ret_why);
         *ret_why = "fatbin: an unknown version of the wrapper";
         if (w->version != 1 || !w->data)
             return CUDA_ERROR_INVALID_IMAGE;

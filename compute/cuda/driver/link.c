@@ -6,8 +6,9 @@
 #include "module.h"
 
 /*
- * The linker, for programs that load what it makes of one piece of PTX: the image is the PTX, whose
- * errors are known when it is added. Several pieces are not linked with one another.
+ * The linker. What it makes is one text of PTX after the other, which the executor compiles as one
+ * module whose parts see each other's functions and variables that are .visible, .weak or .common.
+ * Errors of a piece are known when it is added, those of the whole when it is complete.
  */
 
 struct CUlinkState_st {
@@ -15,7 +16,11 @@ struct CUlinkState_st {
     void **values; /* the program's; logs go by them until the end */
     char *text;
     size_t size;
+    unsigned pieces;
+    bool complete;
 };
+
+#define MAX_LINKED ((size_t)64 << 20)
 
 API cuLinkCreate_v2(unsigned count, CUjit_option *options, void **values, CUlinkState *state)
 {
@@ -46,24 +51,58 @@ API cuLinkCreate(unsigned count, CUjit_option *options, void **values, CUlinkSta
 }
 
 /* Compiles it once, for its errors. */
-static CUresult try_out(struct CUctx_st *c, struct CUlinkState_st *l)
+static CUresult try_out(struct CUctx_st *c, struct CUlinkState_st *l, const char *text, size_t size)
 {
     struct CUmod_st *m;
-    CUresult err = module_create(c, l->text, l->size, &l->jit, l->values, &m);
+    CUresult err = module_create(c, text, size, &l->jit, l->values, &m);
 
     if (!err)
         module_destroy(m);
     return err;
 }
 
+static CUresult append(struct CUlinkState_st *l, const char *text, size_t length)
+{
+    char *all;
+
+    if (length > MAX_LINKED - l->size)
+        return CUDA_ERROR_INVALID_IMAGE;
+    all = realloc(l->text, l->size + length + 2);
+    if (!all)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    memcpy(all + l->size, text, length);
+    memcpy(all + l->size + length, "\n", 2);
+    l->text = all;
+    l->size += length + 1;
+    l->pieces++;
+    return CUDA_SUCCESS;
+}
+
+/* An image with zeros behind it. */
+static CUresult add_image(struct CUctx_st *c, struct CUlinkState_st *l, const void *image)
+{
+    const char *why = "linker: out of memory";
+    char *text = NULL;
+    size_t length = 0;
+    CUresult err = image_ptx(image, &text, &length, &why);
+
+    if (err) {
+        module_log(&l->jit, why, l->values);
+        return err;
+    }
+    err = try_out(c, l, text, length);
+    if (!err)
+        err = append(l, text, length);
+    free(text);
+    return err;
+}
+
 API cuLinkAddData_v2(CUlinkState state, CUjitInputType type, void *data, size_t size,
                      const char *name, unsigned count, CUjit_option *options, void **values)
 {
-    const char *why = "linker: several inputs are not linked with one another";
-    char *text = NULL, *image;
-    size_t length = 0;
     struct CUctx_st *c;
     struct jit ignored;
+    char *image;
     CUresult err = enter_context(&c);
 
     (void)name;
@@ -72,32 +111,17 @@ API cuLinkAddData_v2(CUlinkState state, CUjitInputType type, void *data, size_t 
     if (!handle_is(state, LINK))
         return leave(CUDA_ERROR_INVALID_HANDLE);
     err = module_options(count, options, values, &ignored);
-    if (!err && (!data || !size || (unsigned)type >= CU_JIT_NUM_INPUT_TYPES))
+    if (!err && (!data || !size || (unsigned)type >= CU_JIT_NUM_INPUT_TYPES || state->complete))
         err = CUDA_ERROR_INVALID_VALUE;
     if (err)
         return leave(err);
-    if (state->text) {
-        module_log(&state->jit, why, state->values);
-        return leave(CUDA_ERROR_NOT_SUPPORTED);
-    }
     /* Text need not end with a zero here. */
     image = calloc(1, size + 4096);
     if (!image)
         return leave(CUDA_ERROR_OUT_OF_MEMORY);
     memcpy(image, data, size);
-    err = image_ptx(image, &text, &length, &why);
+    err = add_image(c, state, image);
     free(image);
-    if (err) {
-        module_log(&state->jit, why, state->values);
-        return leave(err);
-    }
-    state->text = text;
-    state->size = length;
-    err = try_out(c, state);
-    if (err) {
-        free(state->text);
-        state->text = NULL;
-    }
     return leave(err);
 }
 
@@ -107,10 +131,42 @@ API cuLinkAddData(CUlinkState state, CUjitInputType type, void *data, size_t siz
     return cuLinkAddData_v2(state, type, data, size, name, count, options, values);
 }
 
+API cuLinkAddFile_v2(CUlinkState state, CUjitInputType type, const char *path, unsigned count,
+                     CUjit_option *options, void **values)
+{
+    struct CUctx_st *c;
+    struct jit ignored;
+    char *data;
+    CUresult err = enter_context(&c);
+
+    if (err)
+        return err;
+    if (!handle_is(state, LINK))
+        return leave(CUDA_ERROR_INVALID_HANDLE);
+    err = module_options(count, options, values, &ignored);
+    if (!err && (!path || (unsigned)type >= CU_JIT_NUM_INPUT_TYPES || state->complete))
+        err = CUDA_ERROR_INVALID_VALUE;
+    if (err)
+        return leave(err);
+    data = module_file(path);
+    if (!data)
+        return leave(CUDA_ERROR_FILE_NOT_FOUND);
+    err = add_image(c, state, data);
+    free(data);
+    return leave(err);
+}
+
+API cuLinkAddFile(CUlinkState state, CUjitInputType type, const char *path, unsigned count,
+                  CUjit_option *options, void **values)
+{
+    return cuLinkAddFile_v2(state, type, path, count, options, values);
+}
+
 /* The image belongs to the linker. */
 API cuLinkComplete(CUlinkState state, void **image, size_t *size)
 {
-    CUresult err = enter();
+    struct CUctx_st *c;
+    CUresult err = enter_context(&c);
 
     if (err)
         return err;
@@ -118,6 +174,11 @@ API cuLinkComplete(CUlinkState state, void **image, size_t *size)
         return leave(CUDA_ERROR_INVALID_HANDLE);
     if (!image || !state->text)
         return leave(CUDA_ERROR_INVALID_VALUE);
+    if (!state->complete && state->pieces > 1)
+        err = try_out(c, state, state->text, state->size);
+    if (err)
+        return leave(err);
+    state->complete = true;
     *image = state->text;
     if (size)
         *size = state->size + 1;

@@ -585,7 +585,8 @@ FUNCTION uint16_t half_relu(uint16_t h)
 FUNCTION float e4m3_float(uint8_t v)
 {
     uint32_t exponent = v >> 3 & 15, rest = v & 7;
-    float magnitude = exponent ? bits_float((exponent + 120) << 23 | rest << 20) : (float)rest * 0x1p-9f;
+    float magnitude =
+        exponent ? bits_float((exponent + 120) << 23 | rest << 20) : (float)rest * 0x1p-9f;
 
     if ((v & 0x7f) == 0x7f)
         return bits_float(0x7fffffff);

@@ -149,12 +149,43 @@ struct symbol *symbol_add(struct compile *c, const struct lex_token *name, enum 
     s->size = name->size;
     s->kind = kind;
     s->scope = c->scope;
+    s->linked = !c->scope && c->linked;
     s->bucket = hash(name->text, name->size);
     s->next = c->buckets[s->bucket];
     c->buckets[s->bucket] = s;
     s->newer = c->scopes[c->scope];
     c->scopes[c->scope] = s;
     return s;
+}
+
+void scope_unit(struct compile *c)
+{
+    for (struct symbol *s = c->scopes[0]; s; s = s->newer) {
+        struct symbol **at = &c->buckets[s->bucket];
+
+        if (s->linked)
+            continue;
+        while (*at && *at != s)
+            at = &(*at)->next;
+        if (*at)
+            *at = s->next;
+    }
+}
+
+void compile_skip_braces(struct compile *c)
+{
+    uint32_t depth = 0;
+
+    do {
+        if (c->token.kind == LEX_END)
+            compile_unexpected(c);
+        if (compile_is(c, '{'))
+            depth++;
+        if (compile_is(c, '}'))
+            depth--;
+        /* Numbers of debug sections may be anything. */
+        lex_next(&c->lex, &c->token);
+    } while (depth);
 }
 
 void scope_push(struct compile *c)

@@ -30,6 +30,8 @@ struct symbol {
     const char *name;
     uint32_t size, scope, bucket;
     enum symbol_kind kind;
+    bool linked; /* other units of the module know it */
+    bool weak, defined;
     uint32_t bits; /* registers: 1, 16, 32, 64 */
     uint32_t count, vector;
     uint32_t *slots; /* registers: one each, of vectors each element */
@@ -113,6 +115,8 @@ struct compile {
     struct symbol *buckets[BUCKETS];
     struct symbol *scopes[MAX_SCOPE]; /* newest symbol of each */
     uint32_t scope;
+    uint32_t units;              /* .version directives so far */
+    bool external, linked, weak; /* of the declaration at hand */
 
     /* the function at hand */
     struct ptx_function *function;
@@ -151,6 +155,12 @@ void scope_pop(struct compile *c);
 /* declare.c */
 /* A .param, .local, .shared … declaration, after its state space. */
 void declare_variables(struct compile *c, const char *space, bool external);
+/* Makes the variables that all units of a module know, before anything refers to them. */
+void declare_linked(struct compile *c);
+/* Forgets the names that only the unit that ends knows. */
+void scope_unit(struct compile *c);
+/* Reads past { … }, which may hold what is no PTX. */
+void compile_skip_braces(struct compile *c);
 struct declarator {
     uint32_t bits, align, vector;
     uint64_t size;

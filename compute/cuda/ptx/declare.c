@@ -33,8 +33,7 @@ void parse_type(struct compile *c, struct declarator *d)
                 compile_fail(c, c->token.line, "Alignment must be a power of two");
             continue;
         }
-        if (lex_is(&c->token, ".v2") || lex_is(&c->token, ".v4") ||
-            lex_is(&c->token, ".v8")) {
+        if (lex_is(&c->token, ".v2") || lex_is(&c->token, ".v4") || lex_is(&c->token, ".v8")) {
             vector = (uint32_t)(c->token.text[2] - '0');
             known = true;
         } else if (lex_is(&c->token, ".ptr")) {
@@ -176,45 +175,119 @@ static void initialise(struct compile *c, const struct declarator *d, uint8_t *h
         compile_unexpected(c);
 }
 
-static void declare_global(struct compile *c, struct declarator *d, bool constant, bool external)
+/* The variable, made if it is not there yet. */
+static struct symbol *global_symbol(struct compile *c, struct declarator *d, bool constant)
 {
     struct ptx_module *m = c->module;
     struct symbol *s = symbol_find(c, d->name.text, d->name.size);
     struct ptx_global *g;
-    const struct region *r;
-    int err;
 
-    if (s && s->kind == SYMBOL_GLOBAL && s->scope == c->scope) {
-        /* Declared before as external. */
-        if (external)
-            return;
-        if (s->bytes < d->size)
-            compile_fail(c, d->name.line, "Declarations of '%.*s' differ", (int)d->name.size,
-                         d->name.text);
-    } else {
-        s = symbol_add(c, &d->name, SYMBOL_GLOBAL);
-        s->bytes = d->size ? d->size : 1;
-        m->globals = compile_grow(c, m->globals, m->global_count, &m->global_room, sizeof(*g));
-        g = &m->globals[m->global_count];
-        err = memory_create(&m->context->memory, s->bytes, NULL, constant, &g->address);
-        if (err)
-            compile_memory(c);
-        g->size = d->size;
-        g->name = NULL;
-        m->global_count++;
-        g->name = compile_copy(c, &d->name);
-        s->value = g->address;
-        if (constant)
-            m->const_bytes += d->size;
-    }
-    if (!compile_char(c, '='))
+    if (s && s->kind == SYMBOL_GLOBAL && s->scope == c->scope)
+        return s;
+    s = symbol_add(c, &d->name, SYMBOL_GLOBAL);
+    s->bytes = d->size ? d->size : 1;
+    m->globals = compile_grow(c, m->globals, m->global_count, &m->global_room, sizeof(*g));
+    g = &m->globals[m->global_count];
+    if (memory_create(&m->context->memory, s->bytes, NULL, constant, &g->address))
+        compile_memory(c);
+    g->size = d->size;
+    g->name = NULL;
+    m->global_count++;
+    g->name = compile_copy(c, &d->name);
+    s->value = g->address;
+    if (constant)
+        m->const_bytes += d->size;
+    return s;
+}
+
+static void declare_global(struct compile *c, struct declarator *d, bool constant, bool external)
+{
+    struct ptx_module *m = c->module;
+    struct symbol *s = global_symbol(c, d, constant);
+    const struct region *r;
+
+    if (external)
         return;
+    if (s->bytes < d->size)
+        compile_fail(c, d->name.line, "Declarations of '%.*s' differ", (int)d->name.size,
+                     d->name.text);
+    if (s->defined && c->units > 1 && !c->weak && !s->weak)
+        compile_fail(c, d->name.line, "Multiple definition of '%.*s'", (int)d->name.size,
+                     d->name.text);
+    s->weak = c->weak;
+    if (!compile_char(c, '=')) {
+        s->defined = true;
+        return;
+    }
     if (d->reference)
         compile_unexpected(c);
+    if (s->defined && c->units > 1) {
+        /* Another unit's stays; what this one would begin with is read all the same. */
+        initialise(c, d, compile_arena(c, s->bytes), s->bytes);
+        return;
+    }
+    s->defined = true;
     pthread_rwlock_rdlock(&m->context->memory.lock);
     r = memory_find(&m->context->memory, s->value);
     pthread_rwlock_unlock(&m->context->memory.lock);
     initialise(c, d, r->host, s->bytes);
+}
+
+static void skip_initialiser(struct compile *c)
+{
+    while (c->token.kind != LEX_END && !compile_is(c, ',') && !compile_is(c, ';')) {
+        if (compile_is(c, '{'))
+            compile_skip_braces(c);
+        else
+            lex_next(&c->lex, &c->token);
+    }
+}
+
+static void announce(struct compile *c, bool constant)
+{
+    struct declarator d, one;
+
+    parse_type(c, &d);
+    if (d.reference)
+        d.size = CUDA_TEXTURE_BYTES;
+    do {
+        one = d;
+        one.name = compile_name(c);
+        parse_sizes(c, &one);
+        if (one.predicate || one.empty_array)
+            compile_unexpected(c);
+        global_symbol(c, &one, constant);
+        skip_initialiser(c);
+    } while (compile_char(c, ','));
+}
+
+void declare_linked(struct compile *c)
+{
+    bool external = false, linked = false;
+
+    lex_next(&c->lex, &c->token);
+    while (c->token.kind != LEX_END) {
+        struct lex_token t = c->token;
+
+        if (compile_is(c, '{')) {
+            compile_skip_braces(c);
+            external = linked = false;
+            continue;
+        }
+        lex_next(&c->lex, &c->token);
+        if (lex_is(&t, ".extern")) {
+            external = true;
+        } else if (lex_is(&t, ".visible") || lex_is(&t, ".weak") || lex_is(&t, ".common")) {
+            linked = true;
+        } else {
+            if (linked && !external && (lex_is(&t, ".global") || lex_is(&t, ".const"))) {
+                c->linked = true;
+                announce(c, t.text[1] == 'c');
+                c->linked = false;
+            }
+            external = linked = false;
+        }
+    }
 }
 
 void declare_variables(struct compile *c, const char *space, bool external)

@@ -209,10 +209,10 @@ HANDLER(matrix_move)
         return NULL;
     for (uint32_t left = w->mask; left; left &= left - 1) {
         unsigned lane = (unsigned)__builtin_ctz(left);
-        uint64_t address = (x->address32 ? words(w, x->address)[lane]
-                                         : ((const uint64_t *)(const void *)SLOT(
-                                               w, x->address))[lane]) +
-                           (uint64_t)x->offset;
+        uint64_t address =
+            (x->address32 ? words(w, x->address)[lane]
+                          : ((const uint64_t *)(const void *)SLOT(w, x->address))[lane]) +
+            (uint64_t)x->offset;
         uint64_t stride = x->stride != NO_SLOT ? words(w, x->stride)[lane]
                           : x->by_columns      ? f->rows
                                                : f->columns;
@@ -227,8 +227,8 @@ HANDLER(matrix_move)
         /* Both ends in one allocation: so is all between. */
         if (most - least > UINT32_MAX / 2)
             return warp_fault(w, in, PTX_FAULT_ADDRESS, lane, address + most);
-        host = access_lane(w, in, x->space, address + least, lane,
-                           (uint32_t)(most - least) + bytes, bytes, x->store);
+        host = access_lane(w, in, x->space, address + least, lane, (uint32_t)(most - least) + bytes,
+                           bytes, x->store);
         if (!host)
             return NULL;
         for (uint32_t i = 0; i < f->count; i++) {
@@ -262,18 +262,17 @@ HANDLER(matrix_move)
 static bool rows_of(struct warp *w, const struct insn *in, bool write, uint8_t **rows)
 {
     for (uint32_t lane = 0; lane < in->f * 8; lane++) {
-        uint64_t address = (in->flags & F_ADDRESS32
-                                ? words(w, in->a)[lane]
-                                : ((const uint64_t *)(const void *)SLOT(w, in->a))[lane]) +
-                           in->bits;
+        uint64_t address =
+            (in->flags & F_ADDRESS32 ? words(w, in->a)[lane]
+                                     : ((const uint64_t *)(const void *)SLOT(w, in->a))[lane]) +
+            in->bits;
 
         if (!(w->mask >> lane & 1)) {
             rows[lane] = NULL;
             continue;
         }
-        rows[lane] =
-            access_lane(w, in, in->flags & MATRIX_GENERIC ? SPACE_GENERIC : SPACE_SHARED, address,
-                        lane, 16, 16, write);
+        rows[lane] = access_lane(w, in, in->flags & MATRIX_GENERIC ? SPACE_GENERIC : SPACE_SHARED,
+                                 address, lane, 16, 16, write);
         if (!rows[lane])
             return false;
     }
@@ -303,10 +302,9 @@ HANDLER(matrix_load)
 
             if (!(w->mask >> lane & 1))
                 continue;
-            words(w, part(in, n))[lane] =
-                in->flags & MATRIX_TRANSPOSED
-                    ? pair(all[n][column][row], all[n][column + 1][row])
-                    : pair(all[n][row][column], all[n][row][column + 1]);
+            words(w, part(in, n))[lane] = in->flags & MATRIX_TRANSPOSED
+                                              ? pair(all[n][column][row], all[n][column + 1][row])
+                                              : pair(all[n][row][column], all[n][row][column + 1]);
         }
     return in + 1;
 }
@@ -350,6 +348,7 @@ HANDLER(matrix_turn)
     }
     for (uint32_t lane = 0; lane < LANES; lane++)
         if (w->mask >> lane & 1)
-            words(w, in->d)[lane] = pair(all[lane % 4 * 2][lane / 4], all[lane % 4 * 2 + 1][lane / 4]);
+            words(w, in->d)[lane] =
+                pair(all[lane % 4 * 2][lane / 4], all[lane % 4 * 2 + 1][lane / 4]);
     return in + 1;
 }

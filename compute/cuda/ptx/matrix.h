@@ -58,7 +58,7 @@ HANDLER(matrix_move);     /* wmma.load, wmma.store */
 HANDLER(matrix_load);     /* ldmatrix: [a + imm] to d, b, c, e; f: how many, flags: MATRIX_… */
 HANDLER(matrix_store);    /* stmatrix */
 HANDLER(matrix_turn);     /* movmatrix: d = a, transposed */
-#define MATRIX_TRANSPOSED  (1u << 16)
-#define MATRIX_GENERIC     (1u << 17)
+#define MATRIX_TRANSPOSED (1u << 16)
+#define MATRIX_GENERIC    (1u << 17)
 
 #endif

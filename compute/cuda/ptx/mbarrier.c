@@ -65,9 +65,9 @@ HANDLER(mbarrier_run)
 
     for (uint32_t left = w->mask; left; left &= left - 1) {
         unsigned lane = (unsigned)__builtin_ctz(left);
-        uint64_t address = (in->flags & F_ADDRESS32 ? value32(w, in->a, lane)
-                                                    : value64(w, in->a, lane)) +
-                           in->bits;
+        uint64_t address =
+            (in->flags & F_ADDRESS32 ? value32(w, in->a, lane) : value64(w, in->a, lane)) +
+            in->bits;
         uint32_t n = in->b == NO_SLOT || op == MBARRIER_TEST ? 1 : value32(w, in->b, lane);
         uint8_t *host = access_lane(w, in, space, address, lane, 8, 8, true);
         uint64_t v, before;

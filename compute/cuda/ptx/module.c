@@ -81,7 +81,7 @@ static void parse_function(struct compile *c, bool kernel)
     struct lex_token name;
     struct symbol *s;
     struct ptx_function *f;
-    bool returns = compile_is(c, '(');
+    bool returns = compile_is(c, '('), again = false, strong = false;
 
     /* The name comes behind the results: they are read again once it is known. */
     if (returns)
@@ -99,8 +99,13 @@ static void parse_function(struct compile *c, bool kernel)
         s->function = new_function(c, &name);
     }
     f = s->function;
-    if (f->defined)
-        compile_fail(c, name.line, "Duplicate definition of '%.*s'", (int)name.size, name.text);
+    if (f->defined) {
+        /* Another unit's function: declared again, or one of the same that both have. The first
+         * is the one that is called. */
+        again = true;
+        strong = !c->weak && !s->weak && !c->external;
+        f = new_function(c, &name);
+    }
     f->kernel = kernel;
     f->param_bytes = 0;
     c->function = f;
@@ -124,8 +129,13 @@ static void parse_function(struct compile *c, bool kernel)
         kernel_parameters(c, f);
     performance_directives(c, f);
     if (compile_is(c, '{')) {
+        if (again && (c->units == 1 || strong))
+            compile_fail(c, name.line, "Duplicate definition of '%.*s'", (int)name.size, name.text);
+        if (!again)
+            s->weak = c->weak;
         f->defined = true;
         compile_body(c, f);
+        f->defined = !again;
     } else {
         compile_expect(c, ';');
         f->builtin = builtin_find(name.text, name.size);
@@ -134,22 +144,6 @@ static void parse_function(struct compile *c, bool kernel)
     }
     scope_pop(c);
     c->function = NULL;
-}
-
-static void skip_braces(struct compile *c)
-{
-    uint32_t depth = 0;
-
-    do {
-        if (c->token.kind == LEX_END)
-            compile_unexpected(c);
-        if (compile_is(c, '{'))
-            depth++;
-        if (compile_is(c, '}'))
-            depth--;
-        /* Numbers of debug sections may be anything. */
-        lex_next(&c->lex, &c->token);
-    } while (depth);
 }
 
 static void skip_line(struct compile *c)
@@ -189,10 +183,27 @@ static void parse_alias(struct compile *c)
     s->function = t->function;
 }
 
+/* How many units a text has: what a linker made of several pieces of PTX is one text, in which
+ * each begins with .version. */
+static bool has_units(const struct compile *c)
+{
+    struct lex lex = c->lex;
+    struct lex_token t;
+    unsigned count = 0;
+
+    for (lex_next(&lex, &t); t.kind != LEX_END && count < 2; lex_next(&lex, &t))
+        count += lex_is(&t, ".version");
+    return count > 1;
+}
+
 static void parse_module(struct compile *c)
 {
-    bool external = false;
+    if (has_units(c)) {
+        struct lex lex = c->lex;
 
+        declare_linked(c);
+        c->lex = lex;
+    }
     compile_next(c);
     if (!lex_is(&c->token, ".version"))
         compile_fail(c, c->token.line, "Missing .version directive at start of file");
@@ -210,31 +221,36 @@ static void parse_module(struct compile *c)
             if (c->token.kind != LEX_F64 && c->token.kind != LEX_INT)
                 compile_unexpected(c);
             compile_next(c);
+            if (c->units++)
+                scope_unit(c);
         } else if (lex_is(&name, ".target")) {
             parse_target(c);
         } else if (lex_is(&name, ".address_size")) {
             if (compile_int(c) != 64)
                 compile_fail(c, name.line, "Only 64-bit addresses are supported");
         } else if (lex_is(&name, ".extern")) {
-            external = true;
+            c->external = c->linked = true;
             continue;
-        } else if (lex_is(&name, ".visible") || lex_is(&name, ".weak") ||
-                   lex_is(&name, ".common")) {
+        } else if (lex_is(&name, ".visible")) {
+            c->linked = true;
+            continue;
+        } else if (lex_is(&name, ".weak") || lex_is(&name, ".common")) {
+            c->linked = c->weak = true;
             continue;
         } else if (lex_is(&name, ".entry")) {
             parse_function(c, true);
         } else if (lex_is(&name, ".func")) {
             parse_function(c, false);
         } else if (lex_is(&name, ".global")) {
-            declare_variables(c, ".global", external);
+            declare_variables(c, ".global", c->external);
         } else if (lex_is(&name, ".const")) {
-            declare_variables(c, ".const", external);
+            declare_variables(c, ".const", c->external);
         } else if (lex_is(&name, ".shared")) {
-            declare_variables(c, ".shared", external);
+            declare_variables(c, ".shared", c->external);
         } else if (lex_is(&name, ".section")) {
             while (c->token.kind == LEX_NAME)
                 lex_next(&c->lex, &c->token);
-            skip_braces(c);
+            compile_skip_braces(c);
         } else if (lex_is(&name, ".alias")) {
             parse_alias(c);
         } else if (lex_is(&name, ".pragma")) {
@@ -247,7 +263,7 @@ static void parse_module(struct compile *c)
             compile_fail(c, name.line, "Parsing error near '%.*s': syntax error",
                          name.size < 64 ? (int)name.size : 64, name.text);
         }
-        external = false;
+        c->external = c->linked = c->weak = false;
     }
 }
 

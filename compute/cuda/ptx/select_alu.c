@@ -329,8 +329,8 @@ void select_mov(struct compile *c, struct statement *s)
     unsigned t = bits == 64 ? T_u64 : bits == 32 ? T_u32 : bits == 16 ? T_u16 : T_pred;
     uint32_t slot;
 
-    if (s->part_count == 3 && (!strcmp(s->parts[1], "v2") || !strcmp(s->parts[1], "v4") ||
-                               !strcmp(s->parts[1], "v8"))) {
+    if (s->part_count == 3 &&
+        (!strcmp(s->parts[1], "v2") || !strcmp(s->parts[1], "v4") || !strcmp(s->parts[1], "v8"))) {
         move_vector(c, s);
         return;
     }

@@ -12,14 +12,10 @@ static const struct {
     bool state; /* it gives one */
     uint32_t least, most;
 } operations[] = {
-    {"init", MBARRIER_INIT, false, 2, 2},
-    {"inval", MBARRIER_INVAL, false, 1, 1},
-    {"expect_tx", MBARRIER_EXPECT, false, 2, 2},
-    {"complete_tx", MBARRIER_COMPLETE, false, 2, 2},
-    {"arrive", MBARRIER_ARRIVE, true, 2, 3},
-    {"arrive_drop", MBARRIER_DROP, true, 2, 3},
-    {"test_wait", MBARRIER_TEST, false, 3, 3},
-    {"try_wait", MBARRIER_TEST, false, 3, 4},
+    {"init", MBARRIER_INIT, false, 2, 2},        {"inval", MBARRIER_INVAL, false, 1, 1},
+    {"expect_tx", MBARRIER_EXPECT, false, 2, 2}, {"complete_tx", MBARRIER_COMPLETE, false, 2, 2},
+    {"arrive", MBARRIER_ARRIVE, true, 2, 3},     {"arrive_drop", MBARRIER_DROP, true, 2, 3},
+    {"test_wait", MBARRIER_TEST, false, 3, 3},   {"try_wait", MBARRIER_TEST, false, 3, 4},
 };
 
 static void emit(struct compile *c, struct statement *s, struct operand *address,
@@ -37,8 +33,7 @@ static void emit(struct compile *c, struct statement *s, struct operand *address
     in->a = form.a;
     in->b = b;
     in->imm = form.imm;
-    in->flags =
-        form.flags | MBARRIER_FLAGS(op) | (space == SPACE_SHARED ? 0 : MBARRIER_GENERIC);
+    in->flags = form.flags | MBARRIER_FLAGS(op) | (space == SPACE_SHARED ? 0 : MBARRIER_GENERIC);
 }
 
 /* mbarrier.arrive{…}.b64 state, [object]{, count} and the like */

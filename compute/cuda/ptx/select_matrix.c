@@ -21,10 +21,9 @@ typedef void (*locate)(const struct matrix *x, const struct fragment *f, enum ro
 static const struct {
     const char *name;
     enum matrix_type type;
-} types[] = {{"f16", MATRIX_F16},   {"bf16", MATRIX_BF16}, {"tf32", MATRIX_TF32},
-             {"f32", MATRIX_F32},   {"f64", MATRIX_F64},   {"e4m3", MATRIX_E4M3},
-             {"e5m2", MATRIX_E5M2}, {"s32", MATRIX_S32},   {"s8", MATRIX_S8},
-             {"u8", MATRIX_U8},     {"s4", MATRIX_S4},     {"u4", MATRIX_U4},
+} types[] = {{"f16", MATRIX_F16}, {"bf16", MATRIX_BF16}, {"tf32", MATRIX_TF32}, {"f32", MATRIX_F32},
+             {"f64", MATRIX_F64}, {"e4m3", MATRIX_E4M3}, {"e5m2", MATRIX_E5M2}, {"s32", MATRIX_S32},
+             {"s8", MATRIX_S8},   {"u8", MATRIX_U8},     {"s4", MATRIX_S4},     {"u4", MATRIX_U4},
              {"b1", MATRIX_B1}};
 
 static bool find_type(const char *name, enum matrix_type *ret)
@@ -163,8 +162,8 @@ static struct matrix *new_matrix(struct compile *c)
     struct ptx_module *m = c->module;
     struct matrix *x;
 
-    m->matrices = compile_grow(c, m->matrices, m->matrix_count, &m->matrix_room,
-                               sizeof(*m->matrices));
+    m->matrices =
+        compile_grow(c, m->matrices, m->matrix_count, &m->matrix_room, sizeof(*m->matrices));
     x = calloc(1, sizeof(*x));
     if (!x)
         compile_memory(c);
@@ -392,8 +391,8 @@ void select_ldmatrix(struct compile *c, struct statement *s)
         select_mismatch(c, s);
     }
     for (uint32_t i = 0; i < count; i++)
-        slots[i] = store ? select_source(c, s, &items[i], T_u32)
-                         : select_target(c, s, &items[i], T_u32);
+        slots[i] =
+            store ? select_source(c, s, &items[i], T_u32) : select_target(c, s, &items[i], T_u32);
     in = compile_emit(c, store ? matrix_store : matrix_load);
     in->a = form.a;
     in->imm = form.imm;

@@ -80,7 +80,7 @@ static bool memory_modifier(const char *p)
         "param::func", "volatile", "relaxed", "acquire",     "release", "acq_rel", "weak",
         "cta",         "gpu",      "sys",     "cluster",     "nc",      "ca",      "cg",
         "cs",          "lu",       "cv",      "wb",          "wt",      "v2",      "v4",
-        "v8",        "mmio",        "unified",  "noftz"};
+        "v8",          "mmio",     "unified", "noftz"};
 
     for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
         if (!strcmp(p, known[i]))
@@ -97,8 +97,8 @@ static void move_elements(struct compile *c, struct statement *s, const struct i
     struct insn *in;
 
     for (uint32_t i = 0; i < count; i++)
-        slots[i] = store ? select_source(c, s, &list[i], type)
-                         : select_wide_target(c, s, &list[i], type);
+        slots[i] =
+            store ? select_source(c, s, &list[i], type) : select_wide_target(c, s, &list[i], type);
     in = compile_emit(c, c->isa->mem[op]);
     in->a = form->a;
     in->imm = imm;
