@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <getopt.h>
+#include <limits.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +10,7 @@
 
 #include "cli.h"
 #include "npu_inputs.h"
+#include "places.h"
 
 static const char usage_text[] =
     "usage: viaduct npu devices\n"
@@ -143,13 +145,19 @@ static int load(struct command *c)
 {
     size_t size = 0;
     void *bytes = read_model(c->model, &size);
+    char folder[PATH_MAX];
     int err;
 
     if (!bytes) {
         fprintf(stderr, "viaduct npu: cannot read %s\n", c->model);
         return CLI_FAIL;
     }
+    /* Weights may be in files beside it. */
+    snprintf(folder, sizeof(folder), "%s", strchr(c->model, '/') ? c->model : "./");
+    places_directory(folder);
+    c->options.folder = folder;
     err = npu_load(c->npu, bytes, size, &c->options, &c->loaded);
+    c->options.folder = NULL;
     free(bytes);
     if (err)
         return failed(c->model);

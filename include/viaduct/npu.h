@@ -78,10 +78,35 @@ struct npu_device {
     enum npu_device_kind kind;
 };
 
+/* A file with weights that is in memory. */
+struct npu_file {
+    const char *name; /* as the model has it */
+    const void *bytes;
+    size_t size;
+};
+
+/* The value of one of the model's initialisers, by name; numbers, little-endian, row by row. */
+struct npu_weight {
+    const char *name;
+    int dtype, rank;
+    const int64_t *dims;
+    const void *bytes;
+    size_t size;
+};
+
+/*
+ * How a model is loaded. Models whose weights are in other files go to the host with them, as one
+ * of 2 GiB at most: the files are those in memory, else those of the folder, within it.
+ */
 struct npu_options {
     const char *devices; /* names, best first, commas between; NULL: as the host prefers */
     bool require;        /* one of those, or no model */
     unsigned threads;    /* of a run; 0: the host decides */
+    const char *folder;  /* where the model's other files are; NULL: nowhere */
+    const struct npu_file *files;
+    size_t file_count;
+    const struct npu_weight *weights; /* instead of the model's */
+    size_t weight_count;
 };
 
 struct npu_io {

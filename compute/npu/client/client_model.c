@@ -208,19 +208,26 @@ static int load(struct npu_model *model, const void *bytes, size_t size,
 int npu_load(struct npu *npu, const void *bytes, size_t size, const struct npu_options *options,
              struct npu_model **ret_model)
 {
-    struct npu_model *model;
+    struct npu_model *model = NULL;
+    void *merged = NULL;
     int err = client_usable(npu);
 
     if (err)
         return err;
     if (!size || size > VD_MAX_NPU_MODEL_BYTES)
         return client_fail(VD_ERR_PARAMETER, "a model of %zu bytes cannot be loaded", size);
+    err = client_external_merge(bytes, size, options, &merged, &size);
+    if (err)
+        return err;
     model = calloc(1, sizeof(*model));
-    if (!model)
+    if (!model) {
+        free(merged);
         return client_fail(VD_ERR_MEMORY, "out of memory");
+    }
     model->refs = 1;
     model->npu = client_ref(npu);
-    err = load(model, bytes, size, options);
+    err = load(model, merged ? merged : bytes, size, options);
+    free(merged);
     if (!err) {
         model->learnt = calloc(model->info.output_count + 1, sizeof(*model->learnt));
         err = model->learnt ? 0 : client_fail(VD_ERR_MEMORY, "out of memory");

@@ -10,9 +10,10 @@
 #include "va_driver/host.h"
 
 /*
- * The client's own: client.c (connection, messages), client_model.c, client_info.c,
- * client_tensor.c, client_run.c. Nothing that the host writes is believed: results are copied, then
- * checked; numbers of tensors alone are used where they lie.
+ * The client's own: client.c (connection, messages), client_model.c, client_external.c (weights in
+ * files), client_info.c, client_tensor.c, client_run.c, proto_writer.c. Nothing that the host
+ * writes is believed: results are copied, then checked; numbers of tensors alone are used where
+ * they lie.
  */
 
 struct npu {
@@ -93,6 +94,13 @@ struct npu_model *client_model_ref(struct npu_model *model);
 void client_model_unref(struct npu_model *model);
 /* Fills the model's info from bytes that nobody else has. 0 or -VD_ERR_PROTOCOL, -VD_ERR_MEMORY. */
 int client_info_read(struct npu_model *model, const uint8_t *bytes, uint64_t size);
+
+/*
+ * The model with all of its weights in it: `*ret_bytes` are its own then, to be freed; NULL if it
+ * has them already. Sets the message.
+ */
+int client_external_merge(const void *bytes, size_t size, const struct npu_options *options,
+                          void **ret_bytes, size_t *ret_size);
 
 /*
  * A tensor of a checked result, which takes the piece over. Strings and sequences are copied and

@@ -2,9 +2,9 @@
 #ifndef EP_EMIT_H
 #define EP_EMIT_H
 
+#include "compute/npu/client/proto_writer.h"
 #include "ep.h"
 #include "names.h"
-#include "proto_writer.h"
 
 /*
  * A part of a graph of the runtime's as an ONNX model: nodes, in an order in which they can be

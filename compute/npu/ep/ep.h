@@ -9,8 +9,8 @@
 /*
  * libviaduct-ep.so: an execution provider that a real ONNX Runtime (1.23 or newer) loads beside its
  * own, and which hands graphs to the host. factory.c (the library, devices, options), plan.c (which
- * nodes the host takes), emit.c and proto_writer.c (a graph of the runtime's becomes an ONNX
- * model), kernel.c (fused nodes and their runs), names.c.
+ * nodes the host takes), emit.c (a graph of the runtime's becomes an ONNX model), kernel.c (fused
+ * nodes and their runs), names.c.
  *
  * The runtime calls a session's provider on one thread while it makes the session; runs come from
  * any.

@@ -36,7 +36,6 @@ enum ep_attribute {
 enum ep_severity { EP_LOG_VERBOSE, EP_LOG_INFO, EP_LOG_WARNING, EP_LOG_ERROR };
 
 struct ort_graph;
-struct ort_hardware_device;
 struct ort_kernel_context;
 struct ort_logger;
 struct ort_node;

@@ -18,7 +18,6 @@
 /* Slots that only the host calls have no type in the table. */
 #define EP_SLOT(type, name) ((type)(void (*)(void))ort_library.api->name)
 
-struct ort_hardware_device;
 struct ort_ep_subgraph;
 struct ort_ep_node;
 

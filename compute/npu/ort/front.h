@@ -13,7 +13,7 @@
  * the API is called ort_NAME here and stands in the file of what it is about: front.c (the table,
  * statuses), front_options.c, front_type.c (types, shapes), front_memory.c (allocators),
  * front_value.c, front_string.c (tensors of strings), front_session.c, front_run.c,
- * front_binding.c, front_pairs.c.
+ * front_binding.c, front_pairs.c, front_weights.c (of models, that are not in them).
  *
  * As with the real one a NULL where an object is wanted is the program's fault.
  */
@@ -123,11 +123,29 @@ struct ort_value *front_value_from(struct npu *npu, struct npu_tensor *tensor);
 struct ort_status *front_value_tensor(const struct ort_value *value, struct npu *npu,
                                       struct npu_tensor **ret_tensor);
 
+/* Weights that the program brings for models: values, and files whose memory is the program's. */
+struct front_weights {
+    struct front_weight {
+        char *name;
+        struct ort_value *value; /* or a file: */
+        const void *bytes;
+        size_t size;
+    } * at;
+    size_t count;
+};
+
+int front_weights_copy(struct front_weights *to, const struct front_weights *from);
+void front_weights_finish(struct front_weights *weights);
+/* Fills options for the client with arrays of its own, to be freed: `*ret_memory`. */
+struct ort_status *front_weights_give(const struct front_weights *weights, struct npu_options *ret,
+                                      void **ret_memory);
+
 struct ort_session_options {
     struct ort_key_value_pairs config, dimensions;
     char devices[FRONT_DEVICES];
     int threads, mode;
-    bool mem_pattern;
+    bool mem_pattern, canceled;
+    struct front_weights weights;
 };
 
 struct ort_run_options {

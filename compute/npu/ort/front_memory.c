@@ -217,3 +217,36 @@ struct ort_status *ort_CreateAndRegisterAllocator(struct ort_env *env,
     (void)env, (void)mem_info, (void)arena_cfg;
     return NULL;
 }
+
+struct ort_status *ort_CreateAndRegisterAllocatorV2(struct ort_env *env, const char *provider_type,
+                                                    const struct ort_memory_info *mem_info,
+                                                    const struct ort_arena_cfg *arena_cfg,
+                                                    const char *const *keys,
+                                                    const char *const *values, size_t num_keys)
+{
+    (void)provider_type, (void)keys, (void)values, (void)num_keys;
+    return ort_CreateAndRegisterAllocator(env, mem_info, arena_cfg);
+}
+
+/* Sessions would share it: theirs is at the host. */
+struct ort_status *ort_RegisterAllocator(struct ort_env *env, struct ort_allocator *allocator)
+{
+    (void)env, (void)allocator;
+    return NULL;
+}
+
+struct ort_status *ort_UnregisterAllocator(struct ort_env *env,
+                                           const struct ort_memory_info *mem_info)
+{
+    (void)env, (void)mem_info;
+    return NULL;
+}
+
+/* It counts nothing. */
+struct ort_status *ort_AllocatorGetStats(const struct ort_allocator *allocator,
+                                         struct ort_key_value_pairs **out)
+{
+    (void)allocator;
+    ort_CreateKeyValuePairs(out);
+    return *out ? NULL : front_no_memory();
+}

@@ -30,6 +30,7 @@ void ort_ReleaseSessionOptions(struct ort_session_options *input)
         return;
     front_pairs_finish(&input->config);
     front_pairs_finish(&input->dimensions);
+    front_weights_finish(&input->weights);
     free(input);
 }
 
@@ -54,7 +55,9 @@ struct ort_status *ort_CloneSessionOptions(const struct ort_session_options *in_
     o->threads = in_options->threads;
     o->mode = in_options->mode;
     o->mem_pattern = in_options->mem_pattern;
+    o->canceled = in_options->canceled;
     if (copy_pairs(&o->config, &in_options->config) ||
+        front_weights_copy(&o->weights, &in_options->weights) ||
         copy_pairs(&o->dimensions, &in_options->dimensions)) {
         ort_ReleaseSessionOptions(o);
         *out_options = NULL;
@@ -203,6 +206,14 @@ struct ort_status *ort_DisableMemPattern(struct ort_session_options *options)
 struct ort_status *ort_GetMemPatternEnabled(const struct ort_session_options *options, int *out)
 {
     *out = options->mem_pattern;
+    return NULL;
+}
+
+/* Of sessions that are made later; one that is being made goes on. */
+struct ort_status *ort_SessionOptionsSetLoadCancellationFlag(struct ort_session_options *options,
+                                                             bool cancel)
+{
+    options->canceled = cancel;
     return NULL;
 }
 

@@ -95,6 +95,13 @@ struct ort_status *ort_CreateEnvWithCustomLoggerAndGlobalThreadPools(
     return create_env(out);
 }
 
+struct ort_status *ort_CreateEnvWithOptions(const struct ort_env_creation_options *options,
+                                            struct ort_env **out)
+{
+    (void)options;
+    return create_env(out);
+}
+
 void ort_ReleaseEnv(struct ort_env *input)
 {
     free(input);
@@ -158,6 +165,21 @@ struct ort_status *ort_GetEpDevices(const struct ort_env *env,
     return NULL;
 }
 
+/* The guest's own: nothing here would run on them. */
+struct ort_status *ort_GetNumHardwareDevices(const struct ort_env *env, size_t *out)
+{
+    (void)env;
+    *out = 0;
+    return NULL;
+}
+
+struct ort_status *ort_GetHardwareDevices(const struct ort_env *env,
+                                          const struct ort_hardware_device **devices, size_t count)
+{
+    (void)env, (void)devices;
+    return count ? front_status(ORT_INVALID_ARGUMENT, "there are no devices") : NULL;
+}
+
 static int copy_dimensions(struct ort_session *session, const struct ort_session_options *options)
 {
     for (size_t i = 0; options && i < options->dimensions.count; i++) {
@@ -178,10 +200,21 @@ void ort_ReleaseSession(struct ort_session *input)
     free(input);
 }
 
-struct ort_status *ort_CreateSessionFromArray(const struct ort_env *env, const void *model_data,
-                                              size_t model_data_length,
-                                              const struct ort_session_options *options,
-                                              struct ort_session **out)
+/* What ONNX's parser would only call broken. */
+static struct ort_status *check_format(const void *bytes, size_t size)
+{
+    if (size >= 8 && !memcmp((const char *)bytes + 4, "ORTM", 4))
+        return front_status(
+            ORT_NOT_IMPLEMENTED,
+            "the model is in ONNX Runtime's own format (.ort), which is tied to one "
+            "runtime; the host takes ONNX models (.onnx)");
+    return NULL;
+}
+
+/* `folder`: of the model's other files, NULL if it has none. */
+static struct ort_status *create_session(const void *bytes, size_t size, const char *folder,
+                                         const struct ort_session_options *options,
+                                         struct ort_session **out)
 {
     const char *strict =
         options ? front_pairs_get(&options->config, "session.disable_cpu_ep_fallback") : NULL;
@@ -190,19 +223,27 @@ struct ort_status *ort_CreateSessionFromArray(const struct ort_env *env, const v
         .devices = options && options->devices[0] ? options->devices : wanted,
         .require = strict && !strcmp(strict, "1"),
         .threads = options && options->threads > 0 ? (unsigned)options->threads : 0,
+        .folder = folder,
     };
-    struct ort_session *session = calloc(1, sizeof(*session));
-    struct ort_status *status;
+    struct ort_session *session;
+    struct ort_status *status = check_format(bytes, size);
+    void *memory = NULL;
 
-    (void)env;
+    if (!status && options && options->canceled)
+        status = front_status(ORT_LOAD_CANCELED, "loading of models is canceled by the options");
+    if (status)
+        return status;
+    session = calloc(1, sizeof(*session));
     if (!session)
         return front_no_memory();
     status = front_connect(&session->npu);
     if (!status && copy_dimensions(session, options))
         status = front_no_memory();
+    if (!status && options)
+        status = front_weights_give(&options->weights, &how, &memory);
     if (!status)
-        status = front_npu_status(
-            npu_load(session->npu, model_data, model_data_length, &how, &session->model));
+        status = front_npu_status(npu_load(session->npu, bytes, size, &how, &session->model));
+    free(memory);
     if (status) {
         ort_ReleaseSession(session);
         return status;
@@ -214,15 +255,32 @@ struct ort_status *ort_CreateSessionFromArray(const struct ort_env *env, const v
     return NULL;
 }
 
+struct ort_status *ort_CreateSessionFromArray(const struct ort_env *env, const void *model_data,
+                                              size_t model_data_length,
+                                              const struct ort_session_options *options,
+                                              struct ort_session **out)
+{
+    const char *folder =
+        options ? front_pairs_get(&options->config,
+                                  "session.model_external_initializers_file_folder_path")
+                : NULL;
+
+    (void)env;
+    return create_session(model_data, model_data_length, folder ? folder : ".", options, out);
+}
+
 struct ort_status *ort_CreateSession(const struct ort_env *env, const char *model_path,
                                      const struct ort_session_options *options,
                                      struct ort_session **out)
 {
+    const char *slash = strrchr(model_path, '/');
     struct ort_status *status;
     struct stat st;
+    char *folder;
     void *bytes;
     int fd = open(model_path, O_RDONLY | O_CLOEXEC);
 
+    (void)env;
     if (fd < 0)
         return front_status(ORT_NO_SUCHFILE, "cannot open the model %s: %s", model_path,
                             strerror(errno));
@@ -234,7 +292,10 @@ struct ort_status *ort_CreateSession(const struct ort_env *env, const char *mode
     close(fd);
     if (bytes == MAP_FAILED)
         return front_status(ORT_FAIL, "cannot read the model %s: %s", model_path, strerror(errno));
-    status = ort_CreateSessionFromArray(env, bytes, (size_t)st.st_size, options, out);
+    folder = slash ? strndup(model_path, (size_t)(slash - model_path) + 1) : strdup(".");
+    status = folder ? create_session(bytes, (size_t)st.st_size, folder, options, out)
+                    : front_no_memory();
+    free(folder);
     munmap(bytes, (size_t)st.st_size);
     return status;
 }
@@ -361,4 +422,29 @@ struct ort_status *ort_SessionGetMemoryInfoForOutputs(const struct ort_session *
                                                       size_t num_outputs)
 {
     return all_cpu(infos, num_outputs, session->info->output_count);
+}
+
+/* As of sessions without providers in libraries: there is no such device. */
+static struct ort_status *no_devices(const struct ort_ep_device **devices, size_t count,
+                                     size_t most)
+{
+    if (count != most)
+        return front_status(ORT_INVALID_ARGUMENT, "room for %zu; %zu are needed", count, most);
+    for (size_t i = 0; i < count; i++)
+        devices[i] = NULL;
+    return NULL;
+}
+
+struct ort_status *ort_SessionGetEpDeviceForInputs(const struct ort_session *session,
+                                                   const struct ort_ep_device **devices,
+                                                   size_t count)
+{
+    return no_devices(devices, count, session->info->input_count);
+}
+
+struct ort_status *ort_SessionGetEpDeviceForOutputs(const struct ort_session *session,
+                                                    const struct ort_ep_device **devices,
+                                                    size_t count)
+{
+    return no_devices(devices, count, session->info->output_count);
 }

@@ -27,6 +27,7 @@ enum ort_code {
     ORT_NOT_IMPLEMENTED,
     ORT_INVALID_GRAPH,
     ORT_EP_FAIL,
+    ORT_LOAD_CANCELED,
 };
 
 /* ONNXType */
@@ -74,7 +75,9 @@ struct ort_arena_cfg;
 struct ort_cuda_provider_options;
 struct ort_cuda_provider_options_v2;
 struct ort_env;
+struct ort_env_creation_options;
 struct ort_ep_device;
+struct ort_hardware_device;
 struct ort_io_binding;
 struct ort_map_type_info;
 struct ort_migraphx_provider_options;
@@ -86,6 +89,7 @@ struct ort_rocm_provider_options;
 struct ort_run_options;
 struct ort_sequence_type_info;
 struct ort_session_options;
+struct ort_sync_stream;
 struct ort_tensor_rt_provider_options;
 struct ort_tensor_rt_provider_options_v2;
 struct ort_tensor_type_and_shape_info;

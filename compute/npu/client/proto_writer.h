@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef EP_PROTO_WRITER_H
-#define EP_PROTO_WRITER_H
+#ifndef NPU_PROTO_WRITER_H
+#define NPU_PROTO_WRITER_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -19,6 +19,12 @@ struct proto_writer {
 void proto_writer_number(struct proto_writer *w, uint32_t field, uint64_t value);
 void proto_writer_float(struct proto_writer *w, uint32_t field, float value);
 void proto_writer_bytes(struct proto_writer *w, uint32_t field, const void *bytes, size_t size);
+/* As bytes that the caller puts there before it writes more. NULL after a failure. */
+uint8_t *proto_writer_room(struct proto_writer *w, uint32_t field, size_t size);
+/* Bytes as they are: whole fields. */
+void proto_writer_raw(struct proto_writer *w, const void *bytes, size_t size);
+/* More room at once, for what is known to come. */
+void proto_writer_expect(struct proto_writer *w, size_t size);
 void proto_writer_text(struct proto_writer *w, uint32_t field, const char *text);
 /* A message within: what is written until it is closed. Returns what to close. */
 size_t proto_writer_open(struct proto_writer *w, uint32_t field);

@@ -11,31 +11,39 @@
 
 enum { VARINT = 0, LENGTH = 2, FIXED32 = 5 };
 
+static bool grow(struct proto_writer *w, size_t room)
+{
+    uint8_t *more = realloc(w->data, room);
+
+    if (!more) {
+        w->failed = true;
+        return false;
+    }
+    w->data = more;
+    w->room = room;
+    return true;
+}
+
 static uint8_t *extend(struct proto_writer *w, size_t size)
 {
-    uint8_t *at;
+    size_t room = w->room ? w->room : 4096;
 
     if (w->failed || size > MOST - w->size) {
         w->failed = true;
         return NULL;
     }
-    if (w->size + size > w->room) {
-        size_t room = w->room ? w->room : 4096;
-        uint8_t *more;
-
-        while (room < w->size + size)
-            room *= 2;
-        more = realloc(w->data, room);
-        if (!more) {
-            w->failed = true;
-            return NULL;
-        }
-        w->data = more;
-        w->room = room;
-    }
-    at = w->data + w->size;
+    while (room < w->size + size)
+        room *= 2;
+    if (room > w->room && !grow(w, room))
+        return NULL;
     w->size += size;
-    return at;
+    return w->data + w->size - size;
+}
+
+void proto_writer_expect(struct proto_writer *w, size_t size)
+{
+    if (!w->failed && size <= MOST - w->size && w->size + size > w->room)
+        grow(w, w->size + size);
 }
 
 static void varint(struct proto_writer *w, uint64_t value)
@@ -75,11 +83,23 @@ void proto_writer_float(struct proto_writer *w, uint32_t field, float value)
 
 void proto_writer_bytes(struct proto_writer *w, uint32_t field, const void *bytes, size_t size)
 {
-    uint8_t *at;
+    uint8_t *at = proto_writer_room(w, field, size);
 
+    if (at && size)
+        memcpy(at, bytes, size);
+}
+
+uint8_t *proto_writer_room(struct proto_writer *w, uint32_t field, size_t size)
+{
     key(w, field, LENGTH);
     varint(w, size);
-    at = extend(w, size);
+    return extend(w, size);
+}
+
+void proto_writer_raw(struct proto_writer *w, const void *bytes, size_t size)
+{
+    uint8_t *at = extend(w, size);
+
     if (at && size)
         memcpy(at, bytes, size);
 }
