@@ -226,7 +226,50 @@ TEXT(udev_device_get_action, NULL)
 LIST(udev_device_get_devlinks_list_entry)
 LIST(udev_device_get_properties_list_entry)
 LIST(udev_device_get_tags_list_entry)
+/* Since udev 247, asked for by newer libgudevs. */
+LIST(udev_device_get_current_tags_list_entry)
 LIST(udev_device_get_sysattr_list_entry)
+
+struct udev *udev_device_get_udev(struct udev_device *device);
+SLOT(udev_device_get_udev);
+DISPLAY_EXPORT struct udev *udev_device_get_udev(struct udev_device *device)
+{
+    return !ours(device) && NEXT(udev_device_get_udev) ? NEXT(udev_device_get_udev)(device) : NULL;
+}
+
+/* Numbers that say nothing about ours. */
+#define NUMBER(name)                                                   \
+    unsigned long long name(struct udev_device *device);               \
+    SLOT(name);                                                        \
+    DISPLAY_EXPORT unsigned long long name(struct udev_device *device) \
+    {                                                                  \
+        return !ours(device) && NEXT(name) ? NEXT(name)(device) : 0;   \
+    }
+
+NUMBER(udev_device_get_seqnum)
+NUMBER(udev_device_get_usec_since_initialized)
+
+/* Ours has no tags. */
+#define TAGGED(name)                                                      \
+    int name(struct udev_device *device, const char *tag);                \
+    SLOT(name);                                                           \
+    DISPLAY_EXPORT int name(struct udev_device *device, const char *tag)  \
+    {                                                                     \
+        return !ours(device) && NEXT(name) ? NEXT(name)(device, tag) : 0; \
+    }
+
+TAGGED(udev_device_has_tag)
+TAGGED(udev_device_has_current_tag)
+
+int udev_device_set_sysattr_value(struct udev_device *device, const char *key, const char *value);
+SLOT(udev_device_set_sysattr_value);
+DISPLAY_EXPORT int udev_device_set_sysattr_value(struct udev_device *device, const char *key,
+                                                 const char *value)
+{
+    return !ours(device) && NEXT(udev_device_set_sysattr_value)
+               ? NEXT(udev_device_set_sysattr_value)(device, key, value)
+               : -ENOENT;
+}
 
 DISPLAY_EXPORT dev_t udev_device_get_devnum(struct udev_device *device)
 {

@@ -234,8 +234,9 @@ static int set_environment(const struct exec *exec)
     setenv("VIADUCT_HOST", exec->uri, 1);
     set_library_path(exec);
     set_inference(exec);
-    /* gstreamer-vaapi has a list of vendors it likes. */
+    /* gstreamer-vaapi, and GStreamer's `va` since 1.26, have lists of vendors they like. */
     setenv("GST_VAAPI_ALL_DRIVERS", "1", 1);
+    setenv("GST_VA_ALL_DRIVERS", "1", 1);
     if (places_have_render_node()) {
         set_preload("");
         return 0;

@@ -153,6 +153,9 @@ static VAStatus check_attribute(const struct vd_cap *cap, const VAConfigAttrib *
 
     switch (attribute->type) {
     case VAConfigAttribRTFormat:
+        /* None is no wish: GStreamer 1.26's vavp8enc says that. */
+        if (!attribute->value)
+            return VA_STATUS_SUCCESS;
         if (!(attribute->value & can))
             return VA_STATUS_ERROR_UNSUPPORTED_RT_FORMAT;
         config->rt_format = attribute->value & can;

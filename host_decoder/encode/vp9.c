@@ -83,6 +83,10 @@ static int vp9_read(void *state, const struct encode_picture *picture,
 
     if (!param)
         return VD_ERR_PARAMETER;
+    /* It would be shown later, by its place among the app's references, which are not the stream's.
+     */
+    if (!param->pic_flags.bits.show_frame)
+        return VD_ERR_UNSUPPORTED;
     if (sequence) {
         self->max_width = sequence->max_frame_width;
         self->max_height = sequence->max_frame_height;
@@ -125,7 +129,8 @@ static uint32_t vp9_attributes(int profile, uint32_t *ret_types, uint32_t *ret_v
     static const struct encode_attribute table[] = {
         /* Superframe headers, which this encoder has no use for. */
         {VAConfigAttribEncPackedHeaders, VA_ENC_PACKED_HEADER_RAW_DATA},
-        {VAConfigAttribEncMaxRefFrames, 3},
+        /* With three GStreamer takes one for the future, and hides pictures. */
+        {VAConfigAttribEncMaxRefFrames, 2},
     };
 
     (void)profile;

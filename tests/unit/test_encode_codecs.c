@@ -163,7 +163,8 @@ static void vp9_step(VAEncPictureParameterBufferVP9 *param, unsigned layer, unsi
 static void test_vp9_layers(void **state)
 {
     VAEncSequenceParameterBufferVP9 sequence = {.max_frame_width = 640, .max_frame_height = 360};
-    VAEncPictureParameterBufferVP9 param = {.frame_width_src = 640, .frame_height_src = 360};
+    VAEncPictureParameterBufferVP9 param = {
+        .frame_width_src = 640, .frame_height_src = 360, .pic_flags.bits.show_frame = 1};
     VAEncMiscParameterTemporalLayerStructure layers = {.number_of_layers = 3};
     struct encode_misc misc = {VAEncMiscParameterTypeTemporalLayerStructure, sizeof(layers),
                                &layers};
@@ -195,10 +196,32 @@ static void test_vp9_layers(void **state)
     stop();
 }
 
+/* What is to be shown later cannot be: the app would name it by a slot of its own. */
+static void test_vp9_hidden(void **state)
+{
+    VAEncPictureParameterBufferVP9 param = {.frame_width_src = 640, .frame_height_src = 360};
+    uint32_t types[16], values[16];
+    uint32_t count = encode_vp9.attributes(VAProfileVP9Profile0, types, values, 16);
+
+    (void)state;
+    start(&encode_vp9, VAProfileVP9Profile0);
+    f.picture.param[ENCODE_PARAM_PICTURE] = &param;
+    assert_int_equal(read_picture(), VD_ERR_UNSUPPORTED);
+    param.pic_flags.bits.show_frame = 1;
+    assert_int_equal(read_picture(), 0);
+    stop();
+    /* With three references GStreamer hides pictures. */
+    for (uint32_t i = 0; i < count; i++) {
+        if (types[i] == VAConfigAttribEncMaxRefFrames)
+            assert_int_equal(values[i], 2);
+    }
+}
+
 /* Regions are told in steps of the codec's scale, or of importance. */
 static void test_regions(void **state)
 {
-    VAEncPictureParameterBufferVP9 param = {.frame_width_src = 640, .frame_height_src = 360};
+    VAEncPictureParameterBufferVP9 param = {
+        .frame_width_src = 640, .frame_height_src = 360, .pic_flags.bits.show_frame = 1};
     struct vd_enc_roi roi = {
         .count = 3,
         .roi_flags = 1,
@@ -226,7 +249,8 @@ static void test_regions(void **state)
 
 static void test_skipped(void **state)
 {
-    VAEncPictureParameterBufferVP9 param = {.frame_width_src = 640, .frame_height_src = 360};
+    VAEncPictureParameterBufferVP9 param = {
+        .frame_width_src = 640, .frame_height_src = 360, .pic_flags.bits.show_frame = 1};
     VAEncMiscParameterSkipFrame skip = {
         .skip_frame_flag = 1, .num_skip_frames = 3, .size_skip_frames = 4000};
     struct encode_misc misc = {VAEncMiscParameterTypeSkipFrame, sizeof(skip), &skip};
@@ -257,6 +281,7 @@ static void test_vp9(void **state)
                                             .frame_height_src = 360,
                                             .frame_width_dst = 638,
                                             .frame_height_dst = 358,
+                                            .pic_flags.bits.show_frame = 1,
                                             .luma_ac_qindex = 93};
 
     (void)state;
@@ -518,12 +543,13 @@ static void test_table(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_vp8),          cmocka_unit_test(test_vp9),
-        cmocka_unit_test(test_av1),          cmocka_unit_test(test_mpeg2),
-        cmocka_unit_test(test_vp8_layers),   cmocka_unit_test(test_vp9_layers),
-        cmocka_unit_test(test_regions),      cmocka_unit_test(test_skipped),
-        cmocka_unit_test(test_mpeg2_header), cmocka_unit_test(test_jpeg),
-        cmocka_unit_test(test_jpeg_header),  cmocka_unit_test(test_table),
+        cmocka_unit_test(test_vp8),        cmocka_unit_test(test_vp9),
+        cmocka_unit_test(test_av1),        cmocka_unit_test(test_mpeg2),
+        cmocka_unit_test(test_vp8_layers), cmocka_unit_test(test_vp9_layers),
+        cmocka_unit_test(test_vp9_hidden), cmocka_unit_test(test_regions),
+        cmocka_unit_test(test_skipped),    cmocka_unit_test(test_mpeg2_header),
+        cmocka_unit_test(test_jpeg),       cmocka_unit_test(test_jpeg_header),
+        cmocka_unit_test(test_table),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -264,10 +264,18 @@ static void test_foreign_attributes(void **state)
 static void test_rt_formats(void **state)
 {
     VAConfigAttrib deep = {VAConfigAttribRTFormat, VA_RT_FORMAT_YUV420_10};
+    VAConfigAttrib none = {VAConfigAttribRTFormat, 0};
+    VAConfigAttrib foreign = {VAConfigAttribRTFormat, VA_RT_FORMAT_YUV400};
+    VAConfigID config;
 
     (void)state;
     open_context(NULL);
     assert_int_equal(fake_va.attributes, 0);
+    open_context(&none);
+    assert_int_equal(fake_va.attributes, 0);
+    assert_int_equal(
+        v.vaCreateConfig(&va, VAProfileH264High, VAEntrypointVLD, &foreign, 1, &config),
+        VA_STATUS_ERROR_UNSUPPORTED_RT_FORMAT);
     open_context(&deep);
     assert_int_equal(fake_va.attributes, 1);
     assert_int_equal(fake_va.attribute.value, VA_RT_FORMAT_YUV420_10);
