@@ -3,12 +3,18 @@
 #include <va/va_enc_av1.h>
 #include <viaduct/errors.h>
 
-#include "encode.h"
+#include "av1_rewrite.h"
 #include "encode_attribute.h"
 
 /*
- * AV1: the encoder's own temporal units. The app's headers cannot be put before them, as nearly
- * every field of a frame header steers how the tiles are read: packed headers are not offered.
+ * AV1: if the app made a sequence header (a packed one), the stream has that, as it is in the app's
+ * container already, and the encoder's frames are brought under it: each frame header is read under
+ * the encoder's sequence header and written under the app's (av1_frame.c). That works if blocks are
+ * read alike under both: the encoder is told to use no tool that the app's header has not
+ * (encode_tools.av1). The app's frame headers are not used: nearly every field of them steers how
+ * the tiles are read, and the encoder has made its own choice. Metadata OBUs are passed on.
+ *
+ * An app without a sequence header gets the encoder's temporal units as they are.
  */
 
 /* In VAConfigAttribEncAV1Ext1 and Ext2, which libva before 2.16 has no unions for. */
@@ -19,7 +25,41 @@ struct av1_state {
     struct encode_misc_state misc;
     uint32_t bit_depth;
     uint32_t intra_period;
+    bool has_header;
+    struct av1_sequence header; /* the app's newest */
 };
+
+static void read_header(struct av1_state *self, const struct encode_picture *picture,
+                        struct encode_request *request)
+{
+    const struct av1_sequence *s = &self->header;
+    struct av1_obu obu;
+
+    if (av1_rewrite_find(picture->headers, picture->header_count, &self->header, &obu))
+        self->has_header = true;
+    for (uint32_t i = 0; i < picture->header_count; i++)
+        request->headers[i] = picture->headers[i];
+    request->header_count = picture->header_count;
+    request->packed_headers = picture->packed_headers;
+    if (!self->has_header)
+        return;
+    /* FFmpeg says it only here. */
+    request->tools.bit_depth = s->bit_depth;
+    request->tools.av1.header = true;
+    request->tools.av1.superblock_128 = s->use_128x128_superblock;
+    request->tools.av1.filter_intra = s->enable_filter_intra;
+    request->tools.av1.intra_edge_filter = s->enable_intra_edge_filter;
+    request->tools.av1.interintra_compound = s->enable_interintra_compound;
+    request->tools.av1.masked_compound = s->enable_masked_compound;
+    request->tools.av1.warped_motion = s->enable_warped_motion;
+    request->tools.av1.dual_filter = s->enable_dual_filter;
+    request->tools.av1.order_hint = s->enable_order_hint;
+    request->tools.av1.jnt_comp = s->enable_jnt_comp;
+    request->tools.av1.ref_frame_mvs = s->enable_ref_frame_mvs;
+    request->tools.av1.superres = s->enable_superres;
+    request->tools.av1.cdef = s->enable_cdef;
+    request->tools.av1.restoration = s->enable_restoration;
+}
 
 static int av1_read(void *state, const struct encode_picture *picture,
                     struct encode_request *ret_request)
@@ -64,15 +104,7 @@ static int av1_read(void *state, const struct encode_picture *picture,
     tools->bit_depth = self->bit_depth ? self->bit_depth : 8;
     tools->slices = 1;
     tools->intra_period = self->intra_period;
-    return 0;
-}
-
-static int av1_write(void *state, const struct encode_request *request,
-                     const struct encode_packet *packet, struct encode_output *output)
-{
-    (void)state;
-    (void)request;
-    encode_put(output, packet->data, packet->size);
+    read_header(self, picture, ret_request);
     return 0;
 }
 
@@ -80,7 +112,8 @@ static uint32_t av1_attributes(int profile, uint32_t *ret_types, uint32_t *ret_v
                                uint32_t room)
 {
     static const struct encode_attribute table[] = {
-        {VAConfigAttribEncPackedHeaders, VA_ENC_PACKED_HEADER_NONE},
+        {VAConfigAttribEncPackedHeaders,
+         VA_ENC_PACKED_HEADER_SEQUENCE | VA_ENC_PACKED_HEADER_PICTURE | VA_ENC_PACKED_HEADER_MISC},
         {VAConfigAttribEncMaxRefFrames, 3},
         /* FFmpeg insists on all three; no tool of the app's choice is needed. */
         {VAConfigAttribEncAV1, 0},
@@ -95,7 +128,8 @@ static uint32_t av1_attributes(int profile, uint32_t *ret_types, uint32_t *ret_v
 const struct encode_codec encode_av1 = {
     .codec = VD_CODEC_AV1,
     .read_state_size = sizeof(struct av1_state),
+    .write_state_size = sizeof(struct av1_rewrite),
     .read = av1_read,
-    .write = av1_write,
+    .write = av1_rewrite_write,
     .attributes = av1_attributes,
 };

@@ -118,6 +118,12 @@ struct encode_tools {
     struct {
         uint8_t chroma_420, interlaced, intra_dc_precision;
     } mpeg2;
+    struct {
+        bool header; /* the app made the sequence header: the rest is what that says */
+        bool superblock_128, filter_intra, intra_edge_filter, interintra_compound;
+        bool masked_compound, warped_motion, dual_filter, order_hint, jnt_comp, ref_frame_mvs;
+        bool superres, cdef, restoration;
+    } av1;
 };
 
 /* Codec's own memory in a request, for its `write`. */

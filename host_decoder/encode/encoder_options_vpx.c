@@ -202,6 +202,36 @@ static void aom_buffer(struct encoder_setup *setup)
         setup->context->rc_initial_buffer_occupancy = (int)size;
 }
 
+/* Only tools that the app's sequence header has, or frames could not be brought under it. */
+static void aom_tools(struct encoder_setup *setup)
+{
+    const struct encode_tools *tools = &setup->request->tools;
+    const struct {
+        const char *option;
+        bool on;
+    } rows[] = {
+        {"enable-cdef", tools->av1.cdef},
+        {"enable-restoration", tools->av1.restoration},
+        {"enable-filter-intra", tools->av1.filter_intra},
+        {"enable-intra-edge-filter", tools->av1.intra_edge_filter},
+        {"enable-interintra-comp", tools->av1.interintra_compound},
+        {"enable-masked-comp", tools->av1.masked_compound},
+        {"enable-dual-filter", tools->av1.dual_filter},
+        {"enable-dist-wtd-comp", tools->av1.jnt_comp},
+        /* Order hints of another size would make other vectors of them. */
+        {"enable-ref-frame-mvs", false},
+        {"enable-global-motion", false},
+        {"enable-intrabc", false},
+        {"enable-palette", false},
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        encoder_options_put(setup, rows[i].option, "%d", rows[i].on);
+    encoder_options_add(setup, "aom-params", "enable-warped-motion=%d", tools->av1.warped_motion);
+    encoder_options_add(setup, "aom-params", "enable-order-hint=%d", tools->av1.order_hint);
+    encoder_options_add(setup, "aom-params", "sb-size=%d", tools->av1.superblock_128 ? 128 : 64);
+}
+
 void encoder_options_aom(struct encoder_setup *setup)
 {
     static const uint8_t speeds[] = {8, 5, 6, 7, 7, 8, 8, 8};
@@ -214,6 +244,8 @@ void encoder_options_aom(struct encoder_setup *setup)
     encoder_options_put(setup, "row-mt", "1");
     encoder_options_put(setup, "tile-columns", "%d", tile_columns(setup));
     context->thread_count = threads_for(setup);
+    if (setup->request->tools.av1.header)
+        aom_tools(setup);
     if (encoder_options_mode(setup) != VA_RC_CQP) {
         quantizer_limits(setup);
         encoder_options_rate(setup);
