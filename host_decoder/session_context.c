@@ -143,6 +143,14 @@ static void kick(struct session *s, const struct context *context, uint32_t pict
     }
 }
 
+void session_kick_picture(struct session *s, uint32_t context, uint32_t picture)
+{
+    const struct context *c = session_find_context(s, context);
+
+    if (c)
+        kick(s, c, picture);
+}
+
 int session_kick(void *self, const struct vd_kick_req *req, const struct vd_none *tail,
                  uint32_t tail_count, struct dispatch_reply *reply)
 {

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <viaduct/errors.h>
@@ -6,6 +7,7 @@
 
 #include "compute/npu/host/hosted.h"
 #include "compute/npu/host/provider.h"
+#include "npu_picture.h"
 #include "session_private.h"
 
 /*
@@ -50,6 +52,90 @@ static uint32_t reap(struct session *s, int milliseconds)
     return left;
 }
 
+/* pictures_ops: a surface's picture, and who makes it, for the session's thread alone. */
+struct picture_read {
+    struct surface_read read;
+    uint32_t context, picture;
+};
+
+_Static_assert(sizeof(struct picture_read) <= PICTURES_READ_BYTES, "reads have room");
+
+static int read_begin(void *owner, uint32_t id, void *read)
+{
+    struct surface *surface = session_find_surface(owner, id);
+    struct picture_read *r = read;
+
+    if (!surface)
+        return VD_ERR_ID;
+    /* Nobody may give it other memory from now on. */
+    surface->submitted = true;
+    r->context = surface->writer;
+    r->picture = surface->writer_picture;
+    surface_read_begin(surface, &r->read);
+    return 0;
+}
+
+static int read_wait(void *read)
+{
+    struct picture_read *r = read;
+
+    return surface_read_wait(&r->read);
+}
+
+static void read_cancel(void *read)
+{
+    struct picture_read *r = read;
+
+    surface_read_cancel(&r->read, VD_ERR_GONE);
+}
+
+static int read_make(void **state, void *read, struct pictures_input *input, char *error,
+                     size_t error_size)
+{
+    struct picture_read *r = read;
+    struct npu_picture *builder = *state;
+    struct pixels pixels;
+    int err = surface_read_pixels(&r->read, &pixels);
+
+    if (err) {
+        snprintf(error, error_size, "the picture does not come from its device: %s",
+                 errors_text(err));
+        return err;
+    }
+    err = npu_picture_make(&builder, &pixels, input, error, error_size);
+    *state = builder;
+    return err;
+}
+
+static void read_end(void *read)
+{
+    struct picture_read *r = read;
+
+    surface_read_end(&r->read);
+}
+
+static void read_kick(void *owner, const void *read)
+{
+    const struct picture_read *r = read;
+
+    session_kick_picture(owner, r->context, r->picture);
+}
+
+static void forget_builder(void *state)
+{
+    npu_picture_destroy(state);
+}
+
+static const struct pictures_ops pictures = {
+    .begin = read_begin,
+    .wait = read_wait,
+    .cancel = read_cancel,
+    .make = read_make,
+    .end = read_end,
+    .kick = read_kick,
+    .forget = forget_builder,
+};
+
 int session_npu_devices(void *self, const struct vd_npu_devices_req *req,
                         const struct vd_none *tail, uint32_t tail_count,
                         struct dispatch_reply *reply)
@@ -73,6 +159,8 @@ int session_npu_create(void *self, const struct vd_npu_create_req *req, const st
         .alloc = alloc_memory,
         .free = pool_free,
         .owner = s->pool,
+        .pictures = &pictures,
+        .pictures_owner = s,
     };
     uint32_t slot = VD_SLOT(req->model);
     int err = 0;
@@ -141,6 +229,18 @@ int session_npu_cancel(void *self, const struct vd_npu_cancel_req *req, const st
     if (!model)
         return VD_ERR_PROTOCOL;
     hosted_cancel(model, req->job);
+    return 0;
+}
+
+int session_npu_kick(void *self, const struct vd_npu_kick_req *req, const struct vd_none *tail,
+                     uint32_t tail_count, struct dispatch_reply *reply)
+{
+    struct hosted *model = find_model(self, req->model);
+
+    (void)tail, (void)tail_count, (void)reply;
+    if (!model)
+        return VD_ERR_PROTOCOL;
+    hosted_kick(model, req->job);
     return 0;
 }
 

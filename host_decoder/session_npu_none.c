@@ -41,6 +41,7 @@ NOTHING(npu_load, vd_none)
 NOTHING(npu_run, vd_npu_value)
 NOTHING(npu_fetch, vd_npu_value)
 NOTHING(npu_cancel, vd_none)
+NOTHING(npu_kick, vd_none)
 NOTHING(npu_destroy, vd_none)
 
 bool session_npu_finish(struct session *s)

@@ -75,6 +75,9 @@ const struct vd_cap *session_offer_find(const struct session *s, uint32_t profil
 bool session_offer_has_format(const struct session *s, uint32_t engine,
                               const struct format_info *format);
 
+/* Somebody waits for this picture of a context: it is not held back for more input. */
+void session_kick_picture(struct session *s, uint32_t context, uint32_t picture);
+
 /*
  * Ends all inference. False: something goes on that cannot be interrupted, and what belongs to the
  * session must stay until the process ends.

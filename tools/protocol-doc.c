@@ -85,6 +85,8 @@ static const struct {
     {"npu_fetch", "Outputs, or a model's description, that had no room.",
      "In the result: `ID` (nothing is kept for that job), `ROOM`. As for npu_run."},
     {"npu_cancel", "Gives a job up.", "None. An unknown model ends the session."},
+    {"npu_kick", "Somebody waits for a job that pictures go into.",
+     "None. An unknown model ends the session."},
     {"npu_destroy", "Forgets a model.", "None. An unknown model ends the session."},
     {"cuda_open", "What devices there are, and what this client may have of them.",
      "`INTERNAL` (a device cannot be asked)."},

@@ -90,6 +90,20 @@ VAStatus driver_status(int err)
     }
 }
 
+void driver_unref(struct driver *driver)
+{
+    int refs;
+
+    pthread_mutex_lock(&driver->lock);
+    refs = --driver->refs;
+    pthread_mutex_unlock(&driver->lock);
+    if (refs)
+        return;
+    pthread_mutex_destroy(&driver->lock);
+    driver->magic = 0;
+    free(driver);
+}
+
 static VAStatus driver_Terminate(VADriverContextP ctx)
 {
     struct driver *driver = ctx->pDriverData;
@@ -101,15 +115,17 @@ static VAStatus driver_Terminate(VADriverContextP ctx)
         /* The parent still uses the session; what this child has of it goes at its exit. */
         return VA_STATUS_SUCCESS;
     }
+    /* Others may still use the session. */
+    pthread_mutex_lock(&driver->lock);
+    driver->ended = true;
     object_table_finish(&driver->images);
     object_table_finish(&driver->contexts);
     object_table_finish(&driver->buffers);
     object_table_finish(&driver->surfaces);
     object_table_finish(&driver->configs);
     host_unref(&driver->host);
-    pthread_mutex_destroy(&driver->lock);
-    driver->magic = 0;
-    free(driver);
+    pthread_mutex_unlock(&driver->lock);
+    driver_unref(driver);
     return VA_STATUS_SUCCESS;
 }
 
@@ -212,6 +228,7 @@ VAStatus __vaDriverInit_1_0(VADriverContextP ctx)
         return fallback_init(ctx);
     }
     driver->magic = DRIVER_MAGIC;
+    driver->refs = 1;
     driver->forks = driver_forks;
     pthread_mutex_init(&driver->lock, NULL);
     memcpy(driver->caps, driver->host->caps, sizeof(driver->caps));

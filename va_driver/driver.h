@@ -33,6 +33,8 @@ struct driver {
     uint32_t magic;
     unsigned forks; /* value of the fork counter when it was made */
     pthread_mutex_t lock;
+    int refs;                        /* the display's, until it is closed, and those of share.c */
+    bool ended;                      /* it was */
     struct host *host;               /* the current session; may be dead */
     struct vd_cap caps[VD_MAX_CAPS]; /* of the first session: queries never change */
     uint32_t cap_count;
@@ -159,6 +161,8 @@ VAStatus driver_enter(VADriverContextP ctx, struct driver **ret_driver);
 void driver_leave(struct driver *driver);
 /* The session, opened anew if the last one died and `reopen`. NULL: none. Lock held. */
 struct host *driver_host(struct driver *driver, bool reopen);
+/* Drops a reference. No lock. */
+void driver_unref(struct driver *driver);
 /* Error code of the house to VAStatus. */
 VAStatus driver_status(int err);
 

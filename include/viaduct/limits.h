@@ -48,9 +48,13 @@
 #define VD_MAX_NPU_MODEL_BYTES (2ull << 30) /* of one model for inference */
 #define VD_MAX_NPU_VALUES      512          /* inputs and outputs of one run */
 #define VD_MAX_NPU_RANK        8            /* dimensions of a tensor */
-#define VD_MAX_NPU_JOBS        64  /* loads, runs, fetches of one model that are not done */
-#define VD_MAX_NPU_KEPT        16  /* runs of one model whose outputs wait for a fetch */
-#define VD_NPU_TEXT_BYTES      480 /* sentence of a result, NUL-terminated */
+#define VD_MAX_NPU_JOBS        64    /* loads, runs, fetches of one model that are not done */
+#define VD_MAX_NPU_KEPT        16    /* runs of one model whose outputs wait for a fetch */
+#define VD_MAX_NPU_PICTURES    4     /* inputs of one run that are pictures */
+#define VD_MAX_NPU_ROIS        256   /* parts of a picture in one input */
+#define VD_MAX_NPU_POSTS       16    /* outputs of one run that something is made of */
+#define VD_MAX_NPU_ROWS        65536 /* of what is made of an output */
+#define VD_NPU_TEXT_BYTES      480   /* sentence of a result, NUL-terminated */
 
 /* CUDA. */
 #define VD_MAX_CUDA_DEVICES    16

@@ -23,6 +23,9 @@ extern "C" {
  *
  * Tensors are dense, row by row, the last dimension fastest. Their memory is shared with the host,
  * so nothing is copied on the way; all of a connection's take 512 MiB at most.
+ *
+ * Pictures that VA-API decoded on the host can be inputs where they lie (npu_open_display,
+ * npu_tensor_create_picture), and small results be made of outputs there (npu_post).
  */
 
 #define NPU_EXPORT __attribute__((visibility("default")))
@@ -68,6 +71,7 @@ enum npu_kind {
     NPU_KIND_SEQUENCE, /* of tensors */
     NPU_KIND_NONE,     /* an optional value that is not there */
     NPU_KIND_OTHER,    /* of an input or output: what cannot be carried (maps) */
+    NPU_KIND_PICTURE, /* a surface and what is made of it: an input of runs, without numbers here */
 };
 
 enum npu_device_kind { NPU_DEVICE_CPU = 1, NPU_DEVICE_GPU, NPU_DEVICE_NPU };
@@ -143,6 +147,12 @@ NPU_EXPORT const char *npu_message(void);
  * /etc/viaduct.conf say (viaduct_drv_video(7)).
  */
 NPU_EXPORT int npu_open(const char *uri, struct npu **ret_npu);
+/*
+ * The session of a VADisplay whose driver is Viaduct's: models can then look at its surfaces.
+ * -NPU_UNSUPPORTED if it is another driver, or one of another release than this library. Models
+ * count as contexts of the display. They live on when the display is closed; its surfaces do not.
+ */
+NPU_EXPORT int npu_open_display(void *va_display, struct npu **ret_npu);
 /* Another owner, who closes it, too. Returns `npu`. */
 NPU_EXPORT struct npu *npu_ref(struct npu *npu);
 /* Models, tensors and runs keep it alive. NULL is fine. */
@@ -178,6 +188,55 @@ NPU_EXPORT int npu_tensor_create_sequence(struct npu *npu, int dtype,
                                           struct npu_tensor **ret_tensor);
 /* An optional value that is not there. */
 NPU_EXPORT int npu_tensor_create_none(struct npu *npu, struct npu_tensor **ret_tensor);
+/* How a part of a picture fills the input. */
+enum npu_fit {
+    NPU_FIT_STRETCH,   /* its shape is lost */
+    NPU_FIT_LETTERBOX, /* all of it, in the middle, `pad` around */
+    NPU_FIT_CORNER,    /* all of it, in the left upper corner, `pad` beside */
+    NPU_FIT_CROP,      /* what fills the input, from the middle */
+};
+
+enum npu_filter { NPU_FILTER_LINEAR, NPU_FILTER_NEAREST, NPU_FILTER_AREA, NPU_FILTER_CUBIC };
+enum npu_order { NPU_ORDER_RGB, NPU_ORDER_BGR, NPU_ORDER_GRAY };
+enum npu_layout { NPU_LAYOUT_NCHW, NPU_LAYOUT_NHWC };
+
+struct npu_roi {
+    uint32_t x, y, width, height;
+};
+
+/*
+ * What is made of a picture, on the host. A sample s from 0 to 255 becomes (s - mean) * scale, by
+ * channel in the input's order. All scales 0: 1/255 for floats, 1 for integers.
+ */
+struct npu_picture {
+    uint32_t surface; /* VASurfaceID of the display */
+    enum npu_fit fit;
+    enum npu_filter filter;
+    enum npu_order order;
+    enum npu_layout layout;
+    int matrix; /* of YUV, as in ISO/IEC 23001-8 (1: BT.709, 6: BT.601, 9: BT.2020); 0: by size */
+    bool full_range; /* of YUV */
+    int pad;         /* sample around the picture, 0 to 255 */
+    float mean[3], scale[3];
+    const struct npu_roi *rois; /* parts, each an item of the batch; chroma samples are not cut */
+    size_t roi_count;           /* 0: the whole picture */
+    uint32_t width, height;     /* of the input, where the model leaves them open */
+};
+
+/*
+ * What the shape of a model's input tells: layout and order (RGB or grey); all else is as in a
+ * zeroed struct. -NPU_PARAMETER: it takes no pictures.
+ */
+NPU_EXPORT int npu_picture_guess(const struct npu_io *input, struct npu_picture *ret_picture);
+/*
+ * An input made of a surface, of the picture that was submitted to it last when the run is
+ * submitted. The host waits for that picture. Until the run is done the program must not write to
+ * the surface itself (vaPutImage, a derived image); decoding the next picture into it is fine.
+ * What `picture` points to is copied.
+ */
+NPU_EXPORT int npu_tensor_create_picture(struct npu *npu, const struct npu_io *input,
+                                         const struct npu_picture *picture,
+                                         struct npu_tensor **ret_tensor);
 /* Another owner, who destroys it, too. Returns `tensor`. */
 NPU_EXPORT struct npu_tensor *npu_tensor_ref(struct npu_tensor *tensor);
 /* NULL is fine. Runs that use it keep it. */
@@ -199,6 +258,53 @@ NPU_EXPORT const char *npu_tensor_text(const struct npu_tensor *tensor, size_t i
 NPU_EXPORT int npu_tensor_item(const struct npu_tensor *tensor, size_t index,
                                struct npu_tensor **ret_tensor);
 
+/* What the host makes of an output. Rows are float32 [rows, columns]. */
+enum npu_post_kind {
+    NPU_POST_CLASSES = 1, /* item, class, score: of the last dimension */
+    NPU_POST_BOXES,       /* item, class, score, left, top, right, bottom */
+    NPU_POST_TEXT,        /* item, class, score: CTC, the best path */
+    NPU_POST_MAP,     /* uint8, without dimension `axis`: its best index, or of one: is it there */
+    NPU_POST_REGIONS, /* as BOXES, class 0: what is connected in a map [N, 1, H, W] */
+};
+
+enum npu_score { NPU_SCORE_AS_IS, NPU_SCORE_SIGMOID, NPU_SCORE_SOFTMAX };
+/* The four numbers of a box. */
+enum npu_box { NPU_BOX_CENTRE, NPU_BOX_XYXY, NPU_BOX_YXYX, NPU_BOX_XYWH };
+
+#define NPU_NOWHERE (-1)
+
+/* Begin with npu_post_preset, which fills all of it. */
+struct npu_post {
+    enum npu_post_kind kind;
+    size_t
+        input; /* of the call: if that is a picture, boxes are in its pixels; else in the model's */
+    enum npu_score activation;
+    float threshold; /* the least score that counts */
+    float
+        overlap; /* boxes that share more (intersection over union) with a better one go; 1: none */
+    uint32_t most; /* of an item; the best ones; 0: all */
+    enum npu_box form;
+    bool normal;       /* boxes are from 0 to 1, not in pixels of the input */
+    bool turned;       /* [N, features, boxes]; of TEXT [steps, N, classes] */
+    bool across;       /* boxes of different classes suppress each other, too */
+    bool background;   /* class 0 is none, the next one becomes 0 */
+    int scores_output; /* output with the scores [N, boxes, classes]; NPU_NOWHERE: the same as boxes
+                        */
+    int boxes_at, scores_at, classes; /* features; classes 0: all behind scores_at */
+    int objectness_at;                /* feature that scores are multiplied by, or NPU_NOWHERE */
+    int class_at;   /* feature that is the class (with scores_output: an output), or NPU_NOWHERE */
+    int axis;       /* of MAP */
+    uint32_t blank; /* of TEXT: the class that is nothing */
+};
+
+/*
+ * By name: "classes", "softmax", "yolov5" (7 is the same), "yolov8" (9, 11 are the same),
+ * "yolov10", "ssd", "detr", "text", "map", "regions". -NPU_PARAMETER: there is no such.
+ * npu_post_preset_name lists them: NULL behind the last.
+ */
+NPU_EXPORT int npu_post_preset(const char *name, struct npu_post *ret_post);
+NPU_EXPORT const char *npu_post_preset_name(size_t index);
+
 /*
  * One inference. Inputs and outputs are named by their index in the model's info; `input_index`
  * NULL: inputs are the first ones in order; the same for outputs.
@@ -214,6 +320,8 @@ struct npu_call {
     const uint32_t *output_index;
     size_t output_count;
     uint32_t milliseconds; /* most time, 0: no limit */
+    /* By output: what to give in its place; NULL, and each that is NULL: the output itself. */
+    const struct npu_post *const *posts;
 };
 
 NPU_EXPORT int npu_run(struct npu_model *model, const struct npu_call *call);

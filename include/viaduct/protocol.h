@@ -108,6 +108,67 @@
 #define VD_NPU_SEQUENCE 1u
 #define VD_NPU_NONE     2u
 #define VD_NPU_OTHER    3u
+/* npu_value.kind of an input: what npu_picture makes of a surface. */
+#define VD_NPU_PICTURE 4u
+/* npu_value.kind of an output in a request: what npu_post makes of it. */
+#define VD_NPU_POST 5u
+
+/* npu_picture.fit: how a part of a picture fills the tensor. */
+#define VD_NPU_FIT_STRETCH   0u
+#define VD_NPU_FIT_LETTERBOX 1u /* all of it, its shape kept, in the middle */
+#define VD_NPU_FIT_CORNER    2u /* the same in the left upper corner */
+#define VD_NPU_FIT_CROP      3u /* the middle, as much as has the tensor's shape */
+#define VD_NPU_FITS          4u
+
+/* npu_picture.filter */
+#define VD_NPU_FILTER_LINEAR  0u /* bilinear; over all pixels that fall on one when it shrinks */
+#define VD_NPU_FILTER_NEAREST 1u
+#define VD_NPU_FILTER_AREA    2u
+#define VD_NPU_FILTER_CUBIC   3u
+#define VD_NPU_FILTERS        4u
+
+/* npu_picture.order */
+#define VD_NPU_ORDER_RGB  0u
+#define VD_NPU_ORDER_BGR  1u
+#define VD_NPU_ORDER_GRAY 2u
+#define VD_NPU_ORDERS     3u
+
+/* npu_picture.layout */
+#define VD_NPU_LAYOUT_NCHW 0u
+#define VD_NPU_LAYOUT_NHWC 1u
+#define VD_NPU_LAYOUTS     2u
+
+/* npu_post.kind: what becomes of an output. Rows are of float32, their columns named here. */
+#define VD_NPU_POST_CLASSES 1u /* item, class, score: the best of the last dimension */
+#define VD_NPU_POST_BOXES   2u /* item, class, score, left, top, right, bottom */
+#define VD_NPU_POST_TEXT    3u /* item, class, score: CTC, greedily */
+#define VD_NPU_POST_MAP     4u /* no rows: a uint8 for each place, the best of dimension `axis` */
+#define VD_NPU_POST_REGIONS 5u /* as BOXES: connected places above the threshold, class 0 */
+#define VD_NPU_POSTS        6u
+
+/* npu_post.activation, of scores */
+#define VD_NPU_SCORE_AS_IS   0u
+#define VD_NPU_SCORE_SIGMOID 1u
+#define VD_NPU_SCORE_SOFTMAX 2u
+#define VD_NPU_SCORES        3u
+
+/* npu_post.form: what the four numbers of a box are. */
+#define VD_NPU_BOX_CENTRE 0u /* x, y of the middle, width, height */
+#define VD_NPU_BOX_XYXY   1u /* left, top, right, bottom */
+#define VD_NPU_BOX_YXYX   2u /* top, left, bottom, right */
+#define VD_NPU_BOX_XYWH   3u /* left, top, width, height */
+#define VD_NPU_BOXES      4u
+
+/* npu_post.flags */
+#define VD_NPU_POST_TURNED \
+    (1u << 0) /* boxes are the last dimension, what they have the one before */
+#define VD_NPU_POST_NORMAL \
+    (1u << 1) /* 0 to 1 is the tensor's width and height; else pixels of it */
+#define VD_NPU_POST_ACROSS     (1u << 2) /* boxes of different classes suppress each other, too */
+#define VD_NPU_POST_BACKGROUND (1u << 3) /* class 0 is none and not counted */
+#define VD_NPU_POST_FLAGS \
+    (VD_NPU_POST_TURNED | VD_NPU_POST_NORMAL | VD_NPU_POST_ACROSS | VD_NPU_POST_BACKGROUND)
+#define VD_NPU_NOWHERE 0xffffffffu
 
 /* npu_io.flags: may be VD_NPU_NONE. */
 #define VD_NPU_IO_OPTIONAL (1u << 0)

@@ -67,7 +67,8 @@ int npu_open(const char *uri, struct npu **ret_npu)
     }
     npu->refs = 1;
     npu->pid = getpid();
-    pthread_mutex_init(&npu->lock, NULL);
+    npu->lock = &npu->own_lock;
+    pthread_mutex_init(npu->lock, NULL);
     *ret_npu = npu;
     return 0;
 }
@@ -82,11 +83,14 @@ void client_unref(struct npu *npu)
 {
     if (!npu || __atomic_sub_fetch(&npu->refs, 1, __ATOMIC_ACQ_REL))
         return;
-    if (npu->pid == getpid())
+    if (npu->share)
+        client_display_leave(npu);
+    else if (npu->pid == getpid())
         host_unref(&npu->host);
     else
         host_abandon(&npu->host);
-    pthread_mutex_destroy(&npu->lock);
+    if (npu->lock == &npu->own_lock)
+        pthread_mutex_destroy(npu->lock);
     free(npu);
 }
 
@@ -112,7 +116,7 @@ int npu_devices(struct npu *npu, struct npu_device *ret_devices, size_t room, si
     err = client_usable(npu);
     if (err)
         return err;
-    pthread_mutex_lock(&npu->lock);
+    pthread_mutex_lock(npu->lock);
     err = host_call(npu->host, VD_OP_npu_devices, &req, NULL, 0, &rep, &tail, &count);
     if (!err)
         err = errors_from_wire(rep.status);
@@ -124,7 +128,7 @@ int npu_devices(struct npu *npu, struct npu_device *ret_devices, size_t room, si
         memcpy(ret_devices[given].name, device.name, sizeof(device.name));
         memcpy(ret_devices[given++].runtime, device.runtime, sizeof(device.runtime));
     }
-    pthread_mutex_unlock(&npu->lock);
+    pthread_mutex_unlock(npu->lock);
     if (err)
         return client_fail(err, "the host %s does not say what it runs models on: %s",
                            npu->host->uri, errors_text(err));

@@ -24,12 +24,15 @@ static void forget(struct npu_model *model)
     struct npu *npu = model->npu;
 
     if (npu->pid == getpid()) {
-        pthread_mutex_lock(&npu->lock);
+        pthread_mutex_lock(npu->lock);
         if (model->id && !npu->host->dead)
             host_send(npu->host, VD_OP_npu_destroy, &req, NULL, 0);
-        if (npu->models[VD_SLOT(model->id)] == model)
+        if (model->id && npu->models[VD_SLOT(model->id)] == model) {
             npu->models[VD_SLOT(model->id)] = NULL;
-        pthread_mutex_unlock(&npu->lock);
+            if (npu->share)
+                npu->share->give_slot(npu->driver, model->id);
+        }
+        pthread_mutex_unlock(npu->lock);
     }
     client_unref(npu);
     free(model->learnt);
@@ -55,15 +58,16 @@ const struct npu_info *npu_model_info(const struct npu_model *model)
     return &model->info;
 }
 
-/* A slot and the model's id in it; lock held. */
-static int announce(struct npu_model *model, size_t size, const struct npu_options *options)
+/* A slot and an id in it; lock held. */
+static int take_id(struct npu *npu, uint32_t *ret_id)
 {
-    struct vd_npu_create_req req = {.size = size};
-    struct vd_npu_create_rep rep;
-    struct npu *npu = model->npu;
     uint32_t slot = 0;
-    int err;
 
+    if (npu->share)
+        return npu->share->take_slot(npu->driver, ret_id)
+                   ? client_fail(VD_ERR_LIMIT,
+                                 "the display has too many contexts and models, or is closed")
+                   : 0;
     while (slot < VD_MAX_CONTEXTS && npu->models[slot])
         slot++;
     if (slot == VD_MAX_CONTEXTS)
@@ -71,7 +75,18 @@ static int announce(struct npu_model *model, size_t size, const struct npu_optio
                            VD_MAX_CONTEXTS);
     /* Never 0, which would be no id. */
     npu->generation = npu->generation % 0xfff + 1;
-    req.model = npu->generation << 20 | slot;
+    *ret_id = npu->generation << 20 | slot;
+    return 0;
+}
+
+/* Lock held. */
+static int announce(struct npu_model *model, size_t size, const struct npu_options *options)
+{
+    struct vd_npu_create_req req = {.size = size};
+    struct vd_npu_create_rep rep;
+    struct npu *npu = model->npu;
+    int err;
+
     if (options) {
         const char *devices = options->devices ? options->devices : "";
 
@@ -81,16 +96,22 @@ static int announce(struct npu_model *model, size_t size, const struct npu_optio
             return client_fail(VD_ERR_PARAMETER, "the list of devices is too long: %s", devices);
         snprintf(req.devices, sizeof(req.devices), "%s", devices);
     }
+    err = take_id(npu, &req.model);
+    if (err)
+        return err;
     if (npu->host->mirror)
         mirror_guest_expect_context(npu->host->mirror, req.model);
     err = host_call(npu->host, VD_OP_npu_create, &req, NULL, 0, &rep, NULL, NULL);
     if (!err)
         err = errors_from_wire(rep.status);
-    if (err)
+    if (err) {
+        if (npu->share)
+            npu->share->give_slot(npu->driver, req.model);
         return client_fail(err, "the host refuses a model of %zu bytes: %s", size,
                            errors_text(err));
+    }
     model->id = req.model;
-    npu->models[slot] = model;
+    npu->models[VD_SLOT(req.model)] = model;
     return 0;
 }
 
@@ -128,7 +149,7 @@ static int take_info(struct npu_model *model, struct piece *piece, struct vd_npu
     int err = 0;
 
     if (result->status == (uint32_t)-VD_ERR_ROOM && result->size < VD_UPLOAD_BYTES / 2) {
-        pthread_mutex_lock(&npu->lock);
+        pthread_mutex_lock(npu->lock);
         client_give(npu, piece);
         err = client_take(npu, sizeof(*result) + result->size, piece);
         req.result = piece->offset;
@@ -136,7 +157,7 @@ static int take_info(struct npu_model *model, struct piece *piece, struct vd_npu
         if (!err)
             err = host_send(npu->host, VD_OP_npu_fetch, &req, NULL, 0);
         model->submitted = 2;
-        pthread_mutex_unlock(&npu->lock);
+        pthread_mutex_unlock(npu->lock);
         if (!err)
             err = client_wait_job(model, 2, UINT64_MAX);
         if (err)
@@ -169,7 +190,7 @@ static int load(struct npu_model *model, const void *bytes, size_t size,
     struct piece piece = {0};
     int err;
 
-    pthread_mutex_lock(&npu->lock);
+    pthread_mutex_lock(npu->lock);
     err = announce(model, size, options);
     if (!err)
         err = send_bytes(model, bytes, size);
@@ -188,7 +209,7 @@ static int load(struct npu_model *model, const void *bytes, size_t size,
         if (err)
             client_fail(err, "the host %s is gone", npu->host->uri);
     }
-    pthread_mutex_unlock(&npu->lock);
+    pthread_mutex_unlock(npu->lock);
     if (!err) {
         err = client_wait_job(model, 1, UINT64_MAX);
         if (err)
@@ -199,9 +220,9 @@ static int load(struct npu_model *model, const void *bytes, size_t size,
         client_result(npu, &piece, &result);
         err = take_info(model, &piece, &result);
     }
-    pthread_mutex_lock(&npu->lock);
+    pthread_mutex_lock(npu->lock);
     client_give(npu, &piece);
-    pthread_mutex_unlock(&npu->lock);
+    pthread_mutex_unlock(npu->lock);
     return err;
 }
 

@@ -9,6 +9,8 @@
 
 /* Room for an output whose size nobody knows yet. */
 #define RUN_OUTPUT_ROOM 4096u
+/* For what is made of one. */
+#define RUN_POST_ROOM 16384u
 
 static int run_fail(struct npu_run *run, int err, const char *text)
 {
@@ -28,11 +30,13 @@ static struct vd_npu_value *output_row(struct npu_run *run, uint32_t i)
 }
 
 /* How much the output will take: known, learnt, or guessed. */
-static uint64_t output_room(const struct npu_model *model, uint32_t index)
+static uint64_t output_room(const struct npu_model *model, uint32_t index, bool post)
 {
     const struct npu_io *io = &model->info.outputs[index];
     uint64_t learnt = __atomic_load_n(&model->learnt[index], __ATOMIC_RELAXED), bytes;
 
+    if (post)
+        return learnt > RUN_POST_ROOM ? learnt : RUN_POST_ROOM;
     if (io->kind == NPU_KIND_TENSOR && io->rank >= 0 &&
         !npu_bytes((uint32_t)io->dtype, io->dims, (uint32_t)io->rank, &bytes))
         return bytes;
@@ -70,10 +74,17 @@ static int stage_output(struct npu_run *run, uint32_t i)
     struct run_value *v = output_of(run, i);
     struct vd_npu_value *row = output_row(run, i);
     struct npu_tensor *t = v->tensor;
-    uint64_t room = t ? t->room : output_room(run->model, row->index);
+    uint64_t room = t ? t->room : output_room(run->model, row->index, v->post);
     int err;
 
     *row = (struct vd_npu_value){.index = row->index};
+    if (v->post) {
+        int64_t at = (int64_t)(run->posts.offset + i * sizeof(struct vd_npu_post));
+
+        row->kind = VD_NPU_POST;
+        npu_value_set_dims(row, &at, 1);
+        row->rank = 0;
+    }
     if (t && t->piece.offset) {
         row->offset = t->piece.offset;
         row->size = t->room;
@@ -88,12 +99,34 @@ static int stage_output(struct npu_run *run, uint32_t i)
     return 0;
 }
 
+/* What the outputs' npu_posts say, where the host reads it. Lock held. */
+static int stage_posts(struct npu_run *run, const struct npu_call *call)
+{
+    struct npu *npu = run->model->npu;
+    struct vd_npu_post post;
+    int err = 0;
+
+    if (!call->posts || !run->output_count)
+        return 0;
+    err = client_take(npu, run->output_count * sizeof(post), &run->posts);
+    if (err)
+        return client_fail(err, "no shared memory is left");
+    for (uint32_t i = 0; i < run->output_count && !err; i++) {
+        post = (struct vd_npu_post){0};
+        if (output_of(run, i)->post)
+            err = client_post_pack(run->model, call, output_of(run, i)->post, &post);
+        memcpy(npu->host->arena.base + run->posts.offset + i * sizeof(post), &post, sizeof(post));
+    }
+    return err ? err : client_upload(npu, run->posts.offset, run->posts.size);
+}
+
 /* Gives everything back; lock held. */
 static void unstage(struct npu_run *run)
 {
     for (uint32_t i = 0; i < run->input_count + run->output_count; i++)
         client_give(run->model->npu, &run->values[i].staged);
     client_give(run->model->npu, &run->result);
+    client_give(run->model->npu, &run->posts);
 }
 
 static void free_run(struct npu_run *run)
@@ -150,12 +183,14 @@ static struct npu_run *make_run(struct npu_model *model, const struct npu_call *
     run->output_count = (uint32_t)call->output_count;
     for (uint32_t i = 0; i < run->input_count; i++) {
         run->values[i].tensor = npu_tensor_ref(call->inputs[i]);
+        run->pictures = run->pictures || call->inputs[i]->value.kind == VD_NPU_PICTURE;
         run->rows[i].index = call->input_index ? call->input_index[i] : i;
     }
     for (uint32_t i = 0; i < run->output_count; i++) {
         struct run_value *v = output_of(run, i);
 
         v->place = &call->outputs[i];
+        v->post = call->posts ? call->posts[i] : NULL;
         v->tensor = call->outputs[i] ? npu_tensor_ref(call->outputs[i]) : NULL;
         output_row(run, i)->index = call->output_index ? call->output_index[i] : i;
     }
@@ -169,17 +204,17 @@ static int begin_job(struct npu_model *model)
         uint32_t oldest;
         int err;
 
-        pthread_mutex_lock(&model->npu->lock);
+        pthread_mutex_lock(model->npu->lock);
         err = client_usable(model->npu);
         if (!err && model->npu->host->dead)
             err = client_fail(VD_ERR_GONE, "the host %s is gone", model->npu->host->uri);
         oldest = model->submitted + 1 - VD_MAX_NPU_JOBS;
         if (err || model->submitted < VD_MAX_NPU_JOBS || client_job_done(model, oldest)) {
             if (err)
-                pthread_mutex_unlock(&model->npu->lock);
+                pthread_mutex_unlock(model->npu->lock);
             return err;
         }
-        pthread_mutex_unlock(&model->npu->lock);
+        pthread_mutex_unlock(model->npu->lock);
         err = client_wait_job(model, oldest, UINT64_MAX);
         if (err)
             return client_fail(err, "the host %s is gone", model->npu->host->uri);
@@ -219,6 +254,8 @@ int npu_submit(struct npu_model *model, const struct npu_call *call, struct npu_
     }
     for (uint32_t i = 0; i < run->input_count && !err; i++)
         err = stage_input(run, i);
+    if (!err)
+        err = stage_posts(run, call);
     for (uint32_t i = 0; i < run->output_count && !err; i++)
         err = stage_output(run, i);
     if (!err)
@@ -235,7 +272,7 @@ int npu_submit(struct npu_model *model, const struct npu_call *call, struct npu_
     }
     if (err)
         unstage(run);
-    pthread_mutex_unlock(&npu->lock);
+    pthread_mutex_unlock(npu->lock);
     if (err)
         free_run(run);
     else
@@ -243,8 +280,25 @@ int npu_submit(struct npu_model *model, const struct npu_call *call, struct npu_
     return err;
 }
 
+/* Pictures that the run takes may be held back until somebody wants them. */
+static void kick(struct npu_run *run)
+{
+    struct vd_npu_kick_req req = {.model = run->model->id, .job = run->job};
+    struct npu *npu = run->model->npu;
+
+    if (!run->pictures || run->kicked || client_job_done(run->model, run->job))
+        return;
+    pthread_mutex_lock(npu->lock);
+    run->kicked = true;
+    if (!npu->host->dead)
+        host_send(npu->host, VD_OP_npu_kick, &req, NULL, 0);
+    pthread_mutex_unlock(npu->lock);
+}
+
 bool npu_run_done(struct npu_run *run)
 {
+    if (!run->finished)
+        kick(run);
     return run->finished || client_job_done(run->model, run->job) ||
            !host_alive(run->model->npu->host);
 }
@@ -343,7 +397,7 @@ static int fetch(struct npu_run *run)
         req.room = run->result.size;
         err = host_send(npu->host, VD_OP_npu_fetch, &req, rows, count);
     }
-    pthread_mutex_unlock(&npu->lock);
+    pthread_mutex_unlock(npu->lock);
     if (!err)
         err = client_wait_job(model, req.job, UINT64_MAX);
     if (err || refused)
@@ -418,6 +472,7 @@ int npu_wait(struct npu_run *run, uint64_t nanoseconds)
     int err;
 
     if (!run->finished) {
+        kick(run);
         err = client_wait_job(run->model, run->job, nanoseconds);
         if (err == VD_ERR_TIMEOUT)
             return client_fail(err, "the run is not done yet");
@@ -426,11 +481,11 @@ int npu_wait(struct npu_run *run, uint64_t nanoseconds)
             run_fail(run, err, "the host went away during a run");
         else
             finish(run);
-        pthread_mutex_lock(&npu->lock);
+        pthread_mutex_lock(npu->lock);
         if (err)
             host_lost(npu->host);
         unstage(run);
-        pthread_mutex_unlock(&npu->lock);
+        pthread_mutex_unlock(npu->lock);
     }
     return run->err ? client_fail(run->err, "%s", run->message) : 0;
 }
@@ -440,10 +495,10 @@ void npu_run_cancel(struct npu_run *run)
     struct npu *npu = run->model->npu;
     struct vd_npu_cancel_req req = {.model = run->model->id, .job = run->job};
 
-    pthread_mutex_lock(&npu->lock);
+    pthread_mutex_lock(npu->lock);
     if (!client_job_done(run->model, run->job) && !npu->host->dead)
         host_send(npu->host, VD_OP_npu_cancel, &req, NULL, 0);
-    pthread_mutex_unlock(&npu->lock);
+    pthread_mutex_unlock(npu->lock);
 }
 
 uint64_t npu_run_nanoseconds(const struct npu_run *run)

@@ -69,9 +69,9 @@ int npu_tensor_create(struct npu *npu, int dtype, const int64_t *dims, int rank,
         err = create(npu, NPU_KIND_TENSOR, dtype, dims, rank, &t);
     if (err)
         return err;
-    pthread_mutex_lock(&npu->lock);
+    pthread_mutex_lock(npu->lock);
     err = client_take(npu, bytes, &t->piece);
-    pthread_mutex_unlock(&npu->lock);
+    pthread_mutex_unlock(npu->lock);
     if (err) {
         npu_tensor_destroy(t);
         return client_fail(err, "no shared memory is left for a tensor of %llu bytes",
@@ -199,9 +199,9 @@ void npu_tensor_destroy(struct npu_tensor *t)
     if (!t || __atomic_sub_fetch(&t->refs, 1, __ATOMIC_ACQ_REL))
         return;
     if (t->piece.offset && npu->pid == getpid()) {
-        pthread_mutex_lock(&npu->lock);
+        pthread_mutex_lock(npu->lock);
         client_give(npu, &t->piece);
-        pthread_mutex_unlock(&npu->lock);
+        pthread_mutex_unlock(npu->lock);
     }
     if (!t->wrapped)
         free(t->local);

@@ -8,18 +8,24 @@
 #include <viaduct/protocol.h>
 
 #include "va_driver/host.h"
+#include "va_driver/share.h"
 
 /*
- * The client's own: client.c (connection, messages), client_model.c, client_external.c (weights in
- * files), client_info.c, client_tensor.c, client_run.c, proto_writer.c. Nothing that the host
- * writes is believed: results are copied, then checked; numbers of tensors alone are used where
- * they lie.
+ * The client's own: client.c (connection, messages), client_display.c, client_picture.c,
+ * client_post.c, client_model.c, client_external.c (weights in files), client_info.c,
+ * client_tensor.c, client_run.c, proto_writer.c. Nothing that the host writes is believed: results
+ * are copied, then checked; numbers of tensors alone are used where they lie.
  */
 
 struct npu {
     int refs; /* atomic */
     pid_t pid;
-    pthread_mutex_t lock; /* all below: the channel, memory of the upload zone, ids */
+    /* Guards all below: the channel, memory of the upload zone, ids. The display's, if it has one.
+     */
+    pthread_mutex_t *lock, own_lock;
+    const struct share_ops *share; /* of the driver whose session it is, or NULL */
+    struct driver *driver;
+    void *driver_handle; /* keeps its code */
     struct host *host;
     struct npu_model *models[VD_MAX_CONTEXTS];
     uint32_t generation; /* of ids */
@@ -60,15 +66,17 @@ struct npu_run {
     struct npu_model *model;
     uint32_t job;
     bool finished;
-    int err; /* once finished */
+    bool pictures, kicked; /* it takes some; the host was told that they are waited for */
+    int err;               /* once finished */
     uint64_t nanoseconds;
     char message[VD_NPU_TEXT_BYTES + 64];
-    struct piece result;
+    struct piece result, posts; /* posts: the npu_posts of its outputs */
     uint32_t input_count, output_count;
     struct run_value {
-        struct npu_tensor *tensor; /* NULL: an output that is made */
-        struct npu_tensor **place; /* of an output */
-        struct piece staged;       /* what is not in shared memory, or has no tensor yet */
+        struct npu_tensor *tensor;   /* NULL: an output that is made */
+        struct npu_tensor **place;   /* of an output */
+        const struct npu_post *post; /* of an output, until it was submitted */
+        struct piece staged;         /* what is not in shared memory, or has no tensor yet */
     } * values;
     struct vd_npu_value *rows;
 };
@@ -77,6 +85,8 @@ struct npu_run {
 int client_fail(int err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* The connection is this process's: 0, or -NPU_GONE with the message set. */
 int client_usable(struct npu *npu);
+/* Of a display's session: lets it go. */
+void client_display_leave(struct npu *npu);
 struct npu *client_ref(struct npu *npu);
 void client_unref(struct npu *npu);
 /* Pieces of the upload zone; lock held. -NPU_MEMORY if it is full. */
@@ -108,6 +118,9 @@ int client_external_merge(const void *bytes, size_t size, const struct npu_optio
  */
 int client_tensor_from(struct npu *npu, const struct vd_npu_value *row, struct piece *piece,
                        struct npu_tensor **ret_tensor);
+/* An npu_post as it travels; 0, or -NPU_PARAMETER with the message set. */
+int client_post_pack(const struct npu_model *model, const struct npu_call *call,
+                     const struct npu_post *post, struct vd_npu_post *ret);
 /* Gives a tensor of the caller's type and dimensions of a result. */
 void client_tensor_become(struct npu_tensor *tensor, const struct vd_npu_value *row);
 

@@ -55,6 +55,7 @@ static void *watch_run(void *arg)
             m->deadline = 0;
             m->running->late = true;
             m->provider->cancel(m->loaded);
+            hosted_extra_cancel(m, m->running);
         }
     }
     pthread_mutex_unlock(&m->lock);
@@ -96,6 +97,7 @@ static void execute(struct hosted *m, struct job *job)
     pthread_mutex_unlock(&m->lock);
     if (interrupted && m->loaded)
         m->provider->resume(m->loaded);
+    hosted_extra_end(m, job);
     publish(m, job);
     pthread_mutex_lock(&m->lock);
 }
@@ -199,20 +201,23 @@ static int take_job(struct hosted *m, enum job_kind kind, uint32_t number, uint6
     job->count = count;
     job->inputs = inputs;
     job->milliseconds = job->source = 0;
-    job->cancelled = job->late = false;
+    job->cancelled = job->late = job->extras = false;
     *ret_job = job;
     return 0;
 }
 
+/* `ret_extras`: there are pictures, or outputs that something is made of. */
 static int check_values(const struct hosted *m, const struct vd_npu_value *values, uint32_t inputs,
-                        uint32_t count)
+                        uint32_t count, bool *ret_extras)
 {
     for (uint32_t i = 0; i < count; i++) {
         bool nothing = i < inputs && values[i].kind == VD_NPU_NONE;
+        bool picture = i < inputs && values[i].kind == VD_NPU_PICTURE;
 
-        if ((i < inputs && npu_value_check(&values[i])) ||
+        if ((i < inputs && !picture && npu_value_check(&values[i])) ||
             (!nothing && arena_check_upload(m->setup.arena, values[i].offset, values[i].size)))
             return VD_ERR_PROTOCOL;
+        *ret_extras = *ret_extras || picture || (i >= inputs && values[i].kind == VD_NPU_POST);
     }
     return 0;
 }
@@ -232,7 +237,7 @@ static void submit(struct hosted *m, struct job *job)
     m->submitted = job->number;
     /* `quick` is the executor's, and there is none. */
     if (!m->running && m->done + 1 == job->number && job->kind == JOB_RUN && !job->milliseconds &&
-        m->quick >= HOSTED_QUICK_RUNS && m->quick_bytes == input_bytes(job))
+        !job->extras && m->quick >= HOSTED_QUICK_RUNS && m->quick_bytes == input_bytes(job))
         execute(m, job);
     else
         pthread_cond_signal(&m->wake);
@@ -269,9 +274,10 @@ int hosted_run(struct hosted *m, const struct vd_npu_run_req *req,
                const struct vd_npu_value *values, uint32_t count)
 {
     struct job *job;
+    bool extras = false;
     int err;
 
-    if (!m->loading || req->inputs > count || check_values(m, values, req->inputs, count))
+    if (!m->loading || req->inputs > count || check_values(m, values, req->inputs, count, &extras))
         return VD_ERR_PROTOCOL;
     err = req->milliseconds ? need_watch(m) : 0;
     if (!err)
@@ -281,6 +287,11 @@ int hosted_run(struct hosted *m, const struct vd_npu_run_req *req,
     job->milliseconds = req->milliseconds;
     if (count)
         memcpy(job->values, values, count * sizeof(*values));
+    job->extras = extras;
+    if (extras)
+        err = hosted_extra_take(m, job);
+    if (err)
+        return err;
     submit(m, job);
     return 0;
 }
@@ -291,7 +302,7 @@ int hosted_fetch(struct hosted *m, const struct vd_npu_fetch_req *req,
     struct job *job;
     int err;
 
-    if (!m->loading || check_values(m, values, 0, count))
+    if (!m->loading || check_values(m, values, 0, count, &(bool){false}))
         return VD_ERR_PROTOCOL;
     err = take_job(m, JOB_FETCH, req->job, req->result, req->room, 0, count, &job);
     if (err)
@@ -312,8 +323,26 @@ void hosted_cancel(struct hosted *m, uint32_t number)
         job->cancelled = true;
         if (m->running == job && job->kind == JOB_RUN && m->loaded)
             m->provider->cancel(m->loaded);
+        hosted_extra_cancel(m, job);
     }
     pthread_mutex_unlock(&m->lock);
+}
+
+void hosted_kick(struct hosted *m, uint32_t number)
+{
+    const struct pictures_ops *ops = m->setup.pictures;
+    uint32_t done;
+
+    pthread_mutex_lock(&m->lock);
+    done = m->done;
+    pthread_mutex_unlock(&m->lock);
+    /* Reads begin on this thread; one that ends meanwhile needs nothing any more. */
+    for (uint32_t i = done + 1; i - done - 1 < m->submitted - done && i != number + 1; i++) {
+        struct job *job = &m->jobs[i % VD_MAX_NPU_JOBS];
+
+        for (uint32_t j = 0; job->extras && j < job->extra->picture_count; j++)
+            ops->kick(m->setup.pictures_owner, job->extra->pictures[j].read);
+    }
 }
 
 void hosted_leave(struct hosted *m)
@@ -323,6 +352,8 @@ void hosted_leave(struct hosted *m)
     /* A load sets `loaded` when it is done. */
     if (m->running && m->running->kind == JOB_RUN && m->loaded)
         m->provider->cancel(m->loaded);
+    for (uint32_t i = 0; i < VD_MAX_NPU_JOBS; i++)
+        hosted_extra_cancel(m, &m->jobs[i]);
     pthread_cond_broadcast(&m->wake);
     pthread_cond_broadcast(&m->watched);
     pthread_mutex_unlock(&m->lock);
@@ -343,6 +374,7 @@ bool hosted_reap(struct hosted *m, int milliseconds)
         return false;
     if (m->watching)
         pthread_join(m->watch, NULL);
+    hosted_extra_finish(m);
     hosted_job_finish(m);
     for (uint32_t i = 0; i < VD_MAX_NPU_JOBS; i++)
         free(m->jobs[i].values);

@@ -7,6 +7,8 @@
 #include <transport/arena.h>
 #include <viaduct/protocol.h>
 
+#include "pictures.h"
+
 /*
  * A model of a client and its jobs: loads, runs and fetches, done in their order on a thread of its
  * own. Who asks is never kept waiting, but for runs that were quick each time: those are done at
@@ -28,6 +30,9 @@ struct hosted_setup {
     int (*alloc)(void *owner, size_t size, void **ret_memory);
     void (*free)(void *memory);
     void *owner;
+    /* Inputs that are surfaces; NULL: there are none. */
+    const struct pictures_ops *pictures;
+    void *pictures_owner;
 };
 
 /* 0, -VD_ERR_LIMIT, -VD_ERR_MEMORY. */
@@ -42,6 +47,8 @@ int hosted_run(struct hosted *model, const struct vd_npu_run_req *req,
 int hosted_fetch(struct hosted *model, const struct vd_npu_fetch_req *req,
                  const struct vd_npu_value *values, uint32_t count);
 void hosted_cancel(struct hosted *model, uint32_t job);
+/* Somebody waits for this job: what the pictures of it and of those before it need is told. */
+void hosted_kick(struct hosted *model, uint32_t job);
 /* Gives up all jobs: none is published any more. What runs may still write where it was told to. */
 void hosted_leave(struct hosted *model);
 /*

@@ -213,7 +213,7 @@ static int check_input(const struct hosted *m, const struct vd_npu_value *row, s
     }
     if (row->kind == VD_NPU_NONE && io->optional)
         return 0;
-    if (row->kind != (uint32_t)io->kind) {
+    if (row->kind == VD_NPU_PICTURE ? io->kind != ONNX_TENSOR : row->kind != (uint32_t)io->kind) {
         fail(out, VD_ERR_PARAMETER, "input %s is not a %s", io->name,
              io->kind == ONNX_TENSOR ? "tensor" : "sequence");
         return VD_ERR_PARAMETER;
@@ -229,7 +229,39 @@ static int check_input(const struct hosted *m, const struct vd_npu_value *row, s
     return 0;
 }
 
-static int take_inputs(struct hosted *m, const struct job *job, struct outcome *out)
+/* Bytes of private memory for an input, a multiple of 64. */
+static uint64_t input_room(const struct vd_npu_value *row)
+{
+    uint64_t room = 0;
+    int64_t dims[VD_MAX_NPU_RANK];
+
+    npu_value_dims(row, dims);
+    /* It was looked at when the job came. */
+    if (row->kind != VD_NPU_PICTURE || npu_bytes(row->dtype, dims, row->rank, &room))
+        room = pack_room(row);
+    return (room + 63) & ~UINT64_C(63);
+}
+
+static int take_picture(struct hosted *m, struct job *job, uint32_t i, void *to,
+                        struct outcome *out)
+{
+    const struct vd_npu_value *row = &job->values[i];
+    struct onnx_value *value = &m->values[i];
+    uint64_t bytes = 0;
+    int err = hosted_extra_picture(m, job, i, to, out->result.text, sizeof(out->result.text));
+
+    out->result.status = (uint32_t)-err;
+    *value = (struct onnx_value){
+        .kind = ONNX_TENSOR, .dtype = (enum onnx_dtype)row->dtype, .rank = (int)row->rank};
+    npu_value_dims(row, value->dims);
+    if (!err)
+        err = npu_bytes(row->dtype, value->dims, row->rank, &bytes);
+    value->data = to;
+    value->size = bytes;
+    return err;
+}
+
+static int take_inputs(struct hosted *m, struct job *job, uint32_t more, struct outcome *out)
 {
     uint64_t scratch = 0;
     int err;
@@ -238,9 +270,9 @@ static int take_inputs(struct hosted *m, const struct job *job, struct outcome *
         err = check_input(m, &job->values[i], out);
         if (err)
             return err;
-        scratch += (pack_room(&job->values[i]) + 63) & ~UINT64_C(63);
+        scratch += input_room(&job->values[i]);
     }
-    err = reserve(m, job->count, scratch);
+    err = reserve(m, job->count + more, scratch);
     if (err) {
         fail(out, err, "there is no memory for %llu bytes of inputs", (unsigned long long)scratch);
         return err;
@@ -250,6 +282,13 @@ static int take_inputs(struct hosted *m, const struct job *job, struct outcome *
         const struct vd_npu_value *row = &job->values[i];
 
         m->indices[i] = row->index;
+        if (row->kind == VD_NPU_PICTURE) {
+            err = take_picture(m, job, i, m->scratch + scratch, out);
+            if (err)
+                return err;
+            scratch += input_room(row);
+            continue;
+        }
         err = pack_read(row, m->setup.arena->base + row->offset,
                         m->scratch ? m->scratch + scratch : NULL, &m->values[i]);
         if (err) {
@@ -257,7 +296,7 @@ static int take_inputs(struct hosted *m, const struct job *job, struct outcome *
                  m->description.inputs[row->index].name);
             return err;
         }
-        scratch += (pack_room(row) + 63) & ~UINT64_C(63);
+        scratch += input_room(row);
     }
     return 0;
 }
@@ -284,7 +323,7 @@ static int prepare_outputs(struct hosted *m, const struct job *job, struct outco
         }
         m->indices[i] = row->index;
         *value = (struct onnx_value){.kind = io->kind, .dtype = io->dtype, .rank = io->rank};
-        if (io->kind != ONNX_TENSOR || io->optional || io->rank < 0 ||
+        if (io->kind != ONNX_TENSOR || io->optional || io->rank < 0 || row->kind == VD_NPU_POST ||
             npu_bytes((uint32_t)io->dtype, io->dims, (uint32_t)io->rank, &size))
             continue;
         as = (struct vd_npu_value){.dtype = (uint32_t)io->dtype, .size = size};
@@ -293,6 +332,26 @@ static int prepare_outputs(struct hosted *m, const struct job *job, struct outco
         memcpy(value->dims, io->dims, sizeof(value->dims));
         value->data = m->setup.arena->base + row->offset;
         value->size = size;
+    }
+    return 0;
+}
+
+/* Outputs that nobody gets, but what is made of others needs. */
+static int prepare_more(struct hosted *m, const struct job *job, const uint32_t *more,
+                        uint32_t count, struct outcome *out)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        struct onnx_value *value = &m->values[job->count + i];
+        const struct onnx_io *io;
+
+        if (more[i] >= m->description.output_count) {
+            fail(out, VD_ERR_PARAMETER, "the model has %zu outputs, not %u",
+                 m->description.output_count, more[i] + 1);
+            return VD_ERR_PARAMETER;
+        }
+        io = &m->description.outputs[more[i]];
+        m->indices[job->count + i] = more[i];
+        *value = (struct onnx_value){.kind = io->kind, .dtype = io->dtype, .rank = io->rank};
     }
     return 0;
 }
@@ -385,25 +444,33 @@ static void give_outputs(struct hosted *m, const struct job *job, struct outcome
     }
 }
 
-static void do_run(struct hosted *m, const struct job *job, struct outcome *out)
+static void do_run(struct hosted *m, struct job *job, struct outcome *out)
 {
+    uint32_t more[2 * VD_MAX_NPU_POSTS], more_count = hosted_extra_outputs(job, more);
     uint64_t start = now_ns(), taken;
     struct provider_run run;
     int err;
 
-    if (take_inputs(m, job, out) || prepare_outputs(m, job, out))
+    if (take_inputs(m, job, more_count, out) || prepare_outputs(m, job, out) ||
+        prepare_more(m, job, more, more_count, out))
         return;
+    /* Not the wait for a picture. */
+    if (job->extras)
+        start = now_ns();
     run = (struct provider_run){
         .inputs = m->values,
         .input_index = m->indices,
         .input_count = job->inputs,
         .outputs = m->values + job->inputs,
         .output_index = m->indices + job->inputs,
-        .output_count = job->count - job->inputs,
+        .output_count = job->count - job->inputs + more_count,
         .error = out->result.text,
         .error_size = sizeof(out->result.text),
     };
     err = m->provider->run(m->loaded, &run);
+    if (!err && job->extras && job->extra->post_count)
+        err = hosted_extra_post(m, job, m->values + job->inputs, m->values + job->count,
+                                out->result.text, sizeof(out->result.text));
     taken = now_ns() - start;
     out->result.nanoseconds = taken;
     out->result.status = (uint32_t)-err;
@@ -422,6 +489,7 @@ static void do_run(struct hosted *m, const struct job *job, struct outcome *out)
 
 static void do_fetch(struct hosted *m, const struct job *job, struct outcome *out)
 {
+    bool given[VD_MAX_NPU_VALUES] = {false};
     struct kept *kept = NULL;
     uint32_t found = 0;
 
@@ -440,8 +508,10 @@ static void do_fetch(struct hosted *m, const struct job *job, struct outcome *ou
             const struct kept_value *value = &kept->values[j];
             struct vd_npu_value row = value->row;
 
-            if (row.index != job->values[i].index || job->values[i].size < row.size)
+            /* One output may be there twice: as it is, and as what was made of it. */
+            if (given[j] || row.index != job->values[i].index || job->values[i].size < row.size)
                 continue;
+            given[j] = true;
             row.offset = job->values[i].offset;
             if (row.size)
                 memcpy(m->setup.arena->base + row.offset, value->bytes, row.size);

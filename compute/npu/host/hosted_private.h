@@ -11,6 +11,24 @@
 
 enum job_kind { JOB_LOAD, JOB_RUN, JOB_FETCH };
 
+/* What a run has beside tensors. */
+struct job_extra {
+    uint32_t picture_count, post_count;
+    struct job_picture {
+        uint32_t value; /* which one of the job's */
+        bool reading;   /* between begin and end */
+        _Alignas(16) uint8_t read[PICTURES_READ_BYTES];
+        struct vd_npu_picture how;
+        struct vd_npu_roi rois[VD_MAX_NPU_ROIS];
+        struct npu_place places[VD_MAX_NPU_ROIS];
+        uint32_t width, height; /* once it is made */
+    } pictures[VD_MAX_NPU_PICTURES];
+    struct job_post {
+        uint32_t value;
+        struct vd_npu_post how;
+    } posts[VD_MAX_NPU_POSTS];
+};
+
 struct job {
     enum job_kind kind;
     uint32_t number;
@@ -20,7 +38,9 @@ struct job {
     uint64_t result, room;
     struct vd_npu_value *values;
     uint32_t count, value_room;
-    bool cancelled, late; /* under the model's lock */
+    bool cancelled, late;    /* under the model's lock */
+    struct job_extra *extra; /* NULL until one needs it; then used again */
+    bool extras;             /* this one does */
 };
 
 /* Outputs that had no room. */
@@ -61,12 +81,37 @@ struct hosted {
     struct onnx_value *values; /* of a run */
     uint32_t *indices;
     uint32_t value_room;
-    uint32_t quick; /* runs in a row that were */
+    struct post *posts;  /* VD_MAX_NPU_POSTS, NULL until one is needed */
+    void *picture_state; /* pictures_ops.make's */
+    uint32_t quick;      /* runs in a row that were */
     uint64_t quick_bytes;
 };
 
 /* Does a job, writes what it came to into the arena. `quick`: counts. */
 void hosted_job_do(struct hosted *model, struct job *job);
+/* hosted_extra.c: what a run makes of pictures before, and of outputs behind the model. */
+
+/*
+ * Copies and checks what the run's values point to; begins to read surfaces. The session's thread.
+ * 0, -VD_ERR_PROTOCOL, -VD_ERR_MEMORY.
+ */
+int hosted_extra_take(struct hosted *model, struct job *job);
+/* Lets go of surfaces. */
+void hosted_extra_end(struct hosted *model, struct job *job);
+/* Wakes who waits for them. */
+void hosted_extra_cancel(struct hosted *model, struct job *job);
+/* The tensor of the job's value `index`, into `to`. 0 or an error with a sentence. */
+int hosted_extra_picture(struct hosted *model, struct job *job, uint32_t index, void *to,
+                         char *error, size_t error_size);
+/* Outputs that the run needs beyond those that were asked for, at most twice VD_MAX_NPU_POSTS. */
+uint32_t hosted_extra_outputs(const struct job *job, uint32_t *ret_outputs);
+/* Turns outputs into what is made of them. `more` are those of hosted_extra_outputs. */
+int hosted_extra_post(struct hosted *model, struct job *job, struct onnx_value *outputs,
+                      const struct onnx_value *more, char *error, size_t error_size);
+/* The post of a value, or NULL. */
+const struct vd_npu_post *hosted_extra_post_of(const struct job *job, uint32_t index);
+void hosted_extra_finish(struct hosted *model);
+
 /* What the model holds beside its thread and lock. */
 void hosted_job_finish(struct hosted *model);
 /* Whether nobody wants this job any more. Any thread. */

@@ -348,9 +348,6 @@ double *onnx_doubles(struct call *call, const struct value *value);
 double onnx_number(const struct value *value, int64_t at);
 void onnx_set(struct value *value, int64_t at, double number);
 
-/* half.c */
-float onnx_half_to_float(uint16_t half);
-uint16_t onnx_float_to_half(float value);
 float onnx_bfloat_to_float(uint16_t value);
 uint16_t onnx_float_to_bfloat(float value);
 

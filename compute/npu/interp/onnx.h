@@ -159,4 +159,8 @@ void onnx_store_destroy(struct onnx_store *store);
 bool onnx_operator_at(size_t index, const char **ret_domain, const char **ret_name, int *ret_since,
                       int *ret_until);
 
+/* float16 to and from float, to the nearest. */
+float onnx_half_to_float(uint16_t half);
+uint16_t onnx_float_to_half(float value);
+
 #endif
