@@ -62,9 +62,8 @@ static int shape(const struct npu_io *io, const struct npu_picture *p, int64_t d
         dims[i] = size && io->dims[i] >= 0 ? io->dims[i] : wanted[i];
         if (!dims[i] || (io->dims[i] >= 0 && dims[i] != io->dims[i]))
             return client_fail(VD_ERR_PARAMETER,
-                               size
-                                   ? "input %s leaves dimension %d open: say the width and height"
-                                   : "input %s has another dimension %d than the picture",
+                               size ? "input %s leaves dimension %d open: say the width and height"
+                                    : "input %s has another dimension %d than the picture",
                                io->name, i);
     }
     return 0;
