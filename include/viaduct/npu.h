@@ -229,6 +229,13 @@ struct npu_picture {
  */
 NPU_EXPORT int npu_picture_guess(const struct npu_io *input, struct npu_picture *ret_picture);
 /*
+ * Means and scales from a description of the model as GStreamer's onnxinference reads it
+ * (MODEL.onnx.modelinfo): the ranges of the group named like the input. Without ranges they stay.
+ * -NPU_PARAMETER: it is none, or does not know the input.
+ */
+NPU_EXPORT int npu_picture_modelinfo(const char *text, size_t size, const struct npu_io *input,
+                                     struct npu_picture *picture);
+/*
  * An input made of a surface, of the picture that was submitted to it last when the run is
  * submitted. The host waits for that picture. Until the run is done the program must not write to
  * the surface itself (vaPutImage, a derived image); decoding the next picture into it is fine.
