@@ -55,15 +55,29 @@ cudaError_t cudaStreamSynchronize(CUstream stream);
 cudaError_t cudaStreamBeginCapture(CUstream stream, int mode);
 cudaError_t cudaStreamEndCapture(CUstream stream, CUgraph *graph);
 cudaError_t cudaGraphInstantiate(CUgraphExec *exec, CUgraph graph, unsigned long long flags);
+struct node_kernel {
+    const void *func;
+    struct dim3 grid, block;
+    unsigned shared;
+    void **args, **extra;
+};
+cudaError_t cudaGraphCreate(CUgraph *graph, unsigned flags);
+cudaError_t cudaGraphAddKernelNode(CUgraphNode *node, CUgraph graph, const CUgraphNode *needs,
+                                   size_t count, const struct node_kernel *p);
+cudaError_t cudaGraphAddMemsetNode(CUgraphNode *node, CUgraph graph, const CUgraphNode *needs,
+                                   size_t count, const CUDA_MEMSET_NODE_PARAMS *p);
+cudaError_t cudaGraphAddMemcpyNode1D(CUgraphNode *node, CUgraph graph, const CUgraphNode *needs,
+                                     size_t count, void *to, const void *from, size_t size,
+                                     int kind);
+cudaError_t cudaDeviceGetDefaultMemPool(CUmemoryPool *pool, int device);
+cudaError_t cudaMallocFromPoolAsync(void **memory, size_t size, CUmemoryPool pool, CUstream stream);
+cudaError_t cudaProfilerStart(void);
 cudaError_t cudaGraphLaunch(CUgraphExec exec, CUstream stream);
 cudaError_t cudaGraphExecDestroy(CUgraphExec exec);
 cudaError_t cudaGraphDestroy(CUgraph graph);
 
 struct channel_desc {
     int x, y, z, w, kind;
-};
-struct extent {
-    size_t width, height, depth;
 };
 struct resource_desc {
     int type;
@@ -87,7 +101,7 @@ struct texture_desc {
     float bias, least, most;
     int no_trilinear_optimization, seamless_cubemap;
 };
-struct copy_3d {
+struct copy_parms {
     CUarray from_array;
     size_t from_at[3];
     struct {
@@ -122,7 +136,7 @@ cudaError_t cudaMemcpyFromArray_ptds(void *to, CUarray from, size_t x, size_t y,
 cudaError_t cudaMemcpyToArray(CUarray to, size_t x, size_t y, const void *from, size_t count,
                               int kind);
 cudaError_t cudaMemcpyFromArray(void *to, CUarray from, size_t x, size_t y, size_t count, int kind);
-cudaError_t cudaMemcpy3D(const struct copy_3d *p);
+cudaError_t cudaMemcpy3D(const struct copy_parms *p);
 cudaError_t cudaCreateTextureObject(CUtexObject *object, const struct resource_desc *resource,
                                     const struct texture_desc *texture, const void *view);
 cudaError_t cudaDestroyTextureObject(CUtexObject object);
@@ -339,6 +353,45 @@ static void test_fault(void **state)
     expect_numbers(memory, 2, 3);
 }
 
+/* memset, kernel, copy, one after the other: 3 * 2 + 1. */
+static void test_nodes(void **state)
+{
+    unsigned *memory = fill_numbers(), more = 1, got[64], *pooled = NULL;
+    void *args[] = {&memory, &more};
+    struct node_kernel kernel = {&host_work, {1, 1, 1}, {64, 1, 1}, 0, args, NULL};
+    CUDA_MEMSET_NODE_PARAMS set = {(CUdeviceptr)(uintptr_t)memory, 0, 3, 4, 64, 1};
+    CUgraphNode nodes[3];
+    CUgraphExec exec;
+    CUmemoryPool pool;
+    CUgraph graph;
+
+    (void)state;
+    assert_int_equal(cudaProfilerStart(), 0);
+    assert_int_equal(cudaGraphCreate(&graph, 0), 0);
+    assert_int_equal(cudaGraphAddMemsetNode(&nodes[0], graph, NULL, 0, &set), 0);
+    assert_int_equal(cudaGraphAddKernelNode(&nodes[1], graph, &nodes[0], 1, &kernel), 0);
+    assert_int_equal(cudaGraphAddMemcpyNode1D(&nodes[2], graph, &nodes[1], 1, got, memory,
+                                              sizeof(got), RT_DEVICE_TO_HOST),
+                     0);
+    assert_int_equal(cudaGraphAddMemcpyNode1D(&nodes[2], graph, NULL, 0, got, memory, 4, 9),
+                     RT_INVALID_MEMCPY_DIRECTION);
+    kernel.func = &host_unknown;
+    assert_int_equal(cudaGraphAddKernelNode(&nodes[1], graph, NULL, 0, &kernel),
+                     RT_INVALID_DEVICE_FUNCTION);
+    assert_int_equal(cudaGraphInstantiate(&exec, graph, 0), 0);
+    assert_int_equal(cudaGraphLaunch(exec, NULL), 0);
+    assert_int_equal(cudaDeviceSynchronize(), 0);
+    for (unsigned i = 0; i < 64; i++)
+        assert_int_equal(got[i], 7);
+    assert_int_equal(cudaGraphExecDestroy(exec), 0);
+    assert_int_equal(cudaGraphDestroy(graph), 0);
+    assert_int_equal(cudaDeviceGetDefaultMemPool(&pool, 0), 0);
+    assert_int_equal(cudaMallocFromPoolAsync((void **)&pooled, 64, pool, NULL), 0);
+    assert_int_equal(cudaMemcpy(pooled, got, 64, RT_HOST_TO_DEVICE), 0);
+    assert_int_equal(cudaFree(pooled), 0);
+    cudaGetLastError();
+}
+
 static void test_graph(void **state)
 {
     struct dim3 one = {1, 1, 1}, lanes = {64, 1, 1};
@@ -431,7 +484,7 @@ static void test_texture(void **state)
     CUtexObject texture;
     CUsurfObject surface;
     CUarray array, box;
-    struct copy_3d c = {.kind = 1};
+    struct copy_parms c = {.kind = 1};
     void *args[] = {&texture, &out};
     unsigned flags;
 
@@ -484,7 +537,7 @@ static void test_texture(void **state)
     CUDA_OK(cudaMemcpy3D(&c));
     CUDA_OK(cudaMemcpy2DFromArray(back, 16, box, 0, 0, 16, 1, 2));
     assert_true(back[0][1] == 0);
-    c = (struct copy_3d){.from_array = box, .from_at = {2, 0, 1}, .kind = 2};
+    c = (struct copy_parms){.from_array = box, .from_at = {2, 0, 1}, .kind = 2};
     c.to.memory = back;
     c.to.pitch = 16;
     c.to.height = 1;
@@ -502,6 +555,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_errors, setup, teardown),
         cmocka_unit_test_setup_teardown(test_fault, setup, teardown),
         cmocka_unit_test_setup_teardown(test_graph, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_nodes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_memory, setup, teardown),
         cmocka_unit_test_setup_teardown(test_texture, setup, teardown),
         cmocka_unit_test_setup_teardown(test_threads, setup, teardown),

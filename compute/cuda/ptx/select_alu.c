@@ -157,6 +157,11 @@ void select_alu(struct compile *c, struct statement *s)
         }
     }
     row = find_row(name);
+    if (row < 0 && s->part_count == 2 && !strcmp(s->parts[0], "shr") && s->parts[1][0] == 'b') {
+        /* Of bits: the shift that fills with zeros. */
+        name[4] = 'u';
+        row = find_row(name);
+    }
     if (row < 0) {
         /* Extended precision: without .cc, signed or not. */
         for (size_t i = 0; i < sizeof(carried) / sizeof(carried[0]); i++)

@@ -103,15 +103,6 @@ RT cudaError_t cudaMallocPitch(void **memory, size_t *pitch, size_t width, size_
     RT_RETURN(cuMemAllocPitch_v2((CUdeviceptr *)memory, pitch, width, height, 4));
 }
 
-struct pitched {
-    void *ptr;
-    size_t pitch, xsize, ysize;
-};
-
-struct extent {
-    size_t width, height, depth;
-};
-
 RT cudaError_t cudaMalloc3D(struct pitched *memory, struct extent extent);
 RT cudaError_t cudaMalloc3D(struct pitched *memory, struct extent extent)
 {
@@ -236,17 +227,6 @@ RT cudaError_t cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from, si
                                             : cuMemcpy2DAsync_v2(&c, stream));
 }
 
-struct copy_3d {
-    CUarray srcArray;
-    size_t srcPos[3];
-    struct pitched srcPtr;
-    CUarray dstArray;
-    size_t dstPos[3];
-    struct pitched dstPtr;
-    struct extent extent;
-    int kind;
-};
-
 /* Bytes of what widths and positions count: texels where an array takes part. */
 static size_t unit_3d(const struct copy_3d *p)
 {
@@ -259,7 +239,7 @@ static size_t unit_3d(const struct copy_3d *p)
     return cuda_texture_bytes(d.Format) * d.NumChannels;
 }
 
-static CUDA_MEMCPY3D driver_3d(const struct copy_3d *p)
+CUDA_MEMCPY3D memory_copy_3d(const struct copy_3d *p)
 {
     size_t unit = unit_3d(p);
 
@@ -291,7 +271,7 @@ static CUDA_MEMCPY3D driver_3d(const struct copy_3d *p)
 RT cudaError_t cudaMemcpy3D(const struct copy_3d *p);
 RT cudaError_t cudaMemcpy3D(const struct copy_3d *p)
 {
-    CUDA_MEMCPY3D c = p ? driver_3d(p) : (CUDA_MEMCPY3D){0};
+    CUDA_MEMCPY3D c = p ? memory_copy_3d(p) : (CUDA_MEMCPY3D){0};
 
     RT_RETURN(p ? cuMemcpy3D_v2(&c) : CUDA_ERROR_INVALID_VALUE);
 }
@@ -299,7 +279,7 @@ RT cudaError_t cudaMemcpy3D(const struct copy_3d *p)
 RT cudaError_t cudaMemcpy3DAsync(const struct copy_3d *p, CUstream stream);
 RT cudaError_t cudaMemcpy3DAsync(const struct copy_3d *p, CUstream stream)
 {
-    CUDA_MEMCPY3D c = p ? driver_3d(p) : (CUDA_MEMCPY3D){0};
+    CUDA_MEMCPY3D c = p ? memory_copy_3d(p) : (CUDA_MEMCPY3D){0};
 
     RT_RETURN(p ? cuMemcpy3DAsync_v2(&c, stream) : CUDA_ERROR_INVALID_VALUE);
 }

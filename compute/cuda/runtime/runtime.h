@@ -59,6 +59,26 @@ cudaError_t runtime_leave(cudaError_t err);
         return runtime_leave(rt_err ? rt_err : (int)(call)); \
     } while (0)
 
+/* memory.c: cudaMemcpy3DParms, and the driver API's form of it */
+struct pitched {
+    void *ptr;
+    size_t pitch, xsize, ysize;
+};
+struct extent {
+    size_t width, height, depth;
+};
+struct copy_3d {
+    CUarray srcArray;
+    size_t srcPos[3];
+    struct pitched srcPtr;
+    CUarray dstArray;
+    size_t dstPos[3];
+    struct pitched dstPtr;
+    struct extent extent;
+    int kind;
+};
+CUDA_MEMCPY3D memory_copy_3d(const struct copy_3d *p);
+
 /* register.c: what the compiler registered under a host address. */
 /* The kernel in the current context, whose module is loaded when it is first needed. */
 cudaError_t register_function(const void *host, CUfunction *ret_function);

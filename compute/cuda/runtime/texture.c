@@ -11,10 +11,6 @@ struct channel_desc {
     int kind; /* signed, unsigned, float */
 };
 
-struct extent {
-    size_t width, height, depth;
-};
-
 struct resource_desc {
     int type; /* as CUresourcetype */
     union {
