@@ -746,6 +746,78 @@ static void test_require(void **state)
     give_types(&graph, false);
 }
 
+#define THREADS 3
+#define ROUNDS  40
+
+struct runner {
+    pthread_t thread;
+    struct ort_compute_info *kernel;
+    float factor;
+    unsigned wrong;
+};
+
+/* x * x, each thread with numbers and a size of its own. */
+static void *run_often(void *data)
+{
+    struct runner *r = data;
+    float in[3 * THREADS], *out = NULL;
+    int64_t rows = (int64_t)r->factor;
+
+    for (int i = 0; i < 3 * THREADS; i++)
+        in[i] = r->factor + (float)i;
+    for (int round = 0; round < ROUNDS; round++) {
+        struct ort_kernel_context context = {.dtypes = {NPU_FLOAT32}};
+        struct ort_value *x = NULL;
+        const int64_t dims[] = {rows, 3};
+
+        if (api.CreateTensorWithDataAsOrtValue(&front_cpu, in, (size_t)rows * 12, dims, 2,
+                                               NPU_FLOAT32, &x)) {
+            r->wrong++;
+            break;
+        }
+        context.inputs[0] = x;
+        if (r->kernel->compute(r->kernel, r->kernel, &context) ||
+            api.GetTensorMutableData(context.outputs[0], (void **)&out))
+            r->wrong++;
+        for (int64_t i = 0; out && i < 3 * rows; i++)
+            r->wrong += out[i] != in[i] * in[i];
+        api.ReleaseValue(x);
+        api.ReleaseValue(context.outputs[0]);
+    }
+    return NULL;
+}
+
+/* Runs of one session come from any thread. */
+static void test_threads(void **state)
+{
+    struct ort_value_info x = floats("x", 3), y = floats("y", 3);
+    struct ort_node node = MUL(1, &x, &x, &y);
+    struct ort_graph graph = {.nodes = {&node}, .count = 1};
+    struct ort_node fused = {.inputs = {&x}, .outputs = {&y}, .input_count = 1, .output_count = 1};
+    const struct ort_graph *graphs[] = {&graph};
+    const struct ort_node *fuseds[] = {&fused};
+    struct ort_compute_info *kernel = NULL;
+    struct runner runners[THREADS];
+    struct ort_ep *ep = NULL;
+
+    (void)state;
+    y.output = true;
+    good(make_session(NULL, &ep));
+    assert_int_equal(plan(ep, &graph).count, 1);
+    good(ep->compile(ep, graphs, fuseds, 1, &kernel, NULL));
+    for (int i = 0; i < THREADS; i++) {
+        runners[i] = (struct runner){.kernel = kernel, .factor = (float)(i + 1)};
+        assert_int_equal(pthread_create(&runners[i].thread, NULL, run_often, &runners[i]), 0);
+    }
+    for (int i = 0; i < THREADS; i++) {
+        pthread_join(runners[i].thread, NULL);
+        assert_int_equal(runners[i].wrong, 0);
+    }
+    ep->release_compute_infos(ep, &kernel, 1);
+    factory->release_ep(factory, ep);
+    give_types(&graph, false);
+}
+
 static void test_host_gone(void **state)
 {
     struct ort_value_info x = floats("x", 3), y = floats("y", 3);
@@ -790,6 +862,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_texts, setup, teardown),
         cmocka_unit_test_setup_teardown(test_parts, setup, teardown),
         cmocka_unit_test_setup_teardown(test_require, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_threads, setup, teardown),
         cmocka_unit_test_setup_teardown(test_host_gone, setup, teardown),
     };
 
