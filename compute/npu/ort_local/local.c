@@ -33,7 +33,8 @@ typedef struct ort_status *(*append_fn)(struct ort_session_options *, struct ort
 static struct {
     void *library;
     const struct ort_api_base *base;
-    unsigned minor; /* of its version */
+    unsigned minor;  /* of its version */
+    bool forwarding; /* it is Viaduct's other library: all is the host's already */
 } runtime;
 
 static struct local_table {
@@ -106,6 +107,8 @@ static struct ort_session_options *attach(const struct ort_api *api, const struc
     struct ort_session_options *copy = NULL;
     struct ort_status *status;
 
+    if (runtime.forwarding)
+        return NULL;
     if (runtime.minor < EP_ABI_VERSION) {
         log_info("sessions stay local: ONNX Runtime %s is older than 1.23",
                  runtime.base->get_version_string());
@@ -290,6 +293,7 @@ static void *open_runtime(const void *caller)
         /* dlsym gives functions as objects. */
         *(void **)&get = dlsym(runtime.library, "OrtGetApiBase");
         runtime.base = get();
+        runtime.forwarding = dlsym(runtime.library, "viaduct_ort_front") != NULL;
         if (sscanf(runtime.base->get_version_string(), "1.%u", &runtime.minor) != 1)
             runtime.minor = 1;
     }
