@@ -19,7 +19,7 @@ import tempfile
 import threading
 import time
 
-from run import Bench, Service, Skip, X264, ffmpeg, hashes, judge, need, run
+from run import TIMEOUT, Bench, Service, Skip, X264, ffmpeg, hashes, judge, need, run
 
 DEVICE = ["-init_hw_device", "vaapi=va:/dev/dri/renderD128", "-filter_hw_device", "va"]
 DECODE = ["-hwaccel", "vaapi", "-hwaccel_device", "va", "-hwaccel_output_format", "vaapi"]
@@ -412,6 +412,80 @@ def test_cut(bench):
     finally:
         service.stop()
     return f"cut after {', '.join(map(str, cuts))} bytes"
+
+
+def test_frozen(bench):
+    """A guest that is stopped while the host has pictures for it: others are served, and it goes on."""
+    service = Remote(bench, "tcp", name="frozen")
+    clip = bench.clip("frozen", "testsrc2=s=640x480:r=25:d=4", suffix="h264")
+    # Its input does not end before this says so.
+    command = ffmpeg("pipe:0", ["-hwaccel", "vaapi", "-probesize", "20000", "-f", "h264"])
+    with open(clip, "rb") as file:
+        stream = file.read()
+    other = ffmpeg(bench.clip("near", "testsrc2=s=352x288:r=25:d=1"), ["-hwaccel", "vaapi"])
+    try:
+        want = hashes(run(ffmpeg(clip, ["-threads", "1"])).stdout)
+        out = bench.path("frozen.txt")
+        with open(out, "wb") as file, \
+                subprocess.Popen([bench.args.viaduct, "exec", "--", *command],
+                                 env=dict(os.environ, **service.env), stdin=subprocess.PIPE,
+                                 stdout=file, stderr=file, start_new_session=True) as guest:
+            try:
+                guest.stdin.write(stream[:len(stream) // 2])
+                guest.stdin.flush()
+                for _ in range(1200):
+                    before = service.counters(bench)["total"]["decoded"]
+                    if before > 10:
+                        break
+                    time.sleep(0.05)
+                os.killpg(guest.pid, signal.SIGSTOP)
+                if len(hashes(client(bench, service, other).stdout)) != 25:
+                    raise AssertionError("another guest is not served meanwhile")
+                if not 10 < before < len(want) or guest.poll() is not None:
+                    raise AssertionError(f"it was not in the middle: {before} of {len(want)}")
+                os.killpg(guest.pid, signal.SIGCONT)
+                guest.stdin.write(stream[len(stream) // 2:])
+                guest.stdin.close()
+                guest.wait(TIMEOUT)
+            finally:
+                if guest.poll() is None:
+                    os.killpg(guest.pid, signal.SIGKILL)
+        with open(out, "rb") as file:
+            text = file.read()
+        if guest.returncode or hashes(text) != want:
+            raise AssertionError(f"exit code {guest.returncode}, {len(hashes(text))} frames of "
+                                 f"{len(want)}: {text.decode(errors='replace')[-300:]}")
+    finally:
+        code, log = service.stop()
+    if code:
+        raise AssertionError(f"exit code {code}: {log}")
+    return f"stopped after {before} of {len(want)} frames; another guest served, then the rest"
+
+
+def test_nobody(bench):
+    """A port where nobody listens, or somebody who says nothing sensible: told, and soon."""
+    start = time.time()
+    for scheme in ("tcp", "vsock"):
+        uri = f"tcp:127.0.0.1:{free_port()}" if scheme == "tcp" else "vsock:local:4294967294"
+        result = run([bench.args.viaduct, "doctor"], False, {"VIADUCT_HOST": uri})
+        text = result.stdout.decode(errors="replace")
+        if not result.returncode or f"no host service at {uri}" not in text or " - " not in text:
+            raise AssertionError(f"{uri}: exit code {result.returncode}: {text[:600]}")
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        uri = f"tcp:127.0.0.1:{listener.getsockname()[1]}"
+
+        def babble():
+            end, _ = listener.accept()
+            end.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n" * 10)
+            end.recv(1)
+
+        threading.Thread(target=babble, daemon=True).start()
+        result = run([bench.args.viaduct, "info"], False, {"VIADUCT_HOST": uri})
+    if not result.returncode or b"broke the protocol" not in result.stdout:
+        raise AssertionError(f"a web server: {result.returncode}: {result.stdout[-300:]}")
+    return f"3 places in {time.time() - start:.1f} s"
 
 
 def test_restart(bench):
