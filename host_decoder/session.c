@@ -138,7 +138,7 @@ uint64_t session_frame_zone(const struct session_limits *limits)
 static int session_loop(struct session *s, void *room)
 {
     struct message_reader reader;
-    int err;
+    int held = -1, err;
 
     message_init(&reader, s->channel);
     do {
@@ -160,6 +160,17 @@ static int session_loop(struct session *s, void *room)
         if (trace_enabled())
             trace_message("->", bytes, size);
         err = dispatch_check_request(bytes, size, s->state, &message);
+        /* A descriptor comes with the bytes that are read together. Only calls bring one, so one
+         * that seems a one-way message's is the call's behind it. */
+        if (!err && message.call->kind == DISPATCH_ONEWAY && fd >= 0) {
+            if (held >= 0)
+                close(held);
+            held = fd;
+            fd = -1;
+        } else if (!err && message.call->kind != DISPATCH_ONEWAY && fd < 0) {
+            fd = held;
+            held = -1;
+        }
         if (!err)
             err = session_handle(s, &message, fd, room);
         else if (fd >= 0)
@@ -168,6 +179,8 @@ static int session_loop(struct session *s, void *room)
     /* Pictures that it looked at after the last one was made. */
     stats_set(&s->stats->mapped, __atomic_load_n(&s->arena.status->mapped, __ATOMIC_RELAXED));
     s->state = VD_STATE_CLOSED;
+    if (held >= 0)
+        close(held);
     message_finish(&reader);
     return err;
 }

@@ -144,7 +144,7 @@ void session_cuda_finish(struct session *s)
         if (r->kind == CUDA_RANGE_DEVICE)
             c->backend->memory_destroy(c->devices[r->device], r->address);
         else if (r->kind == CUDA_RANGE_MAPPED)
-            c->backend->memory_unmap(r->address);
+            cuda_session_unmap(c, r);
     }
     for (uint32_t i = 0; i < VD_MAX_CUDA_QUEUES; i++)
         free(c->queues[i]);
@@ -230,6 +230,13 @@ int cuda_session_freed(struct cuda_session *c)
     c->frees = grown;
     c->free_room = room;
     return 0;
+}
+
+bool cuda_session_overlaps(struct cuda_session *c, uint64_t address, uint64_t size)
+{
+    uint32_t i = range_at(c, address);
+
+    return i < c->range_count && c->ranges[i].address < address + size;
 }
 
 bool cuda_session_has(struct cuda_session *c, uint64_t address, uint64_t size)
@@ -397,14 +404,12 @@ int session_cuda_memory_map(void *self, const struct vd_cuda_memory_map_req *req
     struct cuda_session_range range = {
         .address = req->address, .size = req->size, .kind = CUDA_RANGE_MAPPED};
     uint64_t end = s->arena.frame_offset + s->arena.frame_size;
-    uint32_t i;
 
     (void)tail, (void)tail_count;
     if (req->offset % 4096 || req->offset < s->arena.frame_offset || req->offset > end ||
         !req->size || req->size > end - req->offset || req->address + req->size < req->address)
         return VD_ERR_PROTOCOL;
-    i = range_at(c, req->address);
-    if (i < c->range_count && c->ranges[i].address < req->address + req->size) {
+    if (cuda_session_overlaps(c, req->address, req->size)) {
         rep->result = CUDA_ERROR_INVALID_VALUE;
         return 0;
     }
@@ -427,7 +432,7 @@ int session_cuda_memory_unmap(void *self, const struct vd_cuda_memory_unmap_req 
     (void)tail, (void)tail_count, (void)reply;
     if (!r)
         return VD_ERR_PROTOCOL;
-    c->backend->memory_unmap(r->address);
+    cuda_session_unmap(c, r);
     cuda_session_remove(c, r);
     return 0;
 }

@@ -12,8 +12,8 @@
 
 /*
  * A session's CUDA part: the guest's libcuda on the other side of the table in device.h. Its files:
- * session_cuda.c (its life, contexts, memory), session_cuda_module.c, session_cuda_queue.c
- * (commands), session_cuda_ring.c (messages in shared memory).
+ * session_cuda.c (its life, contexts, memory), session_cuda_import.c, session_cuda_module.c,
+ * session_cuda_queue.c (commands), session_cuda_ring.c (messages in shared memory).
  *
  * The session's thread owns everything but the slots of the status, which are written on the
  * backend's threads, too (cuda_queue_passed).
@@ -42,6 +42,7 @@ struct cuda_session_range {
     uint64_t address, size;
     uint32_t kind; /* enum cuda_range_kind */
     uint32_t device;
+    void *mapping; /* imported: where it is here, and counts; else NULL */
 };
 
 /* Memory that a queue frees when it comes so far: until then it counts as the guest's. */
@@ -87,6 +88,10 @@ int cuda_session_add(struct cuda_session *c, const struct cuda_session_range *ra
 void cuda_session_remove(struct cuda_session *c, struct cuda_session_range *range);
 /* Whether all of it is memory that this session has, and of one piece. */
 bool cuda_session_has(struct cuda_session *c, uint64_t address, uint64_t size);
+/* Whether any of it is. */
+bool cuda_session_overlaps(struct cuda_session *c, uint64_t address, uint64_t size);
+/* Undoes a range's mapping; the range is removed by the caller. */
+void cuda_session_unmap(struct cuda_session *c, const struct cuda_session_range *r);
 /* Poisons a context. */
 void cuda_session_fail(struct cuda_session *c, uint32_t context, int result);
 /* Takes a module's variables out of the ranges, and destroys it. */

@@ -108,7 +108,7 @@ static const struct {
      "Its CUresult: `INVALID_VALUE` (addresses are taken), `NOT_SUPPORTED` (the device can reach "
      "it only at the host's address). A range outside the frame zone ends the session."},
     {"cuda_memory_unmap", "Undoes that.",
-     "None. An address that memory_map did not have ends the session."},
+     "None. An address that neither memory_map nor memory_import had ends the session."},
     {"cuda_memory_info", "How much device memory is free.", "None but its CUresult."},
     {"cuda_module_create",
      "Compiles PTX. The guest may use the memory that it gave again after the reply.",
@@ -146,6 +146,13 @@ static const struct {
      "there is some.",
      "None."},
     {"cuda_kick", "Wakes a host that sleeps though the ring is not empty.", "None."},
+    {"cuda_memory_import",
+     "Memory of a sealed memfd or a dma-buf becomes memory that kernels reach at the guest's "
+     "address, and counts as device memory; cuda_memory_unmap undoes it.",
+     "Its CUresult: `INVALID_HANDLE` (no such memory, or it could be taken away), `INVALID_VALUE` "
+     "(addresses are taken), `NOT_SUPPORTED` (the device cannot have it there), `OUT_OF_MEMORY`. "
+     "No "
+     "descriptor ends the session."},
 };
 
 static const struct {

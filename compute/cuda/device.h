@@ -167,7 +167,10 @@ struct cuda_backend {
     int (*memory_map)(void *memory, uint64_t size);
     /* The same at an address of the caller's choice. */
     int (*memory_map_as)(void *memory, uint64_t size, uint64_t address);
-    /* Of either, by the address that kernels use. */
+    /* Optional: a descriptor's memory, which the caller has mapped there; else memory_map does. Of
+     * the caller the mapping stays. CUDA_ERROR_NOT_SUPPORTED: another address may do. */
+    int (*memory_import)(int fd, uint64_t offset, void *memory, uint64_t size);
+    /* Of any, by the address that kernels use. */
     void (*memory_unmap)(uint64_t address);
     int (*memory_destroy)(struct cuda_device *device, uint64_t address);
     int (*memory_info)(struct cuda_device *device, uint64_t *ret_free, uint64_t *ret_total);

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -606,6 +608,71 @@ static void test_capture(void **state)
 }
 
 /* A fault is the context's alone, and stays. */
+/* Memory by a descriptor is the same for kernels and whoever else has it. */
+static void test_external(void **state)
+{
+    enum { BYTES = 65536, OFFSET = 8192 + 64, COUNT = 1000 };
+    CUDA_EXTERNAL_MEMORY_HANDLE_DESC d = {.type = CU_EXTERNAL_MEMORY_HANDLE_TYPE_OPAQUE_FD,
+                                          .size = BYTES};
+    CUDA_EXTERNAL_MEMORY_BUFFER_DESC whole = {.size = BYTES},
+                                     part = {.offset = OFFSET, .size = COUNT * 4};
+    int fd = memfd_create("frames", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    CUexternalMemory m;
+    CUdeviceptr all, some;
+    unsigned *words, host[COUNT];
+
+    (void)state;
+    assert_int_equal(ftruncate(fd, BYTES), 0);
+    words = mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    assert_ptr_not_equal(words, MAP_FAILED);
+    for (unsigned i = 0; i < BYTES / 4; i++)
+        words[i] = i;
+    d.handle.fd = -1;
+    assert_int_equal(cuImportExternalMemory(&m, &d), CUDA_ERROR_INVALID_HANDLE);
+    d.handle.fd = fd;
+    d.size = BYTES + 1;
+    assert_int_equal(cuImportExternalMemory(&m, &d), CUDA_ERROR_INVALID_VALUE);
+    d.size = BYTES;
+    d.type = CU_EXTERNAL_MEMORY_HANDLE_TYPE_OPAQUE_WIN32;
+    assert_int_equal(cuImportExternalMemory(&m, &d), CUDA_ERROR_NOT_SUPPORTED);
+    d.type = CU_EXTERNAL_MEMORY_HANDLE_TYPE_OPAQUE_FD;
+    /* What could shrink is nothing for a host. */
+    d.handle.fd = dup(fd);
+    OK(cuImportExternalMemory(&m, &d));
+    if (!strcmp(getenv("VIADUCT_CUDA"), "remote"))
+        assert_int_equal(cuExternalMemoryGetMappedBuffer(&all, m, &whole),
+                         CUDA_ERROR_INVALID_HANDLE);
+    OK(cuDestroyExternalMemory(m));
+    assert_int_equal(cuDestroyExternalMemory(m), CUDA_ERROR_INVALID_HANDLE);
+    assert_int_equal(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK), 0);
+    d.handle.fd = fd;
+    OK(cuImportExternalMemory(&m, &d));
+    whole.size = BYTES + 1;
+    assert_int_equal(cuExternalMemoryGetMappedBuffer(&all, m, &whole), CUDA_ERROR_INVALID_VALUE);
+    whole.size = BYTES;
+    OK(cuExternalMemoryGetMappedBuffer(&all, m, &whole));
+    OK(cuExternalMemoryGetMappedBuffer(&some, m, &part));
+    OK(cuDestroyExternalMemory(m));
+    assert_int_equal(fcntl(fd, F_GETFD), -1);
+    OK(go(all, BYTES / 4, 10, NULL));
+    OK(go(some, COUNT, 100, NULL));
+    OK(cuMemcpyDtoH_v2(host, some, sizeof(host)));
+    for (unsigned i = 0; i < BYTES / 4; i++) {
+        bool in = i >= OFFSET / 4 && i < OFFSET / 4 + COUNT;
+
+        assert_int_equal(words[i], i + 10 + (in ? 100 : 0));
+        if (in)
+            assert_int_equal(host[i - OFFSET / 4], words[i]);
+    }
+    words[OFFSET / 4] = 5;
+    OK(cuMemcpyDtoH_v2(host, some, 4));
+    assert_int_equal(host[0], 5);
+    OK(cuMemFree_v2(some));
+    OK(cuMemFree_v2(all));
+    assert_int_equal(cuMemFree_v2(all), CUDA_ERROR_INVALID_VALUE);
+    munmap(words, BYTES);
+}
+
 static void test_fault(void **state)
 {
     CUcontext other;
@@ -773,16 +840,16 @@ int main(void)
         cmocka_unit_test(test_not_initialised),
     };
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_errors),  cmocka_unit_test(test_device),
-        cmocka_unit_test(test_symbols), cmocka_unit_test(test_launch),
-        cmocka_unit_test(test_extra),   cmocka_unit_test(test_memory),
-        cmocka_unit_test(test_boxes),   cmocka_unit_test(test_streams),
-        cmocka_unit_test(test_pool),    cmocka_unit_test(test_module),
-        cmocka_unit_test(test_link),    cmocka_unit_test(test_library),
-        cmocka_unit_test(test_graph),   cmocka_unit_test(test_capture),
-        cmocka_unit_test(test_fault),   cmocka_unit_test(test_primary),
-        cmocka_unit_test(test_threads), cmocka_unit_test(test_cycles),
-        cmocka_unit_test(test_fork),
+        cmocka_unit_test(test_errors),   cmocka_unit_test(test_device),
+        cmocka_unit_test(test_symbols),  cmocka_unit_test(test_launch),
+        cmocka_unit_test(test_extra),    cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_boxes),    cmocka_unit_test(test_streams),
+        cmocka_unit_test(test_pool),     cmocka_unit_test(test_module),
+        cmocka_unit_test(test_link),     cmocka_unit_test(test_library),
+        cmocka_unit_test(test_graph),    cmocka_unit_test(test_capture),
+        cmocka_unit_test(test_external), cmocka_unit_test(test_fault),
+        cmocka_unit_test(test_primary),  cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_cycles),   cmocka_unit_test(test_fork),
     };
 
     return cmocka_run_group_tests(first, NULL, NULL) +

@@ -98,8 +98,8 @@ void remote_lost(struct remote *r)
         log_error("cuda: lost the host %s; its contexts are lost with it", r->host->uri);
 }
 
-int remote_call(struct remote *r, uint32_t op, const void *req, void *rep, void *ret_tail,
-                uint32_t *ret_count)
+static int call_with(struct remote *r, uint32_t op, const void *req, int send_fd, void *rep,
+                     void *ret_tail, uint32_t *ret_count)
 {
     const struct dispatch_call *call = dispatch_find(op);
     struct dispatch_message message;
@@ -114,7 +114,7 @@ int remote_call(struct remote *r, uint32_t op, const void *req, void *rep, void 
             r->host->serial = 1;
         pthread_mutex_lock(&r->send);
         err = message_send(r->host->channel, op, r->host->serial, req, call->req->size, NULL, 0, 0,
-                           -1, HOST_CALL_MS);
+                           send_fd, HOST_CALL_MS);
         pthread_mutex_unlock(&r->send);
     }
     if (!err)
@@ -140,6 +140,12 @@ int remote_call(struct remote *r, uint32_t op, const void *req, void *rep, void 
     /* All replies start with it. */
     memcpy(&err, rep, sizeof(err));
     return err ? CUDA_ERROR_UNKNOWN : CUDA_SUCCESS;
+}
+
+int remote_call(struct remote *r, uint32_t op, const void *req, void *rep, void *ret_tail,
+                uint32_t *ret_count)
+{
+    return call_with(r, op, req, -1, rep, ret_tail, ret_count);
 }
 
 static uint32_t put_bytes(struct vd_cuda_status *status, uint32_t at, const void *bytes,
@@ -626,7 +632,23 @@ static int memory_map_as(void *memory, uint64_t size, uint64_t address)
 
 static void memory_unmap(uint64_t address)
 {
-    (void)address;
+    struct vd_cuda_memory_unmap_req req = {.address = address};
+    struct remote *r = remote_current();
+
+    if (r)
+        remote_post(r, VD_OP_cuda_memory_unmap, &req, sizeof(req));
+}
+
+static int memory_import(int fd, uint64_t offset, void *memory, uint64_t size)
+{
+    struct vd_cuda_memory_import_req req = {
+        .offset = offset, .size = size, .address = (uintptr_t)memory};
+    struct vd_cuda_memory_import_rep rep;
+    struct remote *r = remote_current();
+    int err = r ? call_with(r, VD_OP_cuda_memory_import, &req, fd, &rep, NULL, NULL)
+                : CUDA_ERROR_LAUNCH_FAILED;
+
+    return err ? err : (int)rep.result;
 }
 
 static int memory_info(struct cuda_device *device, uint64_t *ret_free, uint64_t *ret_total)
@@ -692,6 +714,7 @@ const struct cuda_backend cuda_backend_remote = {
     .host_destroy = host_destroy,
     .memory_map = memory_map,
     .memory_map_as = memory_map_as,
+    .memory_import = memory_import,
     .memory_unmap = memory_unmap,
     .memory_destroy = memory_destroy,
     .memory_info = memory_info,

@@ -32,7 +32,8 @@ enum kind {
     LINK,
     POOL,
     ARRAY,
-    REFERENCE
+    REFERENCE,
+    EXTERNAL
 };
 
 #define MAX_DEVICES    16
@@ -116,6 +117,7 @@ enum range_kind {
     RANGE_REGISTERED,
     RANGE_MANAGED,
     RANGE_VARIABLE,
+    RANGE_IMPORTED,
     RANGE_HIDDEN /* of arrays and textures */
 };
 
@@ -201,6 +203,10 @@ void range_drop_context(struct CUctx_st *c);
 /* Whether the host may touch it without a copy: it is no device memory. */
 bool range_is_host(uint64_t address);
 bool range_is_hosts(const struct range *range);
+
+/* external.c; with the lock: memory that was imported, from any address of its first page on. */
+#define IMPORT_PAGE 4096
+void external_unmap(uint64_t address, uint64_t size);
 
 /* Whether all of it is one allocation's, or memory of the host. */
 CUresult memory_check(uint64_t address, uint64_t bytes);

@@ -90,6 +90,9 @@ static void range_free(struct range *r)
     case RANGE_REGISTERED:
         backend->memory_unmap(gone.address);
         break;
+    case RANGE_IMPORTED:
+        external_unmap(gone.address, gone.size);
+        break;
     case RANGE_VARIABLE:
         break;
     }
@@ -215,7 +218,8 @@ API cuMemFree_v2(CUdeviceptr address)
 {
     if (!address)
         return CUDA_SUCCESS;
-    return release(address, 1u << RANGE_DEVICE | 1u << RANGE_POOL | 1u << RANGE_MANAGED);
+    return release(address, 1u << RANGE_DEVICE | 1u << RANGE_POOL | 1u << RANGE_MANAGED |
+                                1u << RANGE_IMPORTED);
 }
 
 API cuMemGetInfo_v2(size_t *free_bytes, size_t *total)
