@@ -8,6 +8,7 @@
 #include <unistd.h>
 #include <va/va_drmcommon.h>
 #include <viaduct/errors.h>
+#include <viaduct/viaduct.h>
 #include <wire/log.h>
 
 #include "driver.h"
@@ -18,6 +19,8 @@
  * (channel_ops.share). Else: the arena is a memfd sealed against shrinking, so where
  * the guest's kernel has udmabuf a surface's pages become a dma-buf without a copy. Where it has
  * not, the answer is UNSUPPORTED_MEMORY_TYPE and apps take another way.
+ *
+ * The program may also ask where in the arena a surface lies (viaduct.h).
  *
  * An exported surface keeps its memory for good, of one kind or the other: the host decodes into it
  * in place from then on.
@@ -134,6 +137,53 @@ static int describe(const struct surface *surface, const struct format_layout *l
     return 0;
 }
 
+/* Where it lies, for VIADUCT_SURFACE_MEMFD. */
+static int locate(const struct surface *surface, const struct surface_view *view,
+                  struct viaduct_surface *ret_where)
+{
+    const struct format_layout *layout = view->layout;
+    const struct import *import = surface->import;
+    struct viaduct_surface where = {
+        .fourcc = surface->format->fourcc,
+        .width = surface->width,
+        .height = surface->height,
+        .size = layout->size,
+        .planes = surface->format->planes,
+    };
+
+    if (!import && view->host->mirror)
+        return VD_ERR_UNSUPPORTED;
+    where.offset = import ? 0 : view->offset;
+    for (uint32_t i = 0; i < where.planes; i++) {
+        where.plane_offset[i] = layout->offset[i];
+        where.pitch[i] = layout->pitch[i];
+    }
+    where.fd = fcntl(import ? import->fd : view->host->arena.fd, F_DUPFD_CLOEXEC, 3);
+    if (where.fd < 0)
+        return VD_ERR_LIMIT;
+    *ret_where = where;
+    return 0;
+}
+
+/* A dma-buf, for DRM_PRIME_2. */
+static int share(const struct surface *surface, const struct surface_view *view, uint32_t flags,
+                 VADRMPRIMESurfaceDescriptor *ret_descriptor)
+{
+    int fd = -1, err;
+
+    if (surface->import) {
+        fd = fcntl(surface->import->fd, F_DUPFD_CLOEXEC, 3);
+        err = fd < 0 ? VD_ERR_LIMIT : 0;
+    } else {
+        err = make_dmabuf(surface, view, &fd);
+    }
+    if (!err)
+        err = describe(surface, view->layout, flags, fd, ret_descriptor);
+    if (err && fd >= 0)
+        close(fd);
+    return err;
+}
+
 bool export_offered(const struct driver *driver)
 {
     for (uint32_t i = 0; i < driver->cap_count; i++) {
@@ -166,7 +216,8 @@ VAStatus driver_ExportSurfaceHandle(VADriverContextP ctx, VASurfaceID id, uint32
     struct surface *surface;
     struct surface_view view;
     VAStatus status = driver_enter(ctx, &driver);
-    int fd = -1, err;
+    const bool local = memory_type == VIADUCT_SURFACE_MEMFD;
+    int err;
 
     if (status)
         return status;
@@ -175,13 +226,14 @@ VAStatus driver_ExportSurfaceHandle(VADriverContextP ctx, VASurfaceID id, uint32
         status = surface ? VA_STATUS_ERROR_INVALID_PARAMETER : VA_STATUS_ERROR_INVALID_SURFACE;
         goto out;
     }
-    if (memory_type != VA_SURFACE_ATTRIB_MEM_TYPE_DRM_PRIME_2) {
+    if ((memory_type != VA_SURFACE_ATTRIB_MEM_TYPE_DRM_PRIME_2 && !local) ||
+        (local && surface->exported_device)) {
         status = VA_STATUS_ERROR_UNSUPPORTED_MEMORY_TYPE;
         goto out;
     }
     /* What the program wrote or may write lies in the arena: only that is what it sees. */
-    if (surface->exported_device ||
-        (!surface->import && !surface->exported && !surface->derived && !surface->uploaded)) {
+    if (surface->exported_device || (!local && !surface->import && !surface->exported &&
+                                     !surface->derived && !surface->uploaded)) {
         err = export_device(driver, surface, flags, descriptor);
         if (!err)
             surface->exported_device = true;
@@ -200,17 +252,8 @@ VAStatus driver_ExportSurfaceHandle(VADriverContextP ctx, VASurfaceID id, uint32
         goto out_ref;
     }
     surface_view_seen(&view);
-    if (surface->import) {
-        fd = fcntl(surface->import->fd, F_DUPFD_CLOEXEC, 3);
-        err = fd < 0 ? VD_ERR_LIMIT : 0;
-    } else {
-        err = make_dmabuf(surface, &view, &fd);
-    }
-    if (!err)
-        err = describe(surface, view.layout, flags, fd, descriptor);
+    err = local ? locate(surface, &view, descriptor) : share(surface, &view, flags, descriptor);
     if (err) {
-        if (fd >= 0)
-            close(fd);
         status = err == VD_ERR_UNSUPPORTED ? VA_STATUS_ERROR_UNSUPPORTED_MEMORY_TYPE
                                            : driver_status(err);
     } else {

@@ -23,6 +23,7 @@
 #include <va/va.h>
 #include <va/va_drm.h>
 #include <va/va_drmcommon.h>
+#include <viaduct/viaduct.h>
 
 #include <stats.h>
 
@@ -414,6 +415,46 @@ static void test_export(void **state)
     vaDestroySurfaces(va->display, &surface, 1);
 }
 
+/* Where a surface lies: what is written there is the surface's, and the other way round. */
+static void test_locate(void **state)
+{
+    struct va *va = *state;
+    struct viaduct_surface where = {.fd = -1};
+    VASurfaceID surfaces[2];
+    VAImage image;
+    uint8_t *mapped, *memory;
+    uint64_t page;
+
+    make_surfaces(va->display, VA_FOURCC_NV12, 100, 62, surfaces, 2);
+    assert_int_equal(vaExportSurfaceHandle(va->display, surfaces[1], VIADUCT_SURFACE_MEMFD,
+                                           VA_EXPORT_SURFACE_READ_WRITE, &where),
+                     VA_STATUS_SUCCESS);
+    assert_int_equal(where.fourcc, VA_FOURCC_NV12);
+    assert_int_equal(where.width, 100);
+    assert_int_equal(where.height, 62);
+    assert_int_equal(where.planes, 2);
+    page = where.offset % 4096;
+    memory = mmap(NULL, page + where.size, PROT_READ | PROT_WRITE, MAP_SHARED, where.fd,
+                  (off_t)(where.offset - page));
+    assert_true(memory != MAP_FAILED);
+    assert_int_equal(vaDeriveImage(va->display, surfaces[1], &image), VA_STATUS_SUCCESS);
+    assert_int_equal(vaMapBuffer(va->display, image.buf, (void **)&mapped), VA_STATUS_SUCCESS);
+    for (uint32_t i = 0; i < 2; i++) {
+        uint8_t *row = memory + page + where.plane_offset[i] + 30 * where.pitch[i];
+
+        assert_int_equal(where.pitch[i], image.pitches[i]);
+        row[99] = (uint8_t)(0x5a + i);
+        assert_int_equal(mapped[image.offsets[i] + 30 * image.pitches[i] + 99], 0x5a + i);
+        mapped[image.offsets[i] + 30 * image.pitches[i] + 98] = (uint8_t)(0xa5 + i);
+        assert_int_equal(row[98], 0xa5 + i);
+    }
+    vaUnmapBuffer(va->display, image.buf);
+    vaDestroyImage(va->display, image.image_id);
+    munmap(memory, page + where.size);
+    close(where.fd);
+    vaDestroySurfaces(va->display, surfaces, 2);
+}
+
 /* Memory of the app's own: pictures and images end up in it; unsealed memory is refused. */
 static void test_import(void **state)
 {
@@ -725,6 +766,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_images, setup, teardown),
         cmocka_unit_test_setup_teardown(test_image_is_a_copy, setup, teardown),
         cmocka_unit_test_setup_teardown(test_export, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_locate, setup, teardown),
         cmocka_unit_test_setup_teardown(test_import, setup, teardown),
         cmocka_unit_test_setup_teardown(test_threads, setup, teardown),
         cmocka_unit_test_setup_teardown(test_fork, setup, teardown),

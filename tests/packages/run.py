@@ -24,6 +24,7 @@ SKIP = 77
 # Each package, and what must be in it; ARCH is the multiarch triplet.
 CONTENTS = {
     "viaduct-va-driver": [
+        "/usr/include/viaduct/viaduct.h",
         "/usr/lib/ARCH/dri/viaduct_drv_video.so", "/usr/lib/ARCH/dri/vgem_drv_video.so",
         "/usr/lib/ARCH/dri/virtio_gpu_drv_video.so", "/usr/share/man/man7/viaduct_drv_video.7.gz"],
     "viaduct-guest": [
@@ -44,7 +45,9 @@ CONTENTS = {
     "viaduct-cuda": ["/usr/lib/ARCH/viaduct/cuda/libcuda.so.1",
                      "/usr/lib/ARCH/viaduct/cuda/libnvidia-ml.so.1"],
     "viaduct-npu": ["/usr/lib/ARCH/libviaduct-npu.so.0", "/usr/include/viaduct/npu.h",
-                    "/usr/lib/ARCH/viaduct/npu/libonnxruntime.so.1"],
+                    "/usr/lib/ARCH/viaduct/npu/libonnxruntime.so.1",
+                    "/usr/lib/ARCH/viaduct/npu/libviaduct-ep.so",
+                    "/usr/lib/ARCH/viaduct/npu/local/libonnxruntime.so.1"],
 }
 
 
