@@ -251,6 +251,36 @@ static void test_providers(void **state)
     assert_int_equal(ort_ep_devices(devices, 0), 0);
 }
 
+static void test_wishes(void **state)
+{
+    static const struct {
+        const char *wish, *name;
+        uint32_t kind;
+        bool meant;
+    } rows[] = {
+        {"openvino", "openvino-npu", VD_NPU_KIND_NPU, true},
+        {"openvino", "openvino", VD_NPU_KIND_CPU, true},
+        {"openvino", "ort-openvino-npu", VD_NPU_KIND_NPU, true},
+        {"openvino-gpu", "openvino-gpu.1", VD_NPU_KIND_GPU, true},
+        {"openvino-gpu", "openvino-npu", VD_NPU_KIND_NPU, false},
+        {"npu", "vitisai", VD_NPU_KIND_NPU, true},
+        {"npu", "cuda", VD_NPU_KIND_GPU, false},
+        {"cpu", "ort", VD_NPU_KIND_CPU, true},
+        {"cuda", "cuda", VD_NPU_KIND_GPU, true},
+        {"cud", "cuda", VD_NPU_KIND_GPU, false},
+        {"", "cuda", VD_NPU_KIND_GPU, false},
+        {"", "-", 77, false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct vd_npu_device device = {.kind = rows[i].kind};
+
+        snprintf(device.name, sizeof(device.name), "%s", rows[i].name);
+        assert_int_equal(provider_wished(rows[i].wish, &device), rows[i].meant);
+    }
+}
+
 static void test_append(void **state)
 {
     static const struct {
@@ -306,6 +336,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_providers, setup),
+        cmocka_unit_test(test_wishes),
         cmocka_unit_test_setup(test_append, setup),
         cmocka_unit_test_setup(test_placement, setup),
     };

@@ -114,15 +114,42 @@ static void add_reason(struct outcome *out, const char *device, const char *reas
              length ? "; " : "", device, reason);
 }
 
-static bool named(const char *devices, const char *name)
-{
-    size_t length = strlen(name);
+struct candidates {
+    struct vd_npu_device devices[VD_MAX_NPU_DEVICES];
+    bool tried[VD_MAX_NPU_DEVICES];
+    uint32_t count;
+};
 
-    for (const char *at = devices; at && *at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL) {
-        if (!strncmp(at, name, length) && (!at[length] || at[length] == ','))
-            return true;
+static int try_device(struct hosted *m, struct candidates *c, uint32_t i, struct outcome *out)
+{
+    char error[VD_NPU_TEXT_BYTES];
+    int err = load_with(m, c->devices[i].name, error, sizeof(error));
+
+    c->tried[i] = true;
+    if (err)
+        add_reason(out, c->devices[i].name, error);
+    return err;
+}
+
+/* Those that a wish means; one of that very name alone, if there is one. */
+static int try_wish(struct hosted *m, const struct job *job, struct candidates *c, const char *wish,
+                    struct outcome *out)
+{
+    bool exact = false, known = false;
+    int err = VD_ERR_UNSUPPORTED;
+
+    for (uint32_t i = 0; i < c->count; i++)
+        exact = exact || !strcmp(c->devices[i].name, wish);
+    for (uint32_t i = 0; i < c->count && err && !hosted_job_left(m, job); i++) {
+        if (exact ? strcmp(c->devices[i].name, wish) : !provider_wished(wish, &c->devices[i]))
+            continue;
+        known = true;
+        if (!c->tried[i])
+            err = try_device(m, c, i, out);
     }
-    return false;
+    if (!known)
+        add_reason(out, wish, "this host has no such device");
+    return err;
 }
 
 /*
@@ -131,27 +158,20 @@ static bool named(const char *devices, const char *name)
  */
 static void do_load(struct hosted *m, const struct job *job, struct outcome *out)
 {
-    struct vd_npu_device devices[VD_MAX_NPU_DEVICES];
-    uint32_t count = provider_devices(devices, VD_MAX_NPU_DEVICES);
-    char wanted[VD_ENGINE_BYTES], error[VD_NPU_TEXT_BYTES], *rest = wanted;
+    char wanted[VD_ENGINE_BYTES], *rest = wanted;
+    struct candidates c = {.count = 0};
     int err = VD_ERR_UNSUPPORTED;
-    const char *name;
+    const char *wish;
 
+    c.count = provider_devices(c.devices, VD_MAX_NPU_DEVICES);
     memcpy(wanted, m->setup.devices, sizeof(wanted));
-    while (err && !hosted_job_left(m, job) && (name = strsep(&rest, ","))) {
-        if (!*name)
-            continue;
-        err = load_with(m, name, error, sizeof(error));
-        if (err)
-            add_reason(out, name, error);
+    while (err && !hosted_job_left(m, job) && (wish = strsep(&rest, ","))) {
+        if (*wish)
+            err = try_wish(m, job, &c, wish, out);
     }
-    for (uint32_t i = 0; err && !hosted_job_left(m, job) && i < count; i++) {
-        name = devices[i].name;
-        if ((m->setup.require && m->setup.devices[0]) || named(m->setup.devices, name))
-            continue;
-        err = load_with(m, name, error, sizeof(error));
-        if (err)
-            add_reason(out, name, error);
+    for (uint32_t i = 0; err && !hosted_job_left(m, job) && i < c.count; i++) {
+        if (!c.tried[i] && !(m->setup.require && m->setup.devices[0]))
+            err = try_device(m, &c, i, out);
     }
     m->setup.free(m->bytes);
     m->bytes = NULL;

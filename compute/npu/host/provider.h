@@ -81,6 +81,12 @@ const struct provider *const *provider_list(void);
 bool provider_prepare(void);
 /* What they run models on, best first; returns how many. */
 uint32_t provider_devices(struct vd_npu_device *ret_devices, uint32_t room);
+/*
+ * Whether a program that wishes for `wish` means this device: its name, its kind (npu, gpu, cpu),
+ * or the first words of its name ("openvino" is openvino-npu, too, "openvino-gpu" openvino-gpu.1
+ * and ort-openvino-gpu). Who asks takes a device of that very name before others.
+ */
+bool provider_wished(const char *wish, const struct vd_npu_device *device);
 /* The provider of a device by its name; NULL if there is none. */
 const struct provider *provider_of(const char *device);
 

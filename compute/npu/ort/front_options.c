@@ -119,7 +119,17 @@ struct ort_status *ort_SessionOptionsAppendExecutionProvider_OpenVINO_V2(
     struct ort_session_options *options, const char *const *provider_options_keys,
     const char *const *provider_options_values, size_t num_keys)
 {
-    return ort_SessionOptionsAppendExecutionProvider(options, "OpenVINO", provider_options_keys,
+    char name[24] = "OpenVINO";
+
+    for (size_t i = 0; i < num_keys; i++) {
+        const char *value = provider_options_values[i];
+
+        /* One device: of several ("AUTO:NPU,GPU") the host takes the best it has. */
+        if (!strcmp(provider_options_keys[i], "device_type") &&
+            (!strncmp(value, "NPU", 3) || !strncmp(value, "GPU", 3)))
+            snprintf(name, sizeof(name), "OpenVINO-%.10s", value);
+    }
+    return ort_SessionOptionsAppendExecutionProvider(options, name, provider_options_keys,
                                                      provider_options_values, num_keys);
 }
 
