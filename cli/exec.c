@@ -326,7 +326,7 @@ static int write_stats(const struct exec *exec)
     fprintf(exec->stats,
             "service %s\nbackend %s\nengine %s\nclients %llu\ndecoded %llu\nconcealed %llu\n"
             "failed %llu\nencoded %llu\nprocessed %llu\nmapped %llu\n"
-            "bytes_in %llu\nbytes_out %llu\nworkers_died %llu\n",
+            "bytes_in %llu\nbytes_out %llu\ninferences %llu\nlaunches %llu\nworkers_died %llu\n",
             exec->service.pid ? "private" : exec->uri, stats.reply.backend, now.engine,
             (unsigned long long)(stats.reply.clients_served - exec->served_before),
             (unsigned long long)(now.decoded - exec->before.decoded),
@@ -337,6 +337,8 @@ static int write_stats(const struct exec *exec)
             (unsigned long long)(now.mapped - exec->before.mapped),
             (unsigned long long)(now.bytes_in - exec->before.bytes_in),
             (unsigned long long)(now.bytes_out - exec->before.bytes_out),
+            (unsigned long long)(now.inferences - exec->before.inferences),
+            (unsigned long long)(now.launches - exec->before.launches),
             (unsigned long long)(stats.reply.workers_died - exec->died_before));
     stats_read_finish(&stats);
     if (fflush(exec->stats) || ferror(exec->stats)) {

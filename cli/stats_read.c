@@ -112,6 +112,10 @@ struct stats_counters stats_read_total(const struct stats_read *stats)
         total.bytes_in += counters->bytes_in;
         total.bytes_out += counters->bytes_out;
         total.frame_bytes += counters->frame_bytes;
+        total.inferences += counters->inferences;
+        total.launches += counters->launches;
+        total.cuda_bytes += counters->cuda_bytes;
+        total.models += counters->models;
         if (counters->engine[0])
             memcpy(total.engine, counters->engine, sizeof(total.engine));
         total.contexts += counters->contexts;

@@ -23,6 +23,7 @@ static const char usage_text[] =
     "\n"
     "DECODED, ENCODED and PROCESSED count good pictures, CONCEALED damaged ones, FAILED lost "
     "ones;\n"
+    "MODELS and RUNS are those of inference, KERNELS those of CUDA and CUDA MiB its memory;\n"
     "TOTAL includes clients that are gone.\n";
 
 /* Pictures of any outcome: what the rate is made of. */
@@ -48,11 +49,13 @@ static void print_counters(const struct stats_counters *counters, double rate)
 
     if (rate >= 0)
         snprintf(text, sizeof(text), "%.1f", rate);
-    printf("%5u %5u %7.1f %9llu %9llu %9llu %9llu %7llu %8s\n", counters->contexts,
-           counters->surfaces, (double)counters->frame_bytes / (1 << 20),
+    printf("%5u %5u %7.1f %9llu %9llu %9llu %9llu %7llu %8s %6u %9llu %9llu %8.1f\n",
+           counters->contexts, counters->surfaces, (double)counters->frame_bytes / (1 << 20),
            (unsigned long long)counters->decoded, (unsigned long long)counters->encoded,
            (unsigned long long)counters->processed, (unsigned long long)counters->concealed,
-           (unsigned long long)counters->failed, text);
+           (unsigned long long)counters->failed, text, counters->models,
+           (unsigned long long)counters->inferences, (unsigned long long)counters->launches,
+           (double)counters->cuda_bytes / (1 << 20));
 }
 
 /* A counter can go back: a worker lies, or a pid was used again. */
@@ -74,9 +77,10 @@ static void print_table(const char *uri, const struct stats_read *now,
            uri, now->reply.backend, now->reply.rows, (unsigned long long)now->reply.clients_served,
            (unsigned long long)now->reply.clients_refused,
            (unsigned long long)now->reply.workers_died);
-    printf("%7s %7s %5s %-16s %-20s %5s %5s %7s %9s %9s %9s %9s %7s %8s\n", "WORKER", "CLIENT",
-           "UID", "NAME", "ENGINE", "CTXS", "SURFS", "MiB", "DECODED", "ENCODED", "PROCESSED",
-           "CONCEALED", "FAILED", "PICT/S");
+    printf("%7s %7s %5s %-16s %-20s %5s %5s %7s %9s %9s %9s %9s %7s %8s %6s %9s %9s %8s\n",
+           "WORKER", "CLIENT", "UID", "NAME", "ENGINE", "CTXS", "SURFS", "MiB", "DECODED",
+           "ENCODED", "PROCESSED", "CONCEALED", "FAILED", "PICT/S", "MODELS", "RUNS", "KERNELS",
+           "CUDA MiB");
     for (uint32_t i = 0; i < now->reply.rows; i++) {
         const struct stats_row *row = &now->rows[i];
         const struct stats_row *old = row_before(before, row->pid);
@@ -103,12 +107,15 @@ static void print_json_counters(const struct stats_counters *counters)
 {
     printf("\"contexts\": %u, \"surfaces\": %u, \"frame_bytes\": %llu, \"bytes_in\": %llu, "
            "\"bytes_out\": %llu, \"decoded\": %llu, \"encoded\": %llu, \"processed\": %llu, "
-           "\"mapped\": %llu, \"concealed\": %llu, \"failed\": %llu",
+           "\"mapped\": %llu, \"concealed\": %llu, \"failed\": %llu, \"models\": %u, "
+           "\"inferences\": %llu, \"launches\": %llu, \"cuda_bytes\": %llu",
            counters->contexts, counters->surfaces, (unsigned long long)counters->frame_bytes,
            (unsigned long long)counters->bytes_in, (unsigned long long)counters->bytes_out,
            (unsigned long long)counters->decoded, (unsigned long long)counters->encoded,
            (unsigned long long)counters->processed, (unsigned long long)counters->mapped,
-           (unsigned long long)counters->concealed, (unsigned long long)counters->failed);
+           (unsigned long long)counters->concealed, (unsigned long long)counters->failed,
+           counters->models, (unsigned long long)counters->inferences,
+           (unsigned long long)counters->launches, (unsigned long long)counters->cuda_bytes);
 }
 
 static void print_json(const char *uri, const struct stats_read *now)

@@ -80,6 +80,8 @@ void clients_remove(struct clients *clients, uint32_t slot, bool died)
     sum->mapped += last.mapped;
     sum->bytes_in += last.bytes_in;
     sum->bytes_out += last.bytes_out;
+    sum->inferences += last.inferences;
+    sum->launches += last.launches;
     if (last.engine[0])
         memcpy(sum->engine, last.engine, sizeof(sum->engine));
     if (died)

@@ -66,6 +66,7 @@ int session_cuda_start(struct session *s)
     c->arena = &s->arena;
     c->status = (struct vd_cuda_status *)(s->arena.base + s->arena.upload_offset);
     c->max_bytes = s->limits->cuda_bytes;
+    c->stats = s->stats;
     c->device_count = count < VD_MAX_CUDA_DEVICES ? count : VD_MAX_CUDA_DEVICES;
     c->channel = s->channel;
     pthread_mutex_init(&c->lock, NULL);
@@ -219,7 +220,7 @@ int cuda_session_freed(struct cuda_session *c)
             i++;
             continue;
         }
-        c->used_bytes -= f->size;
+        cuda_session_unuse(c, f->size);
         c->frees[i] = c->frees[--c->free_count];
     }
     if (c->free_count < c->free_room)
@@ -364,7 +365,7 @@ int session_cuda_memory_create(void *self, const struct vd_cuda_memory_create_re
         rep->result = CUDA_ERROR_OUT_OF_MEMORY;
         return 0;
     }
-    c->used_bytes += req->size;
+    cuda_session_use(c, req->size);
     rep->address = range.address;
     return 0;
 }
@@ -389,7 +390,7 @@ int session_cuda_memory_destroy(void *self, const struct vd_cuda_memory_destroy_
     if (!r)
         return VD_ERR_PROTOCOL;
     c->backend->memory_destroy(c->devices[r->device], r->address);
-    c->used_bytes -= r->size;
+    cuda_session_unuse(c, r->size);
     cuda_session_remove(c, r);
     return 0;
 }

@@ -58,6 +58,7 @@ struct cuda_session {
     struct arena *arena;
     struct vd_cuda_status *status;
     uint64_t max_bytes, used_bytes;
+    struct stats_counters *stats;
     unsigned device_count;
     struct channel *channel;
     /* Looks whether the guest is still there, since the session's thread may have to wait for a
@@ -100,5 +101,18 @@ void cuda_session_module_end(struct cuda_session *c, struct cuda_session_module 
 int cuda_session_freed(struct cuda_session *c);
 /* Waits for what it was given and releases it. */
 void cuda_session_queue_end(struct cuda_session *c, uint32_t slot);
+
+/* Device memory that is taken, or given back. */
+static inline void cuda_session_use(struct cuda_session *c, uint64_t bytes)
+{
+    c->used_bytes += bytes;
+    stats_set(&c->stats->cuda_bytes, c->used_bytes);
+}
+
+static inline void cuda_session_unuse(struct cuda_session *c, uint64_t bytes)
+{
+    c->used_bytes -= bytes;
+    stats_set(&c->stats->cuda_bytes, c->used_bytes);
+}
 
 #endif

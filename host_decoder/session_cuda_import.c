@@ -53,7 +53,7 @@ int session_cuda_memory_import(void *self, const struct vd_cuda_memory_import_re
     if (rep->result)
         munmap(range.mapping, req->size);
     else
-        c->used_bytes += req->size;
+        cuda_session_use(c, req->size);
     return 0;
 }
 
@@ -63,5 +63,5 @@ void cuda_session_unmap(struct cuda_session *c, const struct cuda_session_range 
     if (!r->mapping)
         return;
     munmap(r->mapping, r->size);
-    c->used_bytes -= r->size;
+    cuda_session_unuse(c, r->size);
 }

@@ -145,6 +145,7 @@ int session_cuda_launch(void *self, const struct vd_cuda_launch_req *req,
     command.launch.kernel = kernel->kernel;
     memcpy(command.launch.grid, req->grid, sizeof(req->grid));
     memcpy(command.launch.block, req->block, sizeof(req->block));
+    stats_add(&c->stats->launches, 1);
     return submit(c, q, &command);
 }
 

@@ -159,6 +159,7 @@ int session_npu_create(void *self, const struct vd_npu_create_req *req, const st
         .alloc = alloc_memory,
         .free = pool_free,
         .owner = s->pool,
+        .runs = &s->stats->inferences,
         .pictures = &pictures,
         .pictures_owner = s,
     };
@@ -178,7 +179,7 @@ int session_npu_create(void *self, const struct vd_npu_create_req *req, const st
     if (!err)
         err = hosted_create(&setup, &s->models[slot]);
     if (!err)
-        s->model_count++;
+        __atomic_store_n(&s->stats->models, ++s->model_count, __ATOMIC_RELAXED);
     rep->status = (uint32_t)-err;
     return 0;
 }
@@ -249,7 +250,7 @@ static void leave(struct session *s, uint32_t slot)
     hosted_leave(s->models[slot]);
     s->leaving[s->leaving_count++] = s->models[slot];
     s->models[slot] = NULL;
-    s->model_count--;
+    __atomic_store_n(&s->stats->models, --s->model_count, __ATOMIC_RELAXED);
 }
 
 int session_npu_destroy(void *self, const struct vd_npu_destroy_req *req,

@@ -25,8 +25,13 @@ struct stats_counters {
     uint64_t bytes_in;    /* slice data received */
     uint64_t bytes_out;   /* coded data made */
     uint64_t frame_bytes; /* frame memory now */
+    uint64_t inferences;  /* runs of models that came to an end */
+    uint64_t launches;    /* kernels of CUDA given to a queue */
+    uint64_t cuda_bytes;  /* device memory now */
     uint32_t contexts;    /* now */
     uint32_t surfaces;    /* now */
+    uint32_t models;      /* for inference, now */
+    uint32_t zero;
     char backend[VD_NAME_BYTES];
     char engine[VD_ENGINE_BYTES]; /* of the context that was opened last */
     char name[VD_NAME_BYTES];     /* what the guest says it is */

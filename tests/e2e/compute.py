@@ -39,6 +39,8 @@ def negative(bench, name, clip, pictures):
         raise AssertionError(f"{decibels} dB")
     if int(stats.get("decoded", "0")) < pictures or int(stats.get("encoded", "0")) < pictures:
         raise AssertionError(f"not all was done on the host: {stats}")
+    if int(stats.get("launches", "0")) < 2 * pictures:
+        raise AssertionError(f"{stats.get('launches')} kernels")
     # Each surface is asked for its place, once.
     if int(stats.get("mapped", "0")) > int(found[1]):
         raise AssertionError(f"{stats['mapped']} pictures came to the program")

@@ -73,6 +73,8 @@ def watch(bench, options, video, model, least=12):
     text, stats = bench.bridge([bench.args.look, *options, video, model])
     if int(stats.get("decoded", "0")) < least:
         raise AssertionError(f"{stats.get('decoded')} pictures decoded, not {least}: {text}")
+    if not int(stats.get("inferences", "0")):
+        raise AssertionError("no run of a model was counted")
     if int(stats.get("mapped", "0")):
         raise AssertionError(f"{stats['mapped']} pictures came to the program")
     return [line for line in text.splitlines() if line[:1].isdigit()]

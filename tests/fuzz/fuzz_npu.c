@@ -116,8 +116,13 @@ static void wait_done(uint32_t job)
 
 static void fuzz_host(struct fuzz_input *in)
 {
-    struct hosted_setup setup = {
-        .id = ID, .arena = &arena, .size = sizeof(model_bytes), .alloc = take_memory, .free = free};
+    uint64_t runs = 0;
+    struct hosted_setup setup = {.id = ID,
+                                 .arena = &arena,
+                                 .size = sizeof(model_bytes),
+                                 .alloc = take_memory,
+                                 .free = free,
+                                 .runs = &runs};
     struct vd_npu_data_req data = {
         .model = ID, .offset = arena.upload_offset, .size = sizeof(model_bytes)};
     uint8_t *bytes = arena.base + arena.upload_offset;

@@ -30,6 +30,7 @@ struct hosted_setup {
     int (*alloc)(void *owner, size_t size, void **ret_memory);
     void (*free)(void *memory);
     void *owner;
+    uint64_t *runs; /* counts those that came to an end; relaxed */
     /* Inputs that are surfaces; NULL: there are none. */
     const struct pictures_ops *pictures;
     void *pictures_owner;

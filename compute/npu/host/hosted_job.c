@@ -576,6 +576,8 @@ void hosted_job_do(struct hosted *m, struct job *job)
         out.values = NULL;
         out.result.count = 0;
     }
+    if (job->kind == JOB_RUN && !out.result.status)
+        __atomic_fetch_add(m->setup.runs, 1, __ATOMIC_RELAXED);
     write_outcome(m, job, &out);
 }
 
