@@ -22,6 +22,7 @@ struct ipc_client {
     uint32_t backends; /* which list of engines: 0 the service's, then policy_backends' */
     /* What it may have; cuda_bytes 0: no CUDA. */
     uint32_t contexts, surfaces;
+    uint32_t run_seconds, zero; /* of a model, 0: no limit */
     uint64_t bytes, pixels, cuda_bytes;
 };
 

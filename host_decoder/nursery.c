@@ -71,7 +71,8 @@ static void worker_run(struct nursery *n, const struct ipc_client *request, int 
                    .bytes = request->bytes,
                    .pixels = request->pixels,
                    .cuda = request->cuda_bytes ? n->cuda : NULL,
-                   .cuda_bytes = request->cuda_bytes},
+                   .cuda_bytes = request->cuda_bytes,
+                   .run_seconds = request->run_seconds},
     };
     struct stats_counters *stats;
     struct channel *channel;

@@ -51,6 +51,7 @@ static const char usage_text[] =
     "                       idle (kernels are not run: to measure), auto (default: the best)\n"
     "  --max-cuda-bytes N[K|M|G] device memory of a client (default 4G)\n"
     "  --max-cuda-seconds N of one kernel, 0 for no limit (default 600)\n"
+    "  --max-run-seconds N  of one run of a model for inference, 0 for no limit (default 600)\n"
     "  --config FILE        read options from there (default: " OPTIONS_FILE ", if it is there)\n"
     "  --once               end when the last client has left\n"
     "  --lifeline FD        end when this descriptor is closed by its other side\n"
@@ -77,6 +78,7 @@ enum option_id {
     OPT_MAX_PIXELS,
     OPT_MAX_CUDA_BYTES,
     OPT_MAX_CUDA_SECONDS,
+    OPT_MAX_RUN_SECONDS,
     /* From here on only on the command line. */
     OPT_CONFIG,
     OPT_ONCE,
@@ -106,6 +108,7 @@ static const struct option long_options[] = {
     {"max-pixels", required_argument, NULL, OPT_MAX_PIXELS},
     {"max-cuda-bytes", required_argument, NULL, OPT_MAX_CUDA_BYTES},
     {"max-cuda-seconds", required_argument, NULL, OPT_MAX_CUDA_SECONDS},
+    {"max-run-seconds", required_argument, NULL, OPT_MAX_RUN_SECONDS},
     {"config", required_argument, NULL, OPT_CONFIG},
     {"once", no_argument, NULL, OPT_ONCE},
     {"lifeline", required_argument, NULL, OPT_LIFELINE},
@@ -211,6 +214,9 @@ static void set(struct service_options *o, int id, const struct place *place, co
         break;
     case OPT_MAX_CUDA_SECONDS:
         o->max_cuda_seconds = (uint32_t)options_number(place, text, 0, 1 << 30);
+        break;
+    case OPT_MAX_RUN_SECONDS:
+        o->max_run_seconds = (uint32_t)options_number(place, text, 0, 1 << 22);
         break;
     case OPT_THREADS:
         o->threads = (int)options_number(place, text, 1, 16);

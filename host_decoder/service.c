@@ -264,6 +264,7 @@ static void set_limits(const struct service_options *o, const struct policy_rule
     request->surfaces = (uint32_t)or_else(rule->max_surfaces, o->max_surfaces);
     request->bytes = or_else(rule->max_bytes, o->max_bytes);
     request->pixels = or_else(rule->max_pixels, o->max_pixels);
+    request->run_seconds = o->max_run_seconds;
     request->cuda_bytes = rule->no_cuda ? 0 : or_else(rule->max_cuda_bytes, o->max_cuda_bytes);
     for (int i = 0; i < count && rule->backend; i++) {
         if (!strcmp(backends[i], rule->backend))

@@ -31,6 +31,7 @@ struct service_options {
     const char *cuda;    /* what runs CUDA (cuda_engine.h), "" for the best */
     uint64_t max_cuda_bytes;
     uint32_t max_cuda_seconds; /* of a launch, 0: no limit */
+    uint32_t max_run_seconds;  /* of a model, 0: no limit */
     bool once;                 /* end after the last client has left */
     int lifeline;              /* end when this descriptor does, -1: none */
     bool allow_any;

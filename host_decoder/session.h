@@ -16,6 +16,7 @@ struct session_limits {
     uint64_t pixels;                 /* a second, 0: no limit (budget.h) */
     const struct cuda_backend *cuda; /* what runs CUDA, NULL: nothing */
     uint64_t cuda_bytes;             /* device memory */
+    uint32_t run_seconds;            /* of one run of a model, 0: no limit */
 };
 
 /* Address space of the frame zone: more than the limit, since huge pages leave gaps. */

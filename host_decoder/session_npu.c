@@ -159,6 +159,7 @@ int session_npu_create(void *self, const struct vd_npu_create_req *req, const st
         .alloc = alloc_memory,
         .free = pool_free,
         .owner = s->pool,
+        .milliseconds = s->limits->run_seconds * 1000,
         .runs = &s->stats->inferences,
         .pictures = &pictures,
         .pictures_owner = s,

@@ -32,6 +32,7 @@ int main(int argc, char **argv)
         .cuda = "",
         .max_cuda_bytes = VD_DEFAULT_CUDA_BYTES,
         .max_cuda_seconds = VD_DEFAULT_CUDA_SECONDS,
+        .max_run_seconds = VD_DEFAULT_RUN_SECONDS,
         .lifeline = -1,
     };
     char path[256];

@@ -80,6 +80,7 @@
 #define VD_DEFAULT_SURFACES     1024
 #define VD_DEFAULT_BYTES        (4ull << 30) /* frame memory of one client */
 #define VD_DEFAULT_CUDA_BYTES   (4ull << 30) /* device memory of one client */
+#define VD_DEFAULT_RUN_SECONDS  600          /* of one run of a model */
 #define VD_DEFAULT_CUDA_SECONDS 600          /* of one launch */
 
 #endif

@@ -15,6 +15,7 @@ static struct npu_host {
     struct guest at[NPU_HOST_CLIENTS];
     uint32_t count;
     bool in_band; /* its channels share no memory */
+    uint32_t run_seconds;
 } npu_host;
 
 int __wrap_channel_connect(const char *uri, struct channel **ret_channel);
@@ -30,7 +31,8 @@ int __wrap_channel_connect(const char *uri, struct channel **ret_channel)
     memset(g, 0, sizeof(*g));
     g->backends = (struct backend_set){.at = {{.backend = &backend_null}}, .count = 1};
     g->options.threads = 1;
-    g->limits = (struct session_limits){.contexts = 64, .surfaces = 4, .bytes = 256 << 20};
+    g->limits = (struct session_limits){
+        .contexts = 64, .surfaces = 4, .bytes = 256 << 20, .run_seconds = npu_host.run_seconds};
     err = mem_create_pair(&g->channel, &g->host_end);
     if (err)
         return err;

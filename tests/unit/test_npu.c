@@ -358,6 +358,46 @@ static void test_cancel(void **state)
     npu_unload(other);
 }
 
+static int setup_limited(void **state)
+{
+    npu_host.run_seconds = 1;
+    return setup(state);
+}
+
+/* The host's limit holds for who says none or a later one, run after run; who says less gets less.
+ */
+static void test_limit(void **state)
+{
+    struct npu_model *model, *other = load_simple("Mul");
+    struct npu_tensor *x = rows_of(1), *y = NULL, *z = NULL;
+    static const struct {
+        uint32_t milliseconds;
+        const char *told;
+    } rows[] = {{0, "1000 ms"}, {5000, "1000 ms"}, {20, "20 ms"}, {0, "1000 ms"}};
+    struct message m;
+
+    (void)state;
+    endless(&m, "Mul");
+    model = load(&m);
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct npu_run *one = begin(model, x, &y, rows[i].milliseconds);
+
+        assert_int_equal(npu_wait(one, UINT64_MAX), -NPU_TIMEOUT);
+        assert_non_null(strstr(npu_message(), rows[i].told));
+        npu_run_destroy(one);
+        assert_null(y);
+    }
+    /* Quick ones, also those that the session's thread does itself. */
+    for (int i = 0; i < 20; i++)
+        assert_int_equal(run(other, x, &z), 0);
+    check_product(z, 1);
+    npu_tensor_destroy(z);
+    npu_tensor_destroy(x);
+    npu_unload(model);
+    npu_unload(other);
+    npu_host.run_seconds = 0;
+}
+
 /* More than the shared memory holds, if anything of it stayed. */
 static void test_cycles(void **state)
 {
@@ -450,12 +490,29 @@ int main(void)
 #define HERE(test)    cmocka_unit_test_setup_teardown(test, setup, teardown)
 #define IN_BAND(test) cmocka_unit_test_setup_teardown(test, setup_in_band, teardown)
     const struct CMUnitTest tests[] = {
-        HERE(test_devices),  HERE(test_info),          HERE(test_large_info), HERE(test_run),
-        HERE(test_room),     HERE(test_wrong),         HERE(test_texts),      HERE(test_cancel),
-        HERE(test_cycles),   HERE(test_threads),       HERE(test_full),       HERE(test_host_dies),
-        IN_BAND(test_info),  IN_BAND(test_large_info), IN_BAND(test_run),     IN_BAND(test_room),
-        IN_BAND(test_wrong), IN_BAND(test_texts),      IN_BAND(test_cancel),  IN_BAND(test_threads),
-        IN_BAND(test_full),  IN_BAND(test_host_dies),
+        HERE(test_devices),
+        HERE(test_info),
+        HERE(test_large_info),
+        HERE(test_run),
+        HERE(test_room),
+        HERE(test_wrong),
+        HERE(test_texts),
+        HERE(test_cancel),
+        cmocka_unit_test_setup_teardown(test_limit, setup_limited, teardown),
+        HERE(test_cycles),
+        HERE(test_threads),
+        HERE(test_full),
+        HERE(test_host_dies),
+        IN_BAND(test_info),
+        IN_BAND(test_large_info),
+        IN_BAND(test_run),
+        IN_BAND(test_room),
+        IN_BAND(test_wrong),
+        IN_BAND(test_texts),
+        IN_BAND(test_cancel),
+        IN_BAND(test_threads),
+        IN_BAND(test_full),
+        IN_BAND(test_host_dies),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -47,6 +47,7 @@ static void *watch_run(void *arg)
     while (!m->left) {
         struct timespec until = as_time(m->deadline);
 
+        m->watch_until = m->deadline ? m->deadline : UINT64_MAX;
         if (!m->deadline) {
             pthread_cond_wait(&m->watched, &m->lock);
         } else if (now_ns() < m->deadline) {
@@ -84,9 +85,11 @@ static void execute(struct hosted *m, struct job *job)
     bool interrupted, cancelled = job->cancelled;
 
     m->running = job;
-    if (job->kind == JOB_RUN && job->milliseconds) {
-        m->deadline = now_ns() + job->milliseconds * UINT64_C(1000000);
-        pthread_cond_signal(&m->watched);
+    if (job->kind == JOB_RUN && job->limit) {
+        m->deadline = now_ns() + job->limit * UINT64_C(1000000);
+        /* Limits of the host are all alike: who waits for an earlier one's is awake in time. */
+        if (m->deadline < m->watch_until)
+            pthread_cond_signal(&m->watched);
     }
     pthread_mutex_unlock(&m->lock);
     hosted_job_do(m, job);
@@ -200,7 +203,7 @@ static int take_job(struct hosted *m, enum job_kind kind, uint32_t number, uint6
     job->room = room;
     job->count = count;
     job->inputs = inputs;
-    job->milliseconds = job->source = 0;
+    job->milliseconds = job->limit = job->source = 0;
     job->cancelled = job->late = job->extras = false;
     *ret_job = job;
     return 0;
@@ -273,18 +276,22 @@ static int need_watch(struct hosted *m)
 int hosted_run(struct hosted *m, const struct vd_npu_run_req *req,
                const struct vd_npu_value *values, uint32_t count)
 {
+    uint32_t most = m->setup.milliseconds, limit = req->milliseconds;
     struct job *job;
     bool extras = false;
     int err;
 
+    if (!limit || (most && most < limit))
+        limit = most;
     if (!m->loading || req->inputs > count || check_values(m, values, req->inputs, count, &extras))
         return VD_ERR_PROTOCOL;
-    err = req->milliseconds ? need_watch(m) : 0;
+    err = limit ? need_watch(m) : 0;
     if (!err)
         err = take_job(m, JOB_RUN, req->job, req->result, req->room, req->inputs, count, &job);
     if (err)
         return err;
     job->milliseconds = req->milliseconds;
+    job->limit = limit;
     if (count)
         memcpy(job->values, values, count * sizeof(*values));
     job->extras = extras;

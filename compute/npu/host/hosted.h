@@ -21,10 +21,11 @@ struct hosted;
 
 struct hosted_setup {
     uint32_t id;
-    struct arena *arena; /* outlives the model */
-    uint64_t size;       /* of the model, in bytes */
-    uint32_t threads;    /* of a run, 0: as the provider likes */
-    bool require;        /* one of `devices` or none */
+    struct arena *arena;   /* outlives the model */
+    uint64_t size;         /* of the model, in bytes */
+    uint32_t threads;      /* of a run, 0: as the provider likes */
+    bool require;          /* one of `devices` or none */
+    uint32_t milliseconds; /* most time of a run, 0: no limit but what it says itself */
     char devices[VD_ENGINE_BYTES];
     /* Memory on the client's account; any thread. */
     int (*alloc)(void *owner, size_t size, void **ret_memory);

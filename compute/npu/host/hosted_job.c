@@ -571,8 +571,7 @@ void hosted_job_do(struct hosted *m, struct job *job)
             out.result.status = (uint32_t)-VD_ERR_GONE;
         pthread_mutex_unlock(&m->lock);
         if (late)
-            fail(&out, VD_ERR_TIMEOUT, "the run took more than the %u ms it may",
-                 job->milliseconds);
+            fail(&out, VD_ERR_TIMEOUT, "the run took more than the %u ms it may", job->limit);
         out.values = NULL;
         out.result.count = 0;
     }

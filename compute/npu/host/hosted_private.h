@@ -34,7 +34,8 @@ struct job {
     uint32_t number;
     uint32_t source;       /* fetch */
     uint32_t inputs;       /* run: of values */
-    uint32_t milliseconds; /* run: 0: no limit */
+    uint32_t milliseconds; /* run: as it says itself, 0: no limit */
+    uint32_t limit;        /* run: that, or the host's */
     uint64_t result, room;
     struct vd_npu_value *values;
     uint32_t count, value_room;
@@ -62,7 +63,8 @@ struct hosted {
     struct job jobs[VD_MAX_NPU_JOBS]; /* by number; those in flight are their executor's */
     uint32_t submitted, done;         /* the newest number, and that of the last that is done */
     struct job *running;
-    uint64_t deadline; /* of `running`, 0: none; CLOCK_MONOTONIC */
+    uint64_t deadline;    /* of `running`, 0: none; CLOCK_MONOTONIC */
+    uint64_t watch_until; /* when `watch` looks again by itself; UINT64_MAX: it does not */
     bool left, watching;
     /* The session's. */
     bool loading; /* the load was submitted */
