@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <string.h>
 #include <va/va.h>
 #include <va/va_enc_av1.h>
 #include <viaduct/errors.h>
@@ -35,11 +36,13 @@ static void read_header(struct av1_state *self, const struct encode_picture *pic
     const struct av1_sequence *s = &self->header;
     struct av1_obu obu;
 
-    if (av1_rewrite_find(picture->headers, picture->header_count, &self->header, &obu))
+    if (request->type == ENCODE_IDR &&
+        av1_rewrite_find(picture->headers, picture->header_count, &self->header, &obu))
         self->has_header = true;
-    for (uint32_t i = 0; i < picture->header_count; i++)
-        request->headers[i] = picture->headers[i];
     request->header_count = picture->header_count;
+    if (picture->header_count)
+        memcpy(request->headers, picture->headers,
+               picture->header_count * sizeof(request->headers[0]));
     request->packed_headers = picture->packed_headers;
     if (!self->has_header)
         return;
@@ -55,8 +58,6 @@ static void read_header(struct av1_state *self, const struct encode_picture *pic
     request->tools.av1.dual_filter = s->enable_dual_filter;
     request->tools.av1.order_hint = s->enable_order_hint;
     request->tools.av1.jnt_comp = s->enable_jnt_comp;
-    request->tools.av1.ref_frame_mvs = s->enable_ref_frame_mvs;
-    request->tools.av1.superres = s->enable_superres;
     request->tools.av1.cdef = s->enable_cdef;
     request->tools.av1.restoration = s->enable_restoration;
 }

@@ -137,7 +137,10 @@ int av1_rewrite_write(void *state, const struct encode_request *request,
     struct av1_obu obu;
     int err = 0;
 
-    if (av1_rewrite_find(request->headers, request->header_count, &sequence, &obu)) {
+    /* A new one counts from the next key frame on: frames before it are written under the old one.
+     */
+    if (request->type == ENCODE_IDR &&
+        av1_rewrite_find(request->headers, request->header_count, &sequence, &obu)) {
         memcpy(rw->app_bytes, obu.start, obu.size);
         rw->app_size = obu.size;
         rw->app = sequence;

@@ -121,8 +121,8 @@ struct encode_tools {
     struct {
         bool header; /* the app made the sequence header: the rest is what that says */
         bool superblock_128, filter_intra, intra_edge_filter, interintra_compound;
-        bool masked_compound, warped_motion, dual_filter, order_hint, jnt_comp, ref_frame_mvs;
-        bool superres, cdef, restoration;
+        bool masked_compound, warped_motion, dual_filter, order_hint, jnt_comp;
+        bool cdef, restoration;
     } av1;
 };
 

@@ -16,10 +16,12 @@
  *     status = vaExportSurfaceHandle(display, surface, VIADUCT_SURFACE_MEMFD,
  *                                    VA_EXPORT_SURFACE_READ_WRITE, &where);
  *
- * VA_STATUS_ERROR_UNSUPPORTED_MEMORY_TYPE: another driver, or a host that shares no memory (TLS,
- * vsock, virtio-gpu) or whose pictures lie on a device. A surface that was exported keeps its place
- * as long as it is there, and is decoded into, processed into and encoded from in place. The call
- * waits for a picture on its way; who looks at later ones waits with vaSyncSurface.
+ * VA_STATUS_ERROR_UNSUPPORTED_MEMORY_TYPE: another driver, a host that shares no memory (TLS,
+ * vsock, virtio-gpu), or a surface that was exported as memory of the host's device before. Where
+ * pictures are decoded on a device, those of an exported surface are brought into its memory. A
+ * surface that was exported keeps its place as long as it is there, and is decoded into, processed
+ * into and encoded from in place. The call waits for a picture on its way; who looks at later ones
+ * waits with vaSyncSurface.
  */
 #define VIADUCT_SURFACE_MEMFD 0x56440000u
 

@@ -307,7 +307,6 @@ static void take_tools(const struct header *h)
     f.request.tools.av1.intra_edge_filter = h->intra_edge;
     f.request.tools.av1.warped_motion = h->warped;
     f.request.tools.av1.order_hint = h->order_hint_bits > 0;
-    f.request.tools.av1.superres = h->superres;
     f.request.tools.av1.cdef = h->cdef;
     f.request.tools.av1.restoration = h->restoration;
 }
@@ -490,6 +489,7 @@ static void test_metadata(void **state)
     static const uint8_t ivf[] = "DKIF";
     uint8_t bytes[160];
     const struct header header = {.width = 96, .height = 80, .order_hint_bits = 8};
+    const struct header other = {.width = 96, .height = 80, .order_hint_bits = 7, .cdef = true};
     size_t size = put_header(&header, bytes);
 
     (void)state;
@@ -504,6 +504,13 @@ static void test_metadata(void **state)
     assert_int_equal(encode(ENCODE_IDR), 0);
     assert_true(own.rewritten);
     assert_true(has_obu(light, sizeof(light)));
+    decode();
+    assert_same_frames();
+    /* A sequence header in the middle of a sequence does not change how its frames are written. */
+    size = put_header(&other, bytes);
+    f.request.headers[0].bits = (uint32_t)size * 8;
+    assert_int_equal(encode(ENCODE_P), 0);
+    assert_false(has_obu(bytes, size));
     decode();
     assert_same_frames();
     /* What is no OBU comes first. */

@@ -62,23 +62,22 @@ uint32_t provider_devices(struct vd_npu_device *ret_devices, uint32_t room)
     return count;
 }
 
+/* All of a name, or its first words. */
 static bool begins(const char *name, const char *wish)
 {
     size_t length = strlen(wish);
 
-    return length && !strncmp(name, wish, length) && strchr("-.", name[length]);
+    return length && !strncmp(name, wish, length) &&
+           (!name[length] || name[length] == '-' || name[length] == '.');
 }
 
 bool provider_wished(const char *wish, const struct vd_npu_device *device)
 {
     static const char *const kinds[] = {
         [VD_NPU_KIND_CPU] = "cpu", [VD_NPU_KIND_GPU] = "gpu", [VD_NPU_KIND_NPU] = "npu"};
-    const char *name = device->name, *within = NULL;
+    const char *name = device->name;
 
-    if (!strncmp(name, "ort-", 4))
-        within = name + 4;
-    return !strcmp(name, wish) || begins(name, wish) ||
-           (within && (!strcmp(within, wish) || begins(within, wish))) ||
+    return begins(name, wish) || (!strncmp(name, "ort-", 4) && begins(name + 4, wish)) ||
            (device->kind < sizeof(kinds) / sizeof(kinds[0]) && kinds[device->kind] &&
             !strcmp(kinds[device->kind], wish));
 }
