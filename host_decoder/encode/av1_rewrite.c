@@ -74,11 +74,45 @@ static void put_sequence(const struct av1_rewrite *rw, struct encode_output *out
     encode_put(output, obu.payload, obu.payload_size);
 }
 
+static bool has_sequence(const struct encode_packet *packet)
+{
+    const uint8_t *at = packet->data;
+    size_t left = packet->size;
+    struct av1_obu obu;
+
+    while (left && !av1_obu_read(at, left, &obu)) {
+        if (obu.type == AV1_OBU_SEQUENCE_HEADER)
+            return true;
+        at += obu.size;
+        left -= obu.size;
+    }
+    return false;
+}
+
+/*
+ * A new one counts from the encoder's next sequence header on: all frames up to there are written
+ * under the old one, which the stream has.
+ */
+static bool take_app(struct av1_rewrite *rw, const struct encode_request *request)
+{
+    struct av1_sequence sequence;
+    struct av1_obu obu;
+
+    if (request->type != ENCODE_IDR ||
+        !av1_rewrite_find(request->headers, request->header_count, &sequence, &obu))
+        return false;
+    memcpy(rw->app_bytes, obu.start, obu.size);
+    rw->app_size = obu.size;
+    rw->app = sequence;
+    return true;
+}
+
 static int take_encoder(struct av1_rewrite *rw, const struct av1_obu *obu)
 {
     const char *why = NULL;
 
-    if (av1_sequence_read(obu->payload, obu->payload_size, &rw->encoder))
+    rw->has_encoder = !av1_sequence_read(obu->payload, obu->payload_size, &rw->encoder);
+    if (!rw->has_encoder)
         return VD_ERR_DECODE;
     rw->foreign = !av1_frame_agree(&rw->encoder, &rw->app, &why);
     if (rw->foreign)
@@ -87,7 +121,6 @@ static int take_encoder(struct av1_rewrite *rw, const struct av1_obu *obu)
                  why);
     rw->frame.from = &rw->encoder;
     rw->frame.to = &rw->app;
-    rw->has_encoder = true;
     return 0;
 }
 
@@ -132,20 +165,11 @@ int av1_rewrite_write(void *state, const struct encode_request *request,
     struct av1_rewrite *rw = state;
     const uint8_t *at = packet->data;
     size_t left = packet->size;
-    struct av1_sequence sequence;
     bool metadata = false;
     struct av1_obu obu;
     int err = 0;
 
-    /* A new one counts from the next key frame on: frames before it are written under the old one.
-     */
-    if (request->type == ENCODE_IDR &&
-        av1_rewrite_find(request->headers, request->header_count, &sequence, &obu)) {
-        memcpy(rw->app_bytes, obu.start, obu.size);
-        rw->app_size = obu.size;
-        rw->app = sequence;
-    }
-    if (!rw->app_size) {
+    if (!rw->app_size && (!has_sequence(packet) || !take_app(rw, request))) {
         encode_put(output, packet->data, packet->size);
         return 0;
     }
@@ -155,6 +179,7 @@ int av1_rewrite_write(void *state, const struct encode_request *request,
             return VD_ERR_DECODE;
         switch (obu.type) {
         case AV1_OBU_SEQUENCE_HEADER:
+            take_app(rw, request);
             err = take_encoder(rw, &obu);
             if (rw->foreign)
                 encode_put(output, obu.start, obu.size);

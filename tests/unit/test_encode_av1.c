@@ -279,7 +279,25 @@ static struct {
     AVCodecContext *decoder; /* of the encoder's own stream */
     AVFrame *frame;
     bool rewritten; /* else the encoder's units came as they are */
+    bool bare;      /* its sequence headers are taken away */
 } own;
+
+static void drop_sequence(AVPacket *packet)
+{
+    const uint8_t *at = packet->data;
+    size_t left = (size_t)packet->size, kept = 0;
+    struct av1_obu obu;
+
+    while (left && !av1_obu_read(at, left, &obu)) {
+        at += obu.size;
+        left -= obu.size;
+        if (obu.type == AV1_OBU_SEQUENCE_HEADER)
+            continue;
+        memmove(packet->data + kept, obu.start, obu.size);
+        kept += obu.size;
+    }
+    av_shrink_packet(packet, (int)kept);
+}
 
 /* Decodes the encoder's packet beside. */
 static int both(void *state, const struct encode_request *request,
@@ -287,14 +305,19 @@ static int both(void *state, const struct encode_request *request,
 {
     const struct av1_rewrite *rw = state;
     AVPacket *copy = av_packet_alloc();
+    struct encode_packet given = *packet;
     int err;
 
     assert_int_equal(av_new_packet(copy, (int)packet->size), 0);
     memcpy(copy->data, packet->data, packet->size);
+    if (own.bare)
+        drop_sequence(copy);
+    given.data = copy->data;
+    given.size = (size_t)copy->size;
     assert_int_equal(avcodec_send_packet(own.decoder, copy), 0);
-    av_packet_free(&copy);
     assert_int_equal(avcodec_receive_frame(own.decoder, own.frame), 0);
-    err = av1_rewrite_write(state, request, packet, output);
+    err = av1_rewrite_write(state, request, &given, output);
+    av_packet_free(&copy);
     own.rewritten = rw->app_size && !rw->foreign;
     return err;
 }
@@ -490,6 +513,7 @@ static void test_metadata(void **state)
     uint8_t bytes[160];
     const struct header header = {.width = 96, .height = 80, .order_hint_bits = 8};
     const struct header other = {.width = 96, .height = 80, .order_hint_bits = 7, .cdef = true};
+    const struct header short_hints = {.width = 96, .height = 80, .order_hint_bits = 5};
     size_t size = put_header(&header, bytes);
 
     (void)state;
@@ -518,6 +542,17 @@ static void test_metadata(void **state)
     f.request.header_count = 3;
     assert_int_equal(encode(ENCODE_P), 0);
     assert_memory_equal(f.room, ivf, 4);
+    /* Nor does one with a key frame that has none of the encoder's: fewer bits of order hint. */
+    size = put_header(&short_hints, bytes);
+    f.request.headers[0].bits = (uint32_t)size * 8;
+    f.request.header_count = 1;
+    own.bare = true;
+    assert_int_equal(encode(ENCODE_IDR), 0);
+    own.bare = false;
+    assert_true(own.rewritten);
+    assert_false(has_obu(bytes, size));
+    decode();
+    assert_same_frames();
     close_both();
     open_both(VA_RC_CQP, VA_FOURCC_NV12, 96, 80);
     f.request.headers[0] = (struct encode_header){VAEncPackedHeaderSequence, false, 24, bytes};
