@@ -43,9 +43,9 @@ DISPLAY_EXPORT drmVersionPtr drmGetVersion(int fd)
     if (!version)
         return NULL;
     version->version_major = 1;
-    version->name = strdup("viaduct");
-    version->date = strdup("0");
-    version->desc = strdup("Viaduct stand-in for a render node");
+    version->name = strdup(DISPLAY_DRIVER);
+    version->date = strdup(DISPLAY_DATE);
+    version->desc = strdup(DISPLAY_DESCRIPTION);
     if (!version->name || !version->date || !version->desc) {
         free(version->name);
         free(version->date);

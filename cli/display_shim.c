@@ -87,6 +87,12 @@ static bool is_dir(const char *path)
            syscall(SYS_faccessat, AT_FDCWD, DISPLAY_DIR, F_OK) < 0;
 }
 
+/* Folders with the node in them. */
+static bool is_listing(const char *path)
+{
+    return is_dir(path) || display_sysfs_list(path);
+}
+
 /* What the kernel, not our fstat, says. struct stat is the kernel's on 64-bit machines. */
 static bool is_node_stat(int fd, const struct stat *st)
 {
@@ -233,7 +239,7 @@ static bool answer_stat(const char *path, void *st)
 {
     bool node = is_node(path);
 
-    if (!node && !is_dir(path))
+    if (!node && !is_dir(path) && !display_sysfs_dir(path))
         return false;
     fill_stat(st, node);
     return true;
@@ -319,7 +325,7 @@ static struct listing *listing_find(DIR *dir)
 
 DISPLAY_EXPORT DIR *opendir(const char *path)
 {
-    bool ours = is_dir(path);
+    bool ours = is_listing(path);
     DIR *dir = NEXT(opendir)(ours ? "/" : path);
     struct listing *listing;
 

@@ -14,13 +14,19 @@
  * a descriptor of ours is known by what it is, so it may be inherited, passed on or closed by
  * people who close everything.
  *
- * display_shim.c: files. display_drm.c: libdrm. display_udev.c: enumeration by libudev.
+ * display_shim.c: files. display_drm.c: libdrm. display_sysfs.c: for a libdrm inside the program.
+ * display_udev.c: enumeration by libudev.
  */
 #define DISPLAY_DIR   "/dev/dri"
 #define DISPLAY_NAME  "renderD128"
 #define DISPLAY_NODE  DISPLAY_DIR "/" DISPLAY_NAME
 #define DISPLAY_MAJOR 226
 #define DISPLAY_MINOR 128
+
+/* What drmGetVersion tells. */
+#define DISPLAY_DRIVER      "viaduct"
+#define DISPLAY_DATE        "0"
+#define DISPLAY_DESCRIPTION "Viaduct stand-in for a render node"
 
 /* Exported: what the process finds before the real function of that name. */
 #define DISPLAY_EXPORT __attribute__((visibility("default")))
@@ -29,6 +35,10 @@
 bool display_active(void);
 /* Whether a descriptor is one of our nodes. */
 bool display_owns(int fd);
+/* Whether the path is a folder of the node's device in /sys, which we stand in for. */
+bool display_sysfs_dir(const char *path);
+/* Whether it is the one with the node's name in it. */
+bool display_sysfs_list(const char *path);
 
 /*
  * The function of this name that would have been called without us; NULL if there is none.
