@@ -67,6 +67,10 @@ struct remote_call {
     void *user;
 };
 
+struct cuda_device {
+    unsigned index;
+};
+
 struct remote_context {
     struct cuda_context head;
     struct remote *remote; /* counted */
@@ -136,7 +140,11 @@ struct remote {
 
 /* The session of new contexts, made if there is none; a reference. */
 int remote_get(struct remote **ret_remote);
-/* The same if there is one that lives. NULL: none. */
+/* The same with a VD_ERR; `quiet`: without a word in the log where nobody serves. */
+int remote_find(bool quiet, struct remote **ret_remote);
+/* The newest one, lost or not; a reference. NULL: none. */
+struct remote *remote_latest(void);
+/* The one that lives; no reference. NULL: none. */
 struct remote *remote_current(void);
 void remote_hold(struct remote *r);
 void remote_drop(struct remote *r);
@@ -148,14 +156,29 @@ void remote_lost(struct remote *r);
  * table's most elements, or is NULL. */
 int remote_call(struct remote *r, uint32_t op, const void *req, void *rep, void *ret_tail,
                 uint32_t *ret_count);
+/* The same with a descriptor, which stays the caller's; -1: none. */
+int remote_call_fd(struct remote *r, uint32_t op, const void *req, int fd, void *rep,
+                   void *ret_tail, uint32_t *ret_count);
 /* A one-way message, with `send` held. The tail is padded to words with zeros. */
 int remote_put(struct remote *r, uint32_t op, const void *req, size_t req_size, const void *tail,
                size_t tail_bytes);
 /* With the lock taken meanwhile. */
 int remote_post(struct remote *r, uint32_t op, const void *req, size_t req_size);
 
-/* Lets go of the addresses of device memory that is freed. */
+/* remote_memory.c: the table's, and */
+int remote_memory_create(struct cuda_device *device, struct cuda_context *context, uint64_t size,
+                         uint64_t *ret_address);
+int remote_memory_destroy(struct cuda_device *device, uint64_t address);
+int remote_host_create(uint64_t size, bool kernels, void **ret_memory);
+void remote_host_destroy(void *memory, uint64_t size);
+int remote_memory_map(void *memory, uint64_t size);
+int remote_memory_map_as(void *memory, uint64_t size, uint64_t address);
+int remote_memory_import(int fd, uint64_t offset, void *memory, uint64_t size);
+void remote_memory_unmap(uint64_t address);
+int remote_memory_info(struct cuda_device *device, uint64_t *ret_free, uint64_t *ret_total);
+/* Lets go of the addresses of device memory that is freed; of all. */
 void remote_unreserve(struct remote *r, uint64_t address);
+void remote_memory_finish(struct remote *r);
 
 /* remote_zone.c; with the lock */
 void remote_zone_init(struct remote_zone *z, uint64_t offset, uint64_t size, uint64_t align);
