@@ -35,6 +35,7 @@ struct cuda_properties {
     int clock_khz, l2_bytes;
     int local;    /* 1: device and host share memory in one process, without copies */
     int coherent; /* 1: memory of host_create is the same memory for both at all times */
+    int apart;    /* 1: kernels do not reach memory of the host: it is good for copies alone */
     /* 1: what stands for textures and surfaces here (texture.h) means nothing to its kernels. */
     int textureless;
 };

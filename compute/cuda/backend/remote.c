@@ -40,6 +40,7 @@ static void remote_free(struct remote *r)
 {
     if (r->has_caller)
         remote_calls_finish(r);
+    remote_mirror_finish(r);
     for (struct remote_staged *s = r->staged_idle, *next; s; s = next) {
         next = s->next;
         free(s);
@@ -80,6 +81,28 @@ void remote_lost(struct remote *r)
         log_error("cuda: lost the host %s; its contexts are lost with it", r->host->uri);
 }
 
+/* With `call`: sends a question, reads what is answered. */
+static int exchange(struct remote *r, const struct dispatch_call *call, const void *req,
+                    int send_fd, const uint8_t **ret_bytes, size_t *ret_size, int *ret_fd)
+{
+    struct host *host = r->host;
+    int err;
+
+    if (!++host->serial)
+        host->serial = 1;
+    if (r->pump) {
+        remote_mirror_drain(r);
+        err = mirror_guest_send(host->mirror, call->number, host->serial, req, call->req->size,
+                                NULL, 0, 0, REMOTE_CALL_MS);
+        return err ? err : mirror_guest_reply(host->mirror, REMOTE_CALL_MS, ret_bytes, ret_size);
+    }
+    pthread_mutex_lock(&r->send);
+    err = message_send(host->channel, call->number, host->serial, req, call->req->size, NULL, 0, 0,
+                       send_fd, HOST_CALL_MS);
+    pthread_mutex_unlock(&r->send);
+    return err ? err : message_read(&host->reader, REMOTE_CALL_MS, ret_bytes, ret_size, ret_fd);
+}
+
 int remote_call_fd(struct remote *r, uint32_t op, const void *req, int send_fd, void *rep,
                    void *ret_tail, uint32_t *ret_count)
 {
@@ -91,16 +114,8 @@ int remote_call_fd(struct remote *r, uint32_t op, const void *req, int send_fd, 
 
     pthread_mutex_lock(&r->call);
     err = atomic_load(&r->dead) ? VD_ERR_GONE : 0;
-    if (!err) {
-        if (!++r->host->serial)
-            r->host->serial = 1;
-        pthread_mutex_lock(&r->send);
-        err = message_send(r->host->channel, op, r->host->serial, req, call->req->size, NULL, 0, 0,
-                           send_fd, HOST_CALL_MS);
-        pthread_mutex_unlock(&r->send);
-    }
     if (!err)
-        err = message_read(&r->host->reader, REMOTE_CALL_MS, &bytes, &size, &fd);
+        err = exchange(r, call, req, send_fd, &bytes, &size, &fd);
     if (!err && trace_enabled())
         trace_message("<-", bytes, size);
     if (!err)
@@ -172,6 +187,10 @@ int remote_put(struct remote *r, uint32_t op, const void *req, size_t req_size, 
         __atomic_exchange_n(&status->sleeping, 0, __ATOMIC_SEQ_CST)) {
         struct vd_cuda_kick_req kick = {0};
 
+        if (r->pump) {
+            remote_mirror_wake(r);
+            return 0;
+        }
         err = message_send(r->host->channel, VD_OP_cuda_kick, 0, &kick, sizeof(kick), NULL, 0, 0,
                            -1, HOST_CALL_MS);
         if (err)
@@ -197,7 +216,7 @@ static void map_frames(struct remote *r, uint64_t base)
     uint8_t *wanted = (uint8_t *)(uintptr_t)(base + a->frame_offset), *got;
 
     r->pinned = a->base + a->frame_offset;
-    if (!base || base % 4096 || base > UINTPTR_MAX / 2)
+    if (r->pump || !base || base % 4096 || base > UINTPTR_MAX / 2)
         return;
     got = mmap(wanted, a->frame_size, PROT_READ | PROT_WRITE,
                MAP_SHARED | MAP_NORESERVE | MAP_FIXED_NOREPLACE, a->fd, (off_t)a->frame_offset);
@@ -231,20 +250,26 @@ static int remote_open(bool quiet, struct remote **ret_remote)
     if (err)
         goto out;
     err = VD_ERR_PROTOCOL;
-    if (r->host->mirror || r->host->arena.upload_size < 2 * status)
+    if (r->host->arena.upload_size < 2 * status)
         goto out;
     r->status = (struct vd_cuda_status *)(r->host->arena.base + r->host->arena.upload_offset);
-    if (remote_call(r, VD_OP_cuda_open, &req, &rep, r->devices, &r->device_count))
-        goto out;
     remote_zone_init(&r->staging, r->host->arena.upload_offset + status,
                      r->host->arena.upload_size - status, 64);
+    if (r->host->mirror) {
+        err = remote_mirror_start(r);
+        if (err)
+            goto out;
+        err = VD_ERR_PROTOCOL;
+    }
+    if (remote_call(r, VD_OP_cuda_open, &req, &rep, r->devices, &r->device_count))
+        goto out;
     remote_zone_init(&r->frames, r->host->arena.frame_offset, r->host->arena.frame_size, 4096);
     map_frames(r, rep.base);
     *ret_remote = r;
     return 0;
 out:
     if (err == VD_ERR_UNSUPPORTED)
-        log_info("cuda: the host serves no CUDA, or shares no memory with this machine");
+        log_info("cuda: the host serves no CUDA");
     remote_drop(r);
     return err;
 }

@@ -134,6 +134,7 @@ struct remote {
 
     pthread_mutex_t send;
     uint32_t filled;
+    struct remote_pump *pump; /* the host shares no memory; else NULL */
 };
 
 /* remote.c: the session */
@@ -195,6 +196,18 @@ void remote_unstage(struct remote *r, struct remote_piece *p);
 void remote_land(struct remote *r);
 /* The number of the last command it became; 0: there is no memory. */
 uint64_t remote_copy(struct cuda_queue *q, const struct cuda_command *command);
+
+/* remote_mirror.c: hosts that share no memory */
+/* `status` and `host` are there. 0 or -VD_ERR_MEMORY. */
+int remote_mirror_start(struct remote *r);
+/* Nobody calls any more. Ends the channel. */
+void remote_mirror_finish(struct remote *r);
+/* Sends what stands in the ring. Without a pump there is nothing to do. Locks: none but `call`. */
+void remote_mirror_drain(struct remote *r);
+/* Somebody found it asleep. */
+void remote_mirror_wake(struct remote *r);
+/* The host is to see these bytes of the arena, before what is sent next. 0 or a VD_ERR. */
+int remote_upload(struct remote *r, uint64_t offset, uint64_t size);
 
 /* remote_queue.c */
 int remote_queue_create(struct cuda_context *context, int priority, struct cuda_queue **ret_queue);

@@ -135,6 +135,9 @@ static bool in_arena(struct remote *r, const struct cuda_side *s, uint64_t bytes
 {
     uint64_t base = (uintptr_t)r->pinned, size = r->host->arena.frame_size;
 
+    /* Of this side alone if the host shares none. */
+    if (r->pump)
+        return false;
     if (s->address < base || s->address - base > size || bytes > size - (s->address - base))
         return false;
     *ret_offset = s->address - base + r->host->arena.frame_offset;
@@ -196,6 +199,8 @@ static uint64_t chunk(struct cuda_queue *q, const struct side *to, const struct 
         if (!in)
             return 0;
         move_rows(&rows, r->host->arena.base + in->offset, false);
+        if (remote_upload(r, in->offset, count * bytes))
+            goto failed;
     }
     if (to->staged) {
         out = remote_stage(r, count * bytes);

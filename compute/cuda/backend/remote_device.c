@@ -46,7 +46,8 @@ static int properties(unsigned index, struct cuda_properties *ret)
         ret->clock_khz = (int)(d->clock_khz & INT32_MAX);
         ret->l2_bytes = (int)(d->l2_bytes & INT32_MAX);
         ret->local = 0;
-        ret->coherent = d->flags & VD_CUDA_DEVICE_LOCAL ? 1 : 0;
+        ret->coherent = d->flags & VD_CUDA_DEVICE_LOCAL && !r->pump ? 1 : 0;
+        ret->apart = d->flags & VD_CUDA_DEVICE_APART || r->pump ? 1 : 0;
         ret->textureless = d->flags & VD_CUDA_DEVICE_TEXTURELESS ? 1 : 0;
     }
     remote_drop(r);
@@ -85,6 +86,9 @@ static int context_create_once(struct cuda_device *device, struct cuda_context *
     if (c->slot == VD_MAX_CUDA_CONTEXTS)
         goto failed;
     req.context = c->slot;
+    /* What an older one of this slot ended with. */
+    if (r->pump)
+        __atomic_store_n(&r->status->errors[c->slot], 0, __ATOMIC_RELEASE);
     err = remote_call(r, VD_OP_cuda_context_create, &req, &rep, NULL, NULL);
     if (!err)
         err = (int)rep.result;
@@ -156,6 +160,9 @@ static void print(struct cuda_device *device)
     while (text) {
         uint32_t words = 0;
 
+        /* Before it is taken: what comes after that sets it again. */
+        if (r->pump)
+            __atomic_store_n(&r->status->printed, 0, __ATOMIC_RELEASE);
         if (remote_call(r, VD_OP_cuda_print, &req, &rep, text, &words) || !rep.bytes ||
             rep.bytes > words * 8)
             break;

@@ -146,6 +146,8 @@ int remote_host_create(uint64_t size, bool kernels, void **ret_memory)
 
     if (!r)
         return CUDA_ERROR_LAUNCH_FAILED;
+    if (r->pump && kernels)
+        return CUDA_ERROR_NOT_SUPPORTED;
     pthread_mutex_lock(&r->lock);
     p = remote_zone_take(&r->frames, size);
     pthread_mutex_unlock(&r->lock);
@@ -153,6 +155,11 @@ int remote_host_create(uint64_t size, bool kernels, void **ret_memory)
         return CUDA_ERROR_OUT_OF_MEMORY;
     req.offset = p->offset;
     req.address = (uintptr_t)r->pinned + (p->offset - r->frames.offset);
+    /* Memory of this side alone: copies from and to it are staged as others. */
+    if (r->pump) {
+        *ret_memory = (void *)(uintptr_t)req.address;
+        return CUDA_SUCCESS;
+    }
     err = remote_call(r, VD_OP_cuda_memory_map, &req, &rep, NULL, NULL);
     p->mapped = !err && !rep.result;
     if (!err && rep.result && !kernels) {
@@ -224,8 +231,9 @@ int remote_memory_import(int fd, uint64_t offset, void *memory, uint64_t size)
         .offset = offset, .size = size, .address = (uintptr_t)memory};
     struct vd_cuda_memory_import_rep rep;
     struct remote *r = remote_current();
-    int err = r ? remote_call_fd(r, VD_OP_cuda_memory_import, &req, fd, &rep, NULL, NULL)
-                : CUDA_ERROR_LAUNCH_FAILED;
+    int err = !r        ? CUDA_ERROR_LAUNCH_FAILED
+              : r->pump ? CUDA_ERROR_NOT_SUPPORTED
+                        : remote_call_fd(r, VD_OP_cuda_memory_import, &req, fd, &rep, NULL, NULL);
 
     return err ? err : (int)rep.result;
 }

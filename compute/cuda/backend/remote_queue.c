@@ -168,6 +168,8 @@ int remote_queue_reach(struct cuda_queue *q, uint64_t number, uint64_t timeout_n
     struct vd_cuda_queue_slot *slot = &r->status->queues[q->slot];
     int err = 0;
 
+    if (!remote_queue_passed(q, number))
+        remote_mirror_drain(r);
     while (!remote_queue_passed(q, number) && !err)
         err =
             fence_wait(&slot->done, &slot->waiters, (uint32_t)number, timeout_ns, remote_alive, r);

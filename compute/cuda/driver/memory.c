@@ -360,6 +360,8 @@ API cuMemHostGetDevicePointer_v2(CUdeviceptr *address, void *memory, unsigned fl
     r = range_find((uintptr_t)memory);
     if (!address || flags || !r || !range_is_hosts(r))
         return leave(CUDA_ERROR_INVALID_VALUE);
+    if (device_properties(r->context->device)->apart)
+        return leave(CUDA_ERROR_NOT_SUPPORTED);
     *address = (uintptr_t)memory;
     return leave(CUDA_SUCCESS);
 }
