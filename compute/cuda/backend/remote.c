@@ -263,6 +263,9 @@ static int remote_open(bool quiet, struct remote **ret_remote)
     }
     if (remote_call(r, VD_OP_cuda_open, &req, &rep, r->devices, &r->device_count))
         goto out;
+    r->apart = r->pump;
+    for (unsigned i = 0; i < r->device_count; i++)
+        r->apart = r->apart || r->devices[i].flags & VD_CUDA_DEVICE_APART;
     remote_zone_init(&r->frames, r->host->arena.frame_offset, r->host->arena.frame_size, 4096);
     map_frames(r, rep.base);
     *ret_remote = r;

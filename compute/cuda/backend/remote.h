@@ -84,6 +84,7 @@ struct cuda_queue {
     atomic_uint references;
     uint64_t submitted;         /* send */
     _Atomic uint64_t completed; /* as last seen */
+    _Atomic uint64_t held;      /* the last that waits for others, functions or values */
     /* Functions: the queue waits for `gate`, which gets a command when the function has returned.
      */
     struct cuda_queue *gate;
@@ -111,6 +112,7 @@ struct remote {
     _Atomic bool dead;
     unsigned device_count;
     struct vd_cuda_device devices[VD_MAX_CUDA_DEVICES];
+    bool apart; /* kernels reach no memory of this side: pinned memory is good for copies */
 
     pthread_mutex_t call;
     uint32_t serial;
@@ -194,8 +196,19 @@ struct remote_piece *remote_stage(struct remote *r, uint64_t size);
 void remote_unstage(struct remote *r, struct remote_piece *p);
 /* Lets what has come land in the program's memory, and gives its pieces back. */
 void remote_land(struct remote *r);
+/* Copies rows from the program's memory to a packed piece. */
+void remote_rows_take(const struct remote_rows *rows, uint8_t *packed);
+/* Where the program has them: from the first to behind the last byte. */
+void remote_rows_span(const struct remote_rows *rows, uint64_t *ret_first, uint64_t *ret_end);
 /* The number of the last command it became; 0: there is no memory. */
 uint64_t remote_copy(struct cuda_queue *q, const struct cuda_command *command);
+
+/* remote_late.c: copies from memory that may still be written to */
+/* Whether what a copy reads there may not be there yet. */
+bool remote_late(struct cuda_queue *q, uint64_t first, uint64_t end);
+/* The queue waits until a piece of staging memory has these rows. Its number, or 0. */
+uint64_t remote_late_submit(struct cuda_queue *q, const struct remote_rows *rows,
+                            const struct remote_piece *piece);
 
 /* remote_mirror.c: hosts that share no memory */
 /* `status` and `host` are there. 0 or -VD_ERR_MEMORY. */

@@ -47,7 +47,7 @@ static int properties(unsigned index, struct cuda_properties *ret)
         ret->l2_bytes = (int)(d->l2_bytes & INT32_MAX);
         ret->local = 0;
         ret->coherent = d->flags & VD_CUDA_DEVICE_LOCAL && !r->pump ? 1 : 0;
-        ret->apart = d->flags & VD_CUDA_DEVICE_APART || r->pump ? 1 : 0;
+        ret->apart = r->apart ? 1 : 0;
         ret->textureless = d->flags & VD_CUDA_DEVICE_TEXTURELESS ? 1 : 0;
     }
     remote_drop(r);

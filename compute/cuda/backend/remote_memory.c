@@ -146,7 +146,7 @@ int remote_host_create(uint64_t size, bool kernels, void **ret_memory)
 
     if (!r)
         return CUDA_ERROR_LAUNCH_FAILED;
-    if (r->pump && kernels)
+    if (r->apart && kernels)
         return CUDA_ERROR_NOT_SUPPORTED;
     pthread_mutex_lock(&r->lock);
     p = remote_zone_take(&r->frames, size);
@@ -155,8 +155,7 @@ int remote_host_create(uint64_t size, bool kernels, void **ret_memory)
         return CUDA_ERROR_OUT_OF_MEMORY;
     req.offset = p->offset;
     req.address = (uintptr_t)r->pinned + (p->offset - r->frames.offset);
-    /* Memory of this side alone: copies from and to it are staged as others. */
-    if (r->pump) {
+    if (r->apart) {
         *ret_memory = (void *)(uintptr_t)req.address;
         return CUDA_SUCCESS;
     }

@@ -260,11 +260,14 @@ static uint64_t submit_wait(struct cuda_queue *q, const struct cuda_command *c)
 {
     struct vd_cuda_wait_req req = {
         .queue = q->slot, .other = c->wait.queue->slot, .number = c->wait.number};
+    uint64_t number;
 
     /* A function of the program that stands for the number is waited for by its gate. */
     if (c->wait.queue == q || c->wait.queue->remote != q->remote)
         return submit_nothing(q);
-    return remote_queue_put(q, VD_OP_cuda_wait, &req, sizeof(req), NULL, 0);
+    number = remote_queue_put(q, VD_OP_cuda_wait, &req, sizeof(req), NULL, 0);
+    atomic_store(&q->held, number);
+    return number;
 }
 
 static uint64_t submit_value(struct cuda_queue *q, const struct cuda_command *c)
@@ -276,7 +279,11 @@ static uint64_t submit_value(struct cuda_queue *q, const struct cuda_command *c)
                                     .address = c->value.address,
                                     .value = c->value.value};
 
-    return remote_queue_put(q, VD_OP_cuda_value, &req, sizeof(req), NULL, 0);
+    uint64_t number = remote_queue_put(q, VD_OP_cuda_value, &req, sizeof(req), NULL, 0);
+
+    if (c->kind == CUDA_WAIT_VALUE)
+        atomic_store(&q->held, number);
+    return number;
 }
 
 static uint64_t submit_free(struct cuda_queue *q, const struct cuda_command *c)
