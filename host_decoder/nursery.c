@@ -88,7 +88,7 @@ static void worker_run(struct nursery *n, const struct ipc_client *request, int 
     close(stats_fd);
     if (stats == MAP_FAILED)
         _exit(1);
-    if (!cuda_engine_enter(worker.limits.cuda, request->kind == LISTEN_UNIX ? client : -1,
+    if (!cuda_engine_enter(worker.limits.cuda, request->kind == LISTEN_TLS ? -1 : client,
                            &worker.cuda_devices))
         worker.limits.cuda = NULL;
     if (listen_channel(request->kind, client, &channel))

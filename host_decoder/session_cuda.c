@@ -54,8 +54,7 @@ int session_cuda_start(struct session *s)
     struct cuda_session *c;
     unsigned count = 0;
 
-    if (!s->limits->cuda || s->arena.mirror ||
-        s->arena.upload_size < 2 * sizeof(struct vd_cuda_status))
+    if (!s->limits->cuda || s->arena.upload_size < 2 * sizeof(struct vd_cuda_status))
         return VD_ERR_UNSUPPORTED;
     if (s->limits->cuda->count(&count) || !count)
         return VD_ERR_UNSUPPORTED;
@@ -69,6 +68,10 @@ int session_cuda_start(struct session *s)
     c->stats = s->stats;
     c->device_count = count < VD_MAX_CUDA_DEVICES ? count : VD_MAX_CUDA_DEVICES;
     c->channel = s->channel;
+    if (s->arena.mirror && cuda_mirror_create(s->channel, &s->arena, &c->mirror)) {
+        free(c);
+        return VD_ERR_MEMORY;
+    }
     pthread_mutex_init(&c->lock, NULL);
     pthread_cond_init(&c->wake, NULL);
     s->cuda = c;
@@ -147,6 +150,7 @@ void session_cuda_finish(struct session *s)
         else if (r->kind == CUDA_RANGE_MAPPED)
             cuda_session_unmap(c, r);
     }
+    cuda_mirror_destroy(c->mirror);
     for (uint32_t i = 0; i < VD_MAX_CUDA_QUEUES; i++)
         free(c->queues[i]);
     pthread_mutex_destroy(&c->lock);
@@ -279,12 +283,13 @@ int session_cuda_open(void *self, const struct vd_cuda_open_req *req, const stru
         devices[i].multiprocessors = p.multiprocessors;
         devices[i].clock_khz = (uint32_t)p.clock_khz;
         devices[i].l2_bytes = (uint32_t)p.l2_bytes;
-        devices[i].flags =
-            (p.local ? VD_CUDA_DEVICE_LOCAL : 0) | (p.textureless ? VD_CUDA_DEVICE_TEXTURELESS : 0);
+        devices[i].flags = (p.local && !c->mirror ? VD_CUDA_DEVICE_LOCAL : 0) |
+                           (p.textureless ? VD_CUDA_DEVICE_TEXTURELESS : 0) |
+                           (p.apart || c->mirror ? VD_CUDA_DEVICE_APART : 0);
     }
     reply->tail_count = c->device_count;
     rep->max_bytes = c->max_bytes;
-    rep->base = (uintptr_t)s->arena.base;
+    rep->base = c->mirror ? 0 : (uintptr_t)s->arena.base;
     return 0;
 }
 
@@ -409,6 +414,9 @@ int session_cuda_memory_map(void *self, const struct vd_cuda_memory_map_req *req
     (void)tail, (void)tail_count;
     if (req->offset % 4096 || req->offset < s->arena.frame_offset || req->offset > end ||
         !req->size || req->size > end - req->offset || req->address + req->size < req->address)
+        return VD_ERR_PROTOCOL;
+    /* What the guest has there is not what is here. */
+    if (c->mirror)
         return VD_ERR_PROTOCOL;
     if (cuda_session_overlaps(c, req->address, req->size)) {
         rep->result = CUDA_ERROR_INVALID_VALUE;

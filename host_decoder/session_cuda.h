@@ -8,12 +8,14 @@
 #include <transport/arena.h>
 #include <transport/message.h>
 
+#include "session_cuda_mirror.h"
 #include "session_private.h"
 
 /*
  * A session's CUDA part: the guest's libcuda on the other side of the table in device.h. Its files:
  * session_cuda.c (its life, contexts, memory), session_cuda_import.c, session_cuda_module.c,
- * session_cuda_queue.c (commands), session_cuda_ring.c (messages in shared memory).
+ * session_cuda_queue.c (commands), session_cuda_ring.c (messages in shared memory),
+ * session_cuda_mirror.c (the guest shares no memory).
  *
  * The session's thread owns everything but the slots of the status, which are written on the
  * backend's threads, too (cuda_queue_passed).
@@ -61,6 +63,7 @@ struct cuda_session {
     struct stats_counters *stats;
     unsigned device_count;
     struct channel *channel;
+    struct cuda_mirror *mirror; /* the guest does not see the status; else NULL */
     /* Looks whether the guest is still there, since the session's thread may have to wait for a
      * kernel; what guards what it shares with that thread: contexts and devices coming and going.
      */

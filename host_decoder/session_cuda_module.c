@@ -115,6 +115,8 @@ int session_cuda_module_create(void *self, const struct vd_cuda_module_create_re
     struct cuda_session_module *m;
     uint8_t *room = s->arena.base + req->room_offset;
     char *text = NULL, *log = NULL;
+    bool told = false;
+    int err = 0;
 
     (void)tail, (void)tail_count;
     if (req->module >= VD_MAX_CUDA_MODULES || c->modules[req->module].module ||
@@ -150,12 +152,16 @@ int session_cuda_module_create(void *self, const struct vd_cuda_module_create_re
     }
     rep->kernels = m->module->kernel_count;
     rep->globals = m->module->global_count;
-    if (rep->info_bytes <= req->room - rep->log_bytes)
+    told = rep->info_bytes <= req->room - rep->log_bytes;
+    if (told)
         put_info(m->module, room + rep->log_bytes);
 out:
+    if (c->mirror)
+        err = cuda_mirror_bytes(c->mirror, req->room_offset,
+                                rep->log_bytes + (told ? rep->info_bytes : 0));
     free(text);
     free(log);
-    return 0;
+    return err;
 }
 
 int session_cuda_module_info(void *self, const struct vd_cuda_module_info_req *req,
@@ -165,17 +171,20 @@ int session_cuda_module_info(void *self, const struct vd_cuda_module_info_req *r
     struct session *s = self;
     struct cuda_session *c = s->cuda;
     struct vd_cuda_module_info_rep *rep = reply->fixed;
+    uint64_t bytes;
 
     (void)tail, (void)tail_count;
     if (req->module >= VD_MAX_CUDA_MODULES || !c->modules[req->module].module || req->room % 8 ||
         arena_check_upload(&s->arena, req->room_offset, req->room) ||
         req->room_offset < s->arena.upload_offset + sizeof(struct vd_cuda_status))
         return VD_ERR_PROTOCOL;
-    if (info_bytes(c->modules[req->module].module) > req->room)
+    bytes = info_bytes(c->modules[req->module].module);
+    if (bytes > req->room) {
         rep->result = CUDA_ERROR_INVALID_VALUE;
-    else
-        put_info(c->modules[req->module].module, s->arena.base + req->room_offset);
-    return 0;
+        return 0;
+    }
+    put_info(c->modules[req->module].module, s->arena.base + req->room_offset);
+    return c->mirror ? cuda_mirror_bytes(c->mirror, req->room_offset, bytes) : 0;
 }
 
 int session_cuda_module_destroy(void *self, const struct vd_cuda_module_destroy_req *req,

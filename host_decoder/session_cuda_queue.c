@@ -19,10 +19,18 @@ static void passed(void *arg, uint64_t number)
     struct cuda_session *c = q->owner;
     struct vd_cuda_status *status = c->status;
     struct vd_cuda_queue_slot *slot = &status->queues[q->slot];
+    bool printed = false;
 
     for (unsigned i = 0; i < c->device_count && c->backend->printed; i++)
-        if (c->devices[i] && c->backend->printed(c->devices[i], NULL, 0))
-            __atomic_store_n(&status->printed, 1, __ATOMIC_SEQ_CST);
+        printed = printed || (c->devices[i] && c->backend->printed(c->devices[i], NULL, 0));
+    if (c->mirror) {
+        cuda_mirror_passed(c->mirror, q->slot, number,
+                           (uint32_t)atomic_load(&c->contexts[q->context]->error), printed);
+        atomic_store(&q->passed, number);
+        return;
+    }
+    if (printed)
+        __atomic_store_n(&status->printed, 1, __ATOMIC_SEQ_CST);
     __atomic_store_n(&status->errors[q->context],
                      (uint32_t)atomic_load(&c->contexts[q->context]->error), __ATOMIC_RELEASE);
     atomic_store(&q->passed, number);
@@ -72,6 +80,8 @@ void cuda_session_queue_end(struct cuda_session *c, uint32_t slot)
     cuda_session_freed(c);
     c->backend->queue_release(q->queue);
     q->queue = NULL;
+    if (c->mirror)
+        cuda_mirror_end(c->mirror, slot);
 }
 
 int session_cuda_queue_create(void *self, const struct vd_cuda_queue_create_req *req,
@@ -88,7 +98,7 @@ int session_cuda_queue_create(void *self, const struct vd_cuda_queue_create_req 
     q = c->queues[req->queue];
     if (!q)
         q = c->queues[req->queue] = calloc(1, sizeof(*q));
-    if (!q)
+    if (!q || (c->mirror && cuda_mirror_begin(c->mirror, req->queue, req->context)))
         return VD_ERR_MEMORY;
     if (c->backend->queue_create(c->contexts[req->context], (int32_t)req->priority, &q->queue)) {
         q->queue = NULL;
@@ -171,6 +181,18 @@ static bool arena_has(const struct arena *a, uint64_t offset, uint64_t bytes)
     return offset >= first && offset <= end && bytes <= end - offset;
 }
 
+/* What a copy brings to a guest that does not see it is told when the copy is over. */
+static int keep_bytes(struct session *s, struct cuda_session_queue *q,
+                      const struct vd_cuda_copy_req *req, uint64_t bytes)
+{
+    struct cuda_session *c = s->cuda;
+
+    if (bytes != req->width * req->height * req->depth ||
+        arena_check_upload(&s->arena, req->to, bytes))
+        return VD_ERR_PROTOCOL;
+    return cuda_mirror_keep(c->mirror, q->slot, q->submitted + 1, req->to, bytes);
+}
+
 int session_cuda_copy(void *self, const struct vd_cuda_copy_req *req, const struct vd_none *tail,
                       uint32_t tail_count, struct dispatch_reply *reply)
 {
@@ -187,23 +209,26 @@ int session_cuda_copy(void *self, const struct vd_cuda_copy_req *req, const stru
                  .depth = req->depth},
     };
     struct cuda_side *sides[] = {&command.copy.to, &command.copy.from};
+    uint64_t bytes[2];
+    int err = 0;
 
     (void)tail, (void)tail_count, (void)reply;
     if (!q)
         return VD_ERR_PROTOCOL;
     for (int i = 0; i < 2; i++) {
         struct cuda_side *side = sides[i];
-        uint64_t bytes;
 
-        if (!extent(side->pitch, side->slice, req->width, req->height, req->depth, &bytes) ||
-            (side->host && !arena_has(&s->arena, side->address, bytes)))
+        if (!extent(side->pitch, side->slice, req->width, req->height, req->depth, &bytes[i]) ||
+            (side->host && !arena_has(&s->arena, side->address, bytes[i])))
             return VD_ERR_PROTOCOL;
         if (side->host)
             side->address += (uintptr_t)s->arena.base;
-        else if (!cuda_session_has(c, side->address, bytes))
+        else if (!cuda_session_has(c, side->address, bytes[i]))
             return refuse(c, q, CUDA_ERROR_ILLEGAL_ADDRESS);
     }
-    return submit(c, q, &command);
+    if (c->mirror && command.copy.to.host)
+        err = keep_bytes(s, q, req, bytes[0]);
+    return err ? err : submit(c, q, &command);
 }
 
 int session_cuda_set(void *self, const struct vd_cuda_set_req *req, const struct vd_none *tail,
@@ -251,12 +276,15 @@ int session_cuda_stamp(void *self, const struct vd_cuda_stamp_req *req, const st
     struct cuda_session *c = ((struct session *)self)->cuda;
     struct cuda_session_queue *q = find(c, req->queue);
     struct cuda_command command = {.kind = CUDA_STAMP};
+    int err = 0;
 
     (void)tail, (void)tail_count, (void)reply;
     if (!q || req->stamp >= VD_MAX_CUDA_STAMPS)
         return VD_ERR_PROTOCOL;
     command.stamp.time = &c->status->stamps[req->stamp];
-    return submit(c, q, &command);
+    if (c->mirror)
+        err = cuda_mirror_keep(c->mirror, q->slot, q->submitted + 1, req->stamp, 0);
+    return err ? err : submit(c, q, &command);
 }
 
 int session_cuda_value(void *self, const struct vd_cuda_value_req *req, const struct vd_none *tail,

@@ -137,6 +137,9 @@ int session_arena_write(void *self, const struct vd_arena_write_req *req,
     (void)reply;
     if (!s->arena.mirror || arena_check_upload(&s->arena, req->offset, size))
         return VD_ERR_PROTOCOL;
+    /* There is what this side keeps. */
+    if (s->cuda && req->offset < s->arena.upload_offset + sizeof(struct vd_cuda_status))
+        return VD_ERR_PROTOCOL;
     memcpy(s->arena.base + req->offset, tail, size);
     return 0;
 }

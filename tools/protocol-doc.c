@@ -166,6 +166,9 @@ static const struct {
     {"pixels", "What a surface holds: after `surface_back`, before the reply; or, where the guest "
                "looked at the surface's last pictures, unasked, before the picture's event."},
     {"coded", "What was encoded into a coded buffer, its head included."},
+    {"cuda_queue", "Sessions for CUDA: commands of a queue are over."},
+    {"cuda_stamp", "Sessions for CUDA: the time that a queue has taken."},
+    {"cuda_bytes", "Sessions for CUDA: what came to staging memory."},
 };
 
 #define DOC_COUNT(array) (sizeof(array) / sizeof((array)[0]))

@@ -48,6 +48,11 @@ void mirror_host_destroy(struct mirror_host *mirror);
 int mirror_host_reply(struct mirror_host *mirror, uint32_t op, uint32_t serial, const void *fixed,
                       size_t fixed_size, const void *tail, uint32_t tail_count,
                       size_t tail_element);
+/* Whole messages as they are, one after the other. As message_send; any thread. */
+int mirror_host_write(struct mirror_host *mirror, const void *bytes, size_t size);
+/* One with a fixed part and `size` bytes, MIRROR_PIECE at most. The same. */
+int mirror_host_bytes(struct mirror_host *mirror, uint32_t op, const void *fixed, size_t fixed_size,
+                      const uint8_t *bytes, uint32_t size);
 /* A new surface: what is known of an older one in its slot is forgotten. Returns its hold, or NULL.
  */
 void *mirror_host_reset(struct mirror_host *mirror, uint32_t surface);
@@ -74,6 +79,14 @@ struct mirror_guest;
 /* `reader` belongs to the mirror's thread from now on. 0 or -VD_ERR_MEMORY. */
 int mirror_guest_create(struct message_reader *reader, struct arena *arena,
                         struct mirror_guest **ret_mirror);
+/*
+ * Events that are not of surfaces and contexts are given to `event`, on the mirror's thread, when
+ * they have been compared with the tables. 0, or an error, which ends the session. Without it they
+ * are an error.
+ */
+struct dispatch_message;
+void mirror_guest_watch(struct mirror_guest *mirror,
+                        int (*event)(void *arg, const struct dispatch_message *message), void *arg);
 /* Ends the channel. NULL is fine. */
 void mirror_guest_destroy(struct mirror_guest *mirror);
 /* False once the channel or the host is broken. Any thread. */
@@ -107,6 +120,10 @@ bool mirror_guest_shared(struct mirror_guest *mirror, uint32_t backing);
 /* Sends bytes of the upload zone, at the latest with the next message. */
 int mirror_guest_upload(struct mirror_guest *mirror, uint64_t offset, uint64_t size,
                         int timeout_ms);
+/* A whole message as it is, copied; it may wait for others, but not longer than to the next flush.
+ */
+int mirror_guest_put(struct mirror_guest *mirror, const void *bytes, size_t size, int timeout_ms);
+int mirror_guest_flush(struct mirror_guest *mirror, int timeout_ms);
 /* Sends what was written to a surface's memory. */
 int mirror_guest_write(struct mirror_guest *mirror, uint32_t surface, const uint8_t *bytes,
                        uint64_t size, int timeout_ms);

@@ -37,6 +37,8 @@ struct mirror_guest {
     uint8_t *reply;
     size_t reply_size, reply_room;
     bool has_reply, gone;
+    int (*event)(void *arg, const struct dispatch_message *message); /* of others */
+    void *event_arg;
 };
 
 static int apply_surface(struct mirror_guest *m, const struct vd_surface_event *e)
@@ -108,6 +110,18 @@ static int apply_coded(struct mirror_guest *m, const struct vd_coded_event *e, c
     return 0;
 }
 
+static int apply_other(struct mirror_guest *m, const struct dispatch_message *message)
+{
+    int (*event)(void *arg, const struct dispatch_message *message);
+    void *arg;
+
+    pthread_mutex_lock(&m->lock);
+    event = m->event;
+    arg = m->event_arg;
+    pthread_mutex_unlock(&m->lock);
+    return event ? event(arg, message) : VD_ERR_PROTOCOL;
+}
+
 static int apply(struct mirror_guest *m, const struct dispatch_message *message)
 {
     uint64_t size = (uint64_t)message->tail_count * sizeof(struct vd_word);
@@ -122,8 +136,9 @@ static int apply(struct mirror_guest *m, const struct dispatch_message *message)
     case VD_EVENT_coded:
         return apply_coded(m, message->fixed, message->tail, size);
     default:
-        return VD_ERR_PROTOCOL;
+        break;
     }
+    return apply_other(m, message);
 }
 
 /* Keeps a reply for whoever waits: the reader's bytes change with the next message. */
@@ -230,6 +245,15 @@ fail:
     return err;
 }
 
+void mirror_guest_watch(struct mirror_guest *m,
+                        int (*event)(void *arg, const struct dispatch_message *message), void *arg)
+{
+    pthread_mutex_lock(&m->lock);
+    m->event = event;
+    m->event_arg = arg;
+    pthread_mutex_unlock(&m->lock);
+}
+
 void mirror_guest_destroy(struct mirror_guest *m)
 {
     if (!m)
@@ -262,6 +286,33 @@ static int flush(struct mirror_guest *m, int timeout_ms)
     int err = m->batched ? m->channel->ops->send(m->channel, &iov, 1, -1, timeout_ms) : 0;
 
     m->batched = 0;
+    return err;
+}
+
+int mirror_guest_flush(struct mirror_guest *m, int timeout_ms)
+{
+    int err;
+
+    pthread_mutex_lock(&m->send);
+    err = flush(m, timeout_ms);
+    pthread_mutex_unlock(&m->send);
+    return err;
+}
+
+int mirror_guest_put(struct mirror_guest *m, const void *bytes, size_t size, int timeout_ms)
+{
+    int err = 0;
+
+    if (size > MIRROR_BATCH)
+        return VD_ERR_PARAMETER;
+    pthread_mutex_lock(&m->send);
+    if (size > MIRROR_BATCH - m->batched)
+        err = flush(m, timeout_ms);
+    if (!err) {
+        memcpy(m->batch + m->batched, bytes, size);
+        m->batched += size;
+    }
+    pthread_mutex_unlock(&m->send);
     return err;
 }
 

@@ -277,6 +277,28 @@ int mirror_host_reply(struct mirror_host *m, uint32_t op, uint32_t serial, const
     return err;
 }
 
+int mirror_host_write(struct mirror_host *m, const void *bytes, size_t size)
+{
+    struct iovec iov = {(void *)(uintptr_t)bytes, size};
+    int err;
+
+    pthread_mutex_lock(&m->send);
+    err = m->channel->ops->send(m->channel, &iov, 1, -1, MIRROR_SEND_MS);
+    pthread_mutex_unlock(&m->send);
+    return err;
+}
+
+int mirror_host_bytes(struct mirror_host *m, uint32_t op, const void *fixed, size_t fixed_size,
+                      const uint8_t *bytes, uint32_t size)
+{
+    int err;
+
+    pthread_mutex_lock(&m->send);
+    err = mirror_words_send(m->channel, op, fixed, fixed_size, bytes, size, MIRROR_SEND_MS);
+    pthread_mutex_unlock(&m->send);
+    return err;
+}
+
 void *mirror_host_reset(struct mirror_host *m, uint32_t surface)
 {
     struct mirror_slot *slot = &m->surfaces[VD_SLOT(surface)];

@@ -35,6 +35,7 @@ struct cuda_properties {
     int clock_khz, l2_bytes;
     int local;    /* 1: device and host share memory in one process, without copies */
     int coherent; /* 1: memory of host_create is the same memory for both at all times */
+    int apart;    /* 1: kernels do not reach memory of the host: it is good for copies alone */
     /* 1: what stands for textures and surfaces here (texture.h) means nothing to its kernels. */
     int textureless;
 };
@@ -92,6 +93,7 @@ struct cuda_side {
     bool host;
     uint64_t address;
     uint64_t pitch, slice; /* bytes from row to row, from image to image */
+    bool locked; /* pinned or registered: read when the queue comes to it, not by submit */
 };
 
 struct cuda_command {
@@ -140,9 +142,9 @@ struct cuda_backend {
     const char *name;
     /*
      * Memory of the program that the device does not reach (neither host_create's nor mapped) may
-     * be a side of a copy: `submit` has read what is copied from when it returns, and what is
-     * copied to has arrived when `done` or `wait` says so. Otherwise such memory has to stay until
-     * then.
+     * be a side of a copy: `submit` has read what is copied from when it returns, unless it is
+     * `locked`, and what is copied to has arrived when `done` or `wait` says so. Otherwise such
+     * memory has to stay until then.
      */
     bool stages;
     /* How many devices there are. */

@@ -25,7 +25,8 @@
 #define VD_FEATURE_SHARED_ARENA (1ull << 0) /* both sides see one arena and its status page */
 /* Each side has an arena of its own, with the same layout; what changes in it is sent. */
 #define VD_FEATURE_IN_BAND (1ull << 1)
-/* A session for CUDA: it has CUDA's messages and no others but HELLO. Needs a shared arena. */
+/* A session for CUDA: it has CUDA's messages and no others but HELLO, and in band
+ * arena_write. */
 #define VD_FEATURE_CUDA (1ull << 8)
 #define VD_FEATURES     (VD_FEATURE_SHARED_ARENA | VD_FEATURE_IN_BAND)
 
@@ -178,7 +179,9 @@
 /* cuda_device.flags */
 #define VD_CUDA_DEVICE_LOCAL       (1u << 0) /* its memory is the host processor's */
 #define VD_CUDA_DEVICE_TEXTURELESS (1u << 1) /* its kernels have no textures, nor surfaces */
-#define VD_CUDA_DEVICE_FLAGS       (VD_CUDA_DEVICE_LOCAL | VD_CUDA_DEVICE_TEXTURELESS)
+#define VD_CUDA_DEVICE_APART       (1u << 2) /* its kernels do not reach the guest's memory */
+#define VD_CUDA_DEVICE_FLAGS \
+    (VD_CUDA_DEVICE_LOCAL | VD_CUDA_DEVICE_TEXTURELESS | VD_CUDA_DEVICE_APART)
 
 /* cuda_launch_req.flags */
 #define VD_CUDA_LAUNCH_COOPERATIVE (1u << 0)
@@ -192,6 +195,10 @@
 /* cuda_value_req.flags */
 #define VD_CUDA_VALUE_WAIT  (1u << 0) /* else it is written */
 #define VD_CUDA_VALUE_FLAGS VD_CUDA_VALUE_WAIT
+
+/* cuda_queue_event.flags */
+#define VD_CUDA_QUEUE_PRINTED (1u << 0) /* there is text for cuda_print */
+#define VD_CUDA_QUEUE_FLAGS   VD_CUDA_QUEUE_PRINTED
 
 #define VD_SLOT(id) ((id)&0xfffffu)
 

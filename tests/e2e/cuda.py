@@ -2,14 +2,15 @@
 # SPDX-License-Identifier: MIT
 """CUDA at a host: what a service has to stand, and its clients.
 
-usage: cuda.py --viaductd PROGRAM --viaduct PROGRAM --client PROGRAM [--cuda WHAT] [NAME...]
+usage: cuda.py --viaductd PROGRAM --viaduct PROGRAM --client PROGRAM [--cuda WHAT] [--tcp] [NAME...]
 
 A client whose kernel never ends is stopped, one whose worker dies loses its context and goes on, one
-that leaves takes its worker with it; and the service serves on.
+that leaves takes its worker with it; and the service serves on. With --tcp clients share no memory with it.
 """
 import argparse
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -51,13 +52,20 @@ class Test:
     def __init__(self, args, folder):
         self.args = args
         self.socket = os.path.join(folder, "viaduct.sock")
-        self.env = dict(os.environ, VIADUCT_HOST="unix:" + self.socket, VIADUCT_CUDA="remote",
-                        VIADUCT_LOG="none")
+        self.further = []
+        host = "unix:" + self.socket
+        if args.tcp:
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", 0))
+                host = f"tcp:127.0.0.1:{probe.getsockname()[1]}"
+            self.further = ["--listen", host]
+        self.env = dict(os.environ, VIADUCT_HOST=host, VIADUCT_CUDA="remote", VIADUCT_LOG="none")
 
     def start(self):
         self.service = subprocess.Popen(
             [self.args.viaductd, "--socket", self.socket, "--backend", "null",
-             "--max-cuda-seconds", "2", "--max-cuda-bytes", "64M", "--cuda", self.args.cuda],
+             "--max-cuda-seconds", "2", "--max-cuda-bytes", "64M", "--cuda", self.args.cuda,
+             *self.further],
             env=dict(os.environ, VIADUCT_LOG="none", VIADUCT_CUDA="local"), stdin=subprocess.DEVNULL)
         wait_for("the service does not start", lambda: os.path.exists(self.socket))
 
@@ -135,6 +143,7 @@ def main():
     parser.add_argument("--viaduct", required=True)
     parser.add_argument("--client", required=True)
     parser.add_argument("--cuda", default="ptx")
+    parser.add_argument("--tcp", action="store_true")
     parser.add_argument("names", nargs="*")
     args = parser.parse_args()
     failed = 0

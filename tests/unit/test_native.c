@@ -168,12 +168,12 @@ static uint64_t copy(struct cuda_queue *q, struct cuda_side to, struct cuda_side
 
 static struct cuda_side host(void *memory, uint64_t pitch)
 {
-    return (struct cuda_side){true, (uintptr_t)memory, pitch, 0};
+    return (struct cuda_side){.host = true, .address = (uintptr_t)memory, .pitch = pitch};
 }
 
 static struct cuda_side there(uint64_t address, uint64_t pitch)
 {
-    return (struct cuda_side){false, address, pitch, 0};
+    return (struct cuda_side){.address = address, .pitch = pitch};
 }
 
 /* A queue waits for what another is given later. */

@@ -148,6 +148,8 @@ static int properties(unsigned index, struct cuda_properties *ret)
     ret->l2_bytes = attribute(device, CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE);
     ret->coherent = attribute(device, CU_DEVICE_ATTRIBUTE_CONCURRENT_MANAGED_ACCESS);
     ret->local = ret->coherent;
+    /* The guest's pinned memory is registered, and named by its own address. */
+    ret->apart = !attribute(device, CU_DEVICE_ATTRIBUTE_CAN_USE_HOST_POINTER_FOR_REGISTERED_MEM);
     /* What stands for a texture is the executor's form, in memory. */
     ret->textureless = !native_is_own();
     return 0;

@@ -67,6 +67,10 @@ struct remote_call {
     void *user;
 };
 
+struct cuda_device {
+    unsigned index;
+};
+
 struct remote_context {
     struct cuda_context head;
     struct remote *remote; /* counted */
@@ -80,6 +84,7 @@ struct cuda_queue {
     atomic_uint references;
     uint64_t submitted;         /* send */
     _Atomic uint64_t completed; /* as last seen */
+    _Atomic uint64_t held;      /* the last that waits for others, functions or values */
     /* Functions: the queue waits for `gate`, which gets a command when the function has returned.
      */
     struct cuda_queue *gate;
@@ -107,6 +112,7 @@ struct remote {
     _Atomic bool dead;
     unsigned device_count;
     struct vd_cuda_device devices[VD_MAX_CUDA_DEVICES];
+    bool apart; /* kernels reach no memory of this side: pinned memory is good for copies */
 
     pthread_mutex_t call;
     uint32_t serial;
@@ -130,13 +136,18 @@ struct remote {
 
     pthread_mutex_t send;
     uint32_t filled;
+    struct remote_pump *pump; /* the host shares no memory; else NULL */
 };
 
 /* remote.c: the session */
 
 /* The session of new contexts, made if there is none; a reference. */
 int remote_get(struct remote **ret_remote);
-/* The same if there is one that lives. NULL: none. */
+/* The same with a VD_ERR; `quiet`: without a word in the log where nobody serves. */
+int remote_find(bool quiet, struct remote **ret_remote);
+/* The newest one, lost or not; a reference. NULL: none. */
+struct remote *remote_latest(void);
+/* The one that lives; no reference. NULL: none. */
 struct remote *remote_current(void);
 void remote_hold(struct remote *r);
 void remote_drop(struct remote *r);
@@ -148,14 +159,29 @@ void remote_lost(struct remote *r);
  * table's most elements, or is NULL. */
 int remote_call(struct remote *r, uint32_t op, const void *req, void *rep, void *ret_tail,
                 uint32_t *ret_count);
+/* The same with a descriptor, which stays the caller's; -1: none. */
+int remote_call_fd(struct remote *r, uint32_t op, const void *req, int fd, void *rep,
+                   void *ret_tail, uint32_t *ret_count);
 /* A one-way message, with `send` held. The tail is padded to words with zeros. */
 int remote_put(struct remote *r, uint32_t op, const void *req, size_t req_size, const void *tail,
                size_t tail_bytes);
 /* With the lock taken meanwhile. */
 int remote_post(struct remote *r, uint32_t op, const void *req, size_t req_size);
 
-/* Lets go of the addresses of device memory that is freed. */
+/* remote_memory.c: the table's, and */
+int remote_memory_create(struct cuda_device *device, struct cuda_context *context, uint64_t size,
+                         uint64_t *ret_address);
+int remote_memory_destroy(struct cuda_device *device, uint64_t address);
+int remote_host_create(uint64_t size, bool kernels, void **ret_memory);
+void remote_host_destroy(void *memory, uint64_t size);
+int remote_memory_map(void *memory, uint64_t size);
+int remote_memory_map_as(void *memory, uint64_t size, uint64_t address);
+int remote_memory_import(int fd, uint64_t offset, void *memory, uint64_t size);
+void remote_memory_unmap(uint64_t address);
+int remote_memory_info(struct cuda_device *device, uint64_t *ret_free, uint64_t *ret_total);
+/* Lets go of the addresses of device memory that is freed; of all. */
 void remote_unreserve(struct remote *r, uint64_t address);
+void remote_memory_finish(struct remote *r);
 
 /* remote_zone.c; with the lock */
 void remote_zone_init(struct remote_zone *z, uint64_t offset, uint64_t size, uint64_t align);
@@ -170,8 +196,31 @@ struct remote_piece *remote_stage(struct remote *r, uint64_t size);
 void remote_unstage(struct remote *r, struct remote_piece *p);
 /* Lets what has come land in the program's memory, and gives its pieces back. */
 void remote_land(struct remote *r);
+/* Copies rows from the program's memory to a packed piece. */
+void remote_rows_take(const struct remote_rows *rows, uint8_t *packed);
+/* Where the program has them: from the first to behind the last byte. */
+void remote_rows_span(const struct remote_rows *rows, uint64_t *ret_first, uint64_t *ret_end);
 /* The number of the last command it became; 0: there is no memory. */
 uint64_t remote_copy(struct cuda_queue *q, const struct cuda_command *command);
+
+/* remote_late.c: copies from memory that may still be written to */
+/* Whether what a copy reads there may not be there yet. */
+bool remote_late(struct cuda_queue *q, uint64_t first, uint64_t end);
+/* The queue waits until a piece of staging memory has these rows. Its number, or 0. */
+uint64_t remote_late_submit(struct cuda_queue *q, const struct remote_rows *rows,
+                            const struct remote_piece *piece);
+
+/* remote_mirror.c: hosts that share no memory */
+/* `status` and `host` are there. 0 or -VD_ERR_MEMORY. */
+int remote_mirror_start(struct remote *r);
+/* Nobody calls any more. Ends the channel. */
+void remote_mirror_finish(struct remote *r);
+/* Sends what stands in the ring. Without a pump there is nothing to do. Locks: none but `call`. */
+void remote_mirror_drain(struct remote *r);
+/* Somebody found it asleep. */
+void remote_mirror_wake(struct remote *r);
+/* The host is to see these bytes of the arena, before what is sent next. 0 or a VD_ERR. */
+int remote_upload(struct remote *r, uint64_t offset, uint64_t size);
 
 /* remote_queue.c */
 int remote_queue_create(struct cuda_context *context, int priority, struct cuda_queue **ret_queue);

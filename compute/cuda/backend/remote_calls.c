@@ -39,6 +39,9 @@ static void run(struct remote *r, struct cuda_queue *q)
     struct vd_cuda_nothing_req req = {.queue = q->gate->slot};
 
     pthread_mutex_unlock(&r->lock);
+    /* It may look at what was copied before. */
+    if (atomic_load(&r->staged_count))
+        remote_land(r);
     c->run(c->user, error_of(q));
     /* Nobody's number changes by it but the gate's, which nobody else submits to. */
     remote_queue_put(q->gate, VD_OP_cuda_nothing, &req, sizeof(req), NULL, 0);
@@ -108,6 +111,7 @@ uint64_t remote_calls_submit(struct cuda_queue *q, const struct cuda_command *co
         goto out;
     }
     q->gated++;
+    atomic_store(&q->held, number);
     c->number = number;
     if (!q->first_call) {
         q->next_calling = r->calling;

@@ -6,17 +6,23 @@
 
 /*
  * Copies. Memory of the arena is named as it is; of the program's other memory a chunk after the
- * other goes through staging memory: what is copied from is read before submit returns, what is
- * copied to lands when somebody has waited for it.
+ * other goes through staging memory: what is copied from is read before submit returns, or, of
+ * memory that is locked and may still be written to, when the queue comes there (remote_late.c);
+ * what is copied to lands when somebody has waited for it.
  */
+
+static uint64_t row_at(const struct remote_rows *rows, uint64_t row)
+{
+    return rows->address + row / rows->height * rows->slice + row % rows->height * rows->pitch +
+           rows->x;
+}
 
 /* Copies rows between the program's memory and a staged chunk. */
 static void move_rows(const struct remote_rows *rows, uint8_t *packed, bool out)
 {
     for (uint64_t i = 0; i < rows->count; i++) {
         uint64_t row = rows->first + i;
-        uint8_t *own = (uint8_t *)(uintptr_t)(rows->address + row / rows->height * rows->slice +
-                                              row % rows->height * rows->pitch + rows->x);
+        uint8_t *own = (uint8_t *)(uintptr_t)row_at(rows, row);
 
         if (out)
             memcpy(own, packed, rows->bytes);
@@ -24,6 +30,18 @@ static void move_rows(const struct remote_rows *rows, uint8_t *packed, bool out)
             memcpy(packed, own, rows->bytes);
         packed += rows->bytes;
     }
+}
+
+void remote_rows_take(const struct remote_rows *rows, uint8_t *packed)
+{
+    move_rows(rows, packed, false);
+}
+
+void remote_rows_span(const struct remote_rows *rows, uint64_t *ret_first, uint64_t *ret_end)
+{
+    /* Rows of a chunk are of one image, so the first is the lowest. */
+    *ret_first = row_at(rows, rows->first);
+    *ret_end = row_at(rows, rows->first + rows->count - 1) + rows->bytes;
 }
 
 void remote_land(struct remote *r)
@@ -135,6 +153,9 @@ static bool in_arena(struct remote *r, const struct cuda_side *s, uint64_t bytes
 {
     uint64_t base = (uintptr_t)r->pinned, size = r->host->arena.frame_size;
 
+    /* Of this side alone if the host shares none. */
+    if (r->pump)
+        return false;
     if (s->address < base || s->address - base > size || bytes > size - (s->address - base))
         return false;
     *ret_offset = s->address - base + r->host->arena.frame_offset;
@@ -179,6 +200,16 @@ static struct remote_rows rows_of(const struct side *side, uint64_t height, uint
         side->s.address, side->s.pitch, side->s.slice, height, first, count, x, bytes};
 }
 
+static bool is_late(struct cuda_queue *q, const struct side *from, const struct remote_rows *rows)
+{
+    uint64_t first, end;
+
+    if (!from->s.locked)
+        return false;
+    remote_rows_span(rows, &first, &end);
+    return remote_late(q, first, end);
+}
+
 /* Rows of one image, or a part of one row. */
 static uint64_t chunk(struct cuda_queue *q, const struct side *to, const struct side *from,
                       uint64_t height, uint64_t first, uint64_t count, uint64_t x, uint64_t bytes)
@@ -188,6 +219,7 @@ static uint64_t chunk(struct cuda_queue *q, const struct side *to, const struct 
     struct remote_piece *in = NULL, *out = NULL;
     struct remote_rows lands = rows_of(to, height, first, count, x, bytes);
     uint64_t number = 0;
+    bool late = false;
 
     if (from->staged) {
         struct remote_rows rows = rows_of(from, height, first, count, x, bytes);
@@ -195,7 +227,16 @@ static uint64_t chunk(struct cuda_queue *q, const struct side *to, const struct 
         in = remote_stage(r, count * bytes);
         if (!in)
             return 0;
-        move_rows(&rows, r->host->arena.base + in->offset, false);
+        if (is_late(q, from, &rows)) {
+            /* Then the piece is the function's until it has run. */
+            if (!remote_late_submit(q, &rows, in))
+                goto failed;
+            late = true;
+        } else {
+            move_rows(&rows, r->host->arena.base + in->offset, false);
+            if (remote_upload(r, in->offset, count * bytes))
+                goto failed;
+        }
     }
     if (to->staged) {
         out = remote_stage(r, count * bytes);
@@ -220,7 +261,7 @@ static uint64_t chunk(struct cuda_queue *q, const struct side *to, const struct 
         return 0;
     return number;
 failed:
-    if (in)
+    if (in && !late)
         remote_unstage(r, in);
     if (out)
         remote_unstage(r, out);

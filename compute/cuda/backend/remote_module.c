@@ -227,6 +227,10 @@ int remote_module_create(struct cuda_context *context, const char *text, size_t 
     if (!out)
         goto failed;
     memcpy(r->host->arena.base + in->offset, text, size);
+    if (remote_upload(r, in->offset, size)) {
+        err = CUDA_ERROR_LAUNCH_FAILED;
+        goto failed;
+    }
     req.module = m->slot;
     req.offset = in->offset;
     req.room_offset = out->offset;

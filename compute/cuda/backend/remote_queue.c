@@ -168,6 +168,8 @@ int remote_queue_reach(struct cuda_queue *q, uint64_t number, uint64_t timeout_n
     struct vd_cuda_queue_slot *slot = &r->status->queues[q->slot];
     int err = 0;
 
+    if (!remote_queue_passed(q, number))
+        remote_mirror_drain(r);
     while (!remote_queue_passed(q, number) && !err)
         err =
             fence_wait(&slot->done, &slot->waiters, (uint32_t)number, timeout_ns, remote_alive, r);
@@ -258,11 +260,14 @@ static uint64_t submit_wait(struct cuda_queue *q, const struct cuda_command *c)
 {
     struct vd_cuda_wait_req req = {
         .queue = q->slot, .other = c->wait.queue->slot, .number = c->wait.number};
+    uint64_t number;
 
     /* A function of the program that stands for the number is waited for by its gate. */
     if (c->wait.queue == q || c->wait.queue->remote != q->remote)
         return submit_nothing(q);
-    return remote_queue_put(q, VD_OP_cuda_wait, &req, sizeof(req), NULL, 0);
+    number = remote_queue_put(q, VD_OP_cuda_wait, &req, sizeof(req), NULL, 0);
+    atomic_store(&q->held, number);
+    return number;
 }
 
 static uint64_t submit_value(struct cuda_queue *q, const struct cuda_command *c)
@@ -274,7 +279,11 @@ static uint64_t submit_value(struct cuda_queue *q, const struct cuda_command *c)
                                     .address = c->value.address,
                                     .value = c->value.value};
 
-    return remote_queue_put(q, VD_OP_cuda_value, &req, sizeof(req), NULL, 0);
+    uint64_t number = remote_queue_put(q, VD_OP_cuda_value, &req, sizeof(req), NULL, 0);
+
+    if (c->kind == CUDA_WAIT_VALUE)
+        atomic_store(&q->held, number);
+    return number;
 }
 
 static uint64_t submit_free(struct cuda_queue *q, const struct cuda_command *c)

@@ -81,6 +81,7 @@ static CUresult resolve(const struct box *b, const uint64_t *extent, struct cuda
         return CUDA_ERROR_NOT_SUPPORTED;
     }
     ret_side->host = r ? range_is_host(b->address) : memory_check(b->address, 1) != CUDA_SUCCESS;
+    ret_side->locked = r && ret_side->host;
     *ret_pageable = !r && ret_side->host;
     return CUDA_SUCCESS;
 }
@@ -141,8 +142,11 @@ static CUresult copy(struct box to, struct box from, uint64_t width, uint64_t he
     if (!width || !height || !depth)
         return leave(CUDA_SUCCESS);
     err = prepare(to, from, width, height, depth, &c, &to_pageable, &from_pageable);
-    if (!err && s->capture)
+    if (!err && s->capture) {
+        /* A node reads it when its turn comes. */
+        c.copy.from.locked = c.copy.from.host;
         return leave(wait ? capture_refuse(s) : stream_submit(s, &c));
+    }
     if (!err && from_pageable && !wait && !to_pageable && !backend->stages)
         err = stage(&c);
     if (err)
@@ -295,6 +299,7 @@ static CUresult copy_3d(const CUDA_MEMCPY3D *c, CUstream stream, bool wait)
     return err ? err : copy(to, from, c->WidthInBytes, c->Height, c->Depth, stream, wait);
 }
 
+/* A graph's node: it reads memory of whatever kind when its turn comes. */
 CUresult copy_prepare(const CUDA_MEMCPY3D *c, struct cuda_command *ret_command)
 {
     bool to_pageable, from_pageable;
@@ -303,9 +308,12 @@ CUresult copy_prepare(const CUDA_MEMCPY3D *c, struct cuda_command *ret_command)
 
     if (!err && (!c->WidthInBytes || !c->Height || !c->Depth))
         err = CUDA_ERROR_INVALID_VALUE;
-    return err ? err
-               : prepare(to, from, c->WidthInBytes, c->Height, c->Depth, ret_command, &to_pageable,
-                         &from_pageable);
+    if (!err)
+        err = prepare(to, from, c->WidthInBytes, c->Height, c->Depth, ret_command, &to_pageable,
+                      &from_pageable);
+    if (!err)
+        ret_command->copy.from.locked = ret_command->copy.from.host;
+    return err;
 }
 
 API cuMemcpy2DAsync_v2(const CUDA_MEMCPY2D *c, CUstream stream)

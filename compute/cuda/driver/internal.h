@@ -126,6 +126,7 @@ struct range {
     enum range_kind kind;
     struct CUctx_st *context;
     unsigned flags;
+    bool copies; /* registered for copies alone: kernels do not reach it */
     struct CUmemPoolHandle_st *pool;
 };
 

@@ -88,7 +88,8 @@ static void range_free(struct range *r)
         backend->host_destroy((void *)(uintptr_t)gone.address, gone.size);
         break;
     case RANGE_REGISTERED:
-        backend->memory_unmap(gone.address);
+        if (!gone.copies)
+            backend->memory_unmap(gone.address);
         break;
     case RANGE_IMPORTED:
         external_unmap(gone.address, gone.size);
@@ -108,6 +109,12 @@ void range_drop_context(struct CUctx_st *c)
 bool range_is_hosts(const struct range *r)
 {
     return r->kind == RANGE_PINNED || r->kind == RANGE_REGISTERED || r->kind == RANGE_MANAGED;
+}
+
+/* Whether kernels reach it. */
+static bool is_mapped(const struct range *r)
+{
+    return !range_is_hosts(r) || (!r->copies && !device_properties(r->context->device)->apart);
 }
 
 bool range_is_host(uint64_t address)
@@ -316,6 +323,7 @@ API cuMemHostRegister_v2(void *memory, size_t size, unsigned flags)
     uint64_t address = (uintptr_t)memory;
     struct CUctx_st *c;
     CUresult err = enter_context(&c);
+    bool copies;
     size_t i;
 
     if (err)
@@ -330,9 +338,16 @@ API cuMemHostRegister_v2(void *memory, size_t size, unsigned flags)
     unlock();
     err = (CUresult)backend->memory_map(memory, size);
     lock();
+    /* Kernels at a host do not reach it; copies need no more than that it stays. */
+    copies = err == CUDA_ERROR_NOT_SUPPORTED && backend->stages &&
+             !(flags & CU_MEMHOSTREGISTER_DEVICEMAP);
+    if (copies)
+        err = CUDA_SUCCESS;
     if (!err) {
         err = range_add(c, RANGE_REGISTERED, address, size, flags);
-        if (err)
+        if (!err)
+            range_find(address)->copies = copies;
+        else if (!copies)
             backend->memory_unmap(address);
     }
     return leave(err);
@@ -360,6 +375,8 @@ API cuMemHostGetDevicePointer_v2(CUdeviceptr *address, void *memory, unsigned fl
     r = range_find((uintptr_t)memory);
     if (!address || flags || !r || !range_is_hosts(r))
         return leave(CUDA_ERROR_INVALID_VALUE);
+    if (!is_mapped(r))
+        return leave(CUDA_ERROR_NOT_SUPPORTED);
     *address = (uintptr_t)memory;
     return leave(CUDA_SUCCESS);
 }
@@ -393,6 +410,8 @@ static CUresult pointer_attribute(void *data, CUpointer_attribute attribute, uin
             host && r->kind != RANGE_MANAGED ? CU_MEMORYTYPE_HOST : CU_MEMORYTYPE_DEVICE;
         break;
     case CU_POINTER_ATTRIBUTE_DEVICE_POINTER:
+        if (!is_mapped(r))
+            return CUDA_ERROR_INVALID_VALUE;
         *(CUdeviceptr *)data = address;
         break;
     case CU_POINTER_ATTRIBUTE_HOST_POINTER:
@@ -421,7 +440,7 @@ static CUresult pointer_attribute(void *data, CUpointer_attribute attribute, uin
         *(size_t *)data = r->size;
         break;
     case CU_POINTER_ATTRIBUTE_MAPPED:
-        *(unsigned char *)data = 1;
+        *(unsigned char *)data = is_mapped(r);
         break;
     case CU_POINTER_ATTRIBUTE_ALLOWED_HANDLE_TYPES:
         *(unsigned long long *)data = 0;
