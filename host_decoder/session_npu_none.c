@@ -38,6 +38,7 @@ int session_npu_create(void *self, const struct vd_npu_create_req *req, const st
 
 NOTHING(npu_data, vd_none)
 NOTHING(npu_load, vd_none)
+NOTHING(npu_have, vd_none)
 NOTHING(npu_run, vd_npu_value)
 NOTHING(npu_fetch, vd_npu_value)
 NOTHING(npu_cancel, vd_none)

@@ -176,7 +176,7 @@ static int read_value(const char *set, const char *what, size_t n, const struct 
     return 1;
 }
 
-static enum verdict run_set(void *model, const char *set, char *why, size_t room)
+static enum verdict run_set(void *model, void *opened, const char *set, char *why, size_t room)
 {
     struct onnx_value in[64], out[64], must;
     struct onnx_store *stores[64] = {NULL}, *store;
@@ -204,7 +204,7 @@ static enum verdict run_set(void *model, const char *set, char *why, size_t room
         };
 
         memset(out, 0, sizeof(out));
-        if (provider->run(model, &run) < 0)
+        if (provider->run(opened, &run) < 0)
             verdict = REFUSED;
         for (size_t i = 0; verdict == PASSED && i < about.output_count; i++) {
             if (!read_value(set, "output", i, &about.outputs[i], &must, &store))
@@ -258,7 +258,7 @@ static void run_case(const char *folder)
 {
     char path[1024], name[64], why[400] = "";
     struct provider_load load = {0};
-    void *model = NULL;
+    void *model = NULL, *opened = NULL;
     enum verdict verdict = PASSED;
     size_t size, i = 0;
     void *bytes;
@@ -276,14 +276,16 @@ static void run_case(const char *folder)
     }
     subject(bytes, size, name, sizeof(name));
     load = (struct provider_load){.bytes = bytes, .size = size, .device = device, .threads = 1};
-    if (provider->load(&load, &model, why, sizeof(why)) < 0)
+    if (provider->load(&load, &model, why, sizeof(why)) < 0 ||
+        provider->open(model, &opened, why, sizeof(why)) < 0)
         verdict = REFUSED;
     free(bytes);
     if (model)
         on_device += is_alone(model);
-    for (; model && verdict == PASSED && stat(path, &st) == 0;
+    for (; opened && verdict == PASSED && stat(path, &st) == 0;
          snprintf(path, sizeof(path), "%.900s/test_data_set_%d", folder, ++sets))
-        verdict = run_set(model, path, why, sizeof(why));
+        verdict = run_set(model, opened, path, why, sizeof(why));
+    provider->close(opened);
     provider->destroy(model);
     if (verdict == WRONG || (verbose && verdict == REFUSED))
         printf("%s %s: %s\n", verdict == WRONG ? "WRONG  " : "refused", strrchr(folder, '/') + 1,

@@ -14,12 +14,25 @@
 
 static char error[300];
 
+static void *opened;
+
+/* A model, and what it is run with in `opened`. */
 static int load(const struct message *m, const char *device, void **ret_model)
 {
     struct provider_load request = {.bytes = m->bytes, .size = m->size, .device = device};
+    int err;
 
     error[0] = 0;
-    return provider_openvino.load(&request, ret_model, error, sizeof(error));
+    err = provider_openvino.load(&request, ret_model, error, sizeof(error));
+    if (!err && provider_openvino.open(*ret_model, &opened, error, sizeof(error)))
+        fail_msg("%s", error);
+    return err;
+}
+
+static void destroy(void *model)
+{
+    provider_openvino.close(opened);
+    provider_openvino.destroy(model);
 }
 
 static void test_devices(void **state)
@@ -40,7 +53,7 @@ static void test_devices(void **state)
     assert_int_equal(provider_openvino.devices(devices, 1), 1);
 }
 
-static int run(void *model, struct onnx_value *in, struct onnx_value *out)
+static int run(struct onnx_value *in, struct onnx_value *out)
 {
     const uint32_t zero = 0;
     struct provider_run r = {
@@ -55,7 +68,7 @@ static int run(void *model, struct onnx_value *in, struct onnx_value *out)
     };
 
     error[0] = 0;
-    return provider_openvino.run(model, &r);
+    return provider_openvino.run(opened, &r);
 }
 
 static void test_run(void **state)
@@ -81,7 +94,7 @@ static void test_run(void **state)
         struct onnx_value out = {.kind = ONNX_TENSOR};
 
         in.size = (size_t)n * 12;
-        if (run(model, &in, &out))
+        if (run(&in, &out))
             fail_msg("%s", error);
         assert_int_equal(out.dtype, ONNX_F32);
         assert_int_equal(out.rank, 2);
@@ -90,7 +103,7 @@ static void test_run(void **state)
         for (int i = 0; i < 3 * n; i++)
             assert_true(((float *)out.data)[i] == x[i] + (float)(i % 3 + 1));
     }
-    provider_openvino.destroy(model);
+    destroy(model);
 }
 
 /* Each type keeps its bits. */
@@ -119,11 +132,11 @@ static void test_types(void **state)
         io(&graph, 12, "y", types[i].dtype, 1, dims);
         finish(&m, &graph);
         assert_int_equal(load(&m, "openvino", &model), 0);
-        assert_int_equal(run(model, &in, &out), 0);
+        assert_int_equal(run(&in, &out), 0);
         assert_int_equal(out.dtype, types[i].dtype);
         assert_int_equal(out.size, in.size);
         assert_memory_equal(out.data, bits, in.size);
-        provider_openvino.destroy(model);
+        destroy(model);
     }
 }
 
@@ -163,18 +176,18 @@ static void test_refused(void **state)
     /* A wrong shape is the run's error, and the next run is right. */
     simple(&m, "Add");
     assert_int_equal(load(&m, "openvino", &model), 0);
-    assert_int_equal(run(model, &in, &out), VD_ERR_UNSUPPORTED);
+    assert_int_equal(run(&in, &out), VD_ERR_UNSUPPORTED);
     assert_true(error[0]);
     in.dims[1] = 3;
     in.size = 12;
-    assert_int_equal(run(model, &in, &out), 0);
-    provider_openvino.destroy(model);
+    assert_int_equal(run(&in, &out), 0);
+    destroy(model);
 }
 
-static void *cancel_soon(void *model)
+static void *cancel_soon(void *run_opened)
 {
     nanosleep(&(struct timespec){0, 20000000}, NULL);
-    provider_openvino.cancel(model);
+    provider_openvino.cancel(run_opened);
     return NULL;
 }
 
@@ -190,19 +203,19 @@ static void test_cancel(void **state)
     (void)state;
     identity(&m, "endless", ONNX_F32);
     assert_int_equal(load(&m, "openvino", &model), 0);
-    assert_int_equal(pthread_create(&thread, NULL, cancel_soon, model), 0);
-    assert_int_equal(run(model, &in, &out), VD_ERR_GONE);
+    assert_int_equal(pthread_create(&thread, NULL, cancel_soon, opened), 0);
+    assert_int_equal(run(&in, &out), VD_ERR_GONE);
     pthread_join(thread, NULL);
     /* One that comes before the run starts is not lost. */
-    assert_int_equal(run(model, &in, &out), VD_ERR_GONE);
-    provider_openvino.resume(model);
-    provider_openvino.destroy(model);
+    assert_int_equal(run(&in, &out), VD_ERR_GONE);
+    provider_openvino.resume(opened);
+    destroy(model);
     identity(&m, "quick", ONNX_F32);
     assert_int_equal(load(&m, "openvino", &model), 0);
-    provider_openvino.cancel(model);
-    provider_openvino.resume(model);
-    assert_int_equal(run(model, &in, &out), 0);
-    provider_openvino.destroy(model);
+    provider_openvino.cancel(opened);
+    provider_openvino.resume(opened);
+    assert_int_equal(run(&in, &out), 0);
+    destroy(model);
 }
 
 int main(int argc, char **argv)
