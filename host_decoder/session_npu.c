@@ -5,6 +5,7 @@
 #include <viaduct/errors.h>
 #include <wire/log.h>
 
+#include "compute/npu/host/cache.h"
 #include "compute/npu/host/hosted.h"
 #include "compute/npu/host/provider.h"
 #include "npu_picture.h"
@@ -22,9 +23,18 @@ bool session_npu_prepare(void)
 {
     bool wanted = provider_prepare();
 
+    /* Workers without devices open no files. */
+    if (wanted)
+        cache_prepare();
+
     for (const struct provider *const *at = provider_list(); *at; at++)
         log_info("inference: %s", (*at)->name);
     return wanted;
+}
+
+void session_npu_sweep(void)
+{
+    cache_sweep(false);
 }
 
 static struct hosted *find_model(struct session *s, uint32_t id)

@@ -10,6 +10,10 @@ bool session_npu_prepare(void)
     return false;
 }
 
+void session_npu_sweep(void)
+{
+}
+
 int session_npu_devices(void *self, const struct vd_npu_devices_req *req,
                         const struct vd_none *tail, uint32_t tail_count,
                         struct dispatch_reply *reply)

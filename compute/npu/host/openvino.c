@@ -2,6 +2,7 @@
 #include <ctype.h>
 #include <dlfcn.h>
 #include <glob.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -10,6 +11,7 @@
 #include <viaduct/errors.h>
 #include <wire/log.h>
 
+#include "cache.h"
 #include "outline.h"
 
 /*
@@ -50,6 +52,11 @@ static struct {
 #define OV(name, returns, takes) returns(*name) takes;
 #include "openvino.def"
     const char *(*last_error)(void); /* since 2023.2; else NULL */
+    /* What the cache needs; all of them or none. */
+    int (*export)(const struct ov_compiled *model, const char *path);
+    int (*import)(const struct ov_core *core, const char *bytes, size_t size, const char *device,
+                  struct ov_compiled **out);
+    int (*property)(const struct ov_core *core, const char *device, const char *key, char **value);
     char runtime[VD_ENGINE_BYTES];
     /* Of a worker. */
     struct ov_core *core;
@@ -144,6 +151,11 @@ static bool open_library(const char *path)
         missing = #name;
 #include "openvino.def"
     *(void **)&ov.last_error = dlsym(library, "ov_get_last_err_msg");
+    *(void **)&ov.export = dlsym(library, "ov_compiled_model_export_model");
+    *(void **)&ov.import = dlsym(library, "ov_core_import_model");
+    *(void **)&ov.property = dlsym(library, "ov_core_get_property");
+    if (!ov.export || !ov.import || !ov.property)
+        ov.export = NULL;
     if (missing) {
         log_warn("inference: %s has no %s: OpenVINO 2023.0 or newer is needed", path, missing);
         dlclose(library);
@@ -311,12 +323,72 @@ static int outline(struct openvino *m, const struct provider_load *load, char *e
     return err;
 }
 
+/* All that a compiled model depends on. */
+static void name_compiled(const struct provider_load *load, const char *device,
+                          struct cache_key *ret_key)
+{
+    static const char *const properties[] = {"FULL_DEVICE_NAME", "NPU_DRIVER_VERSION"};
+    char values[2][128] = {"", ""}, threads[16];
+    const char *const parts[] = {"openvino", ov.runtime, device, values[0], values[1], threads,
+                                 NULL};
+
+    for (size_t i = 0; i < 2; i++) {
+        char *value = NULL;
+
+        /* A device need not have it. */
+        if (!ov.property(ov.core, device, properties[i], &value) && value) {
+            snprintf(values[i], sizeof(values[i]), "%s", value);
+            ov.ov_free(value);
+        }
+    }
+    snprintf(threads, sizeof(threads), "%u", load->threads);
+    cache_key_of(load->hash, parts, ret_key);
+}
+
+/* Takes what was compiled before. */
+static bool find_compiled(struct openvino *m, const struct cache_key *key, const char *device)
+{
+    uint8_t *bytes = NULL;
+    size_t size = 0;
+    char error[256];
+    int err;
+
+    if (!cache_find(key, &bytes, &size))
+        return false;
+    err = result(ov.import(ov.core, (const char *)bytes, size, device, &m->compiled), error,
+                 sizeof(error));
+    if (err)
+        log_warn("inference: %s does not take what it had compiled: %s", device, error);
+    free(bytes);
+    return !err;
+}
+
+static void keep_compiled(const struct openvino *m, const struct cache_key *key)
+{
+    char path[PATH_MAX], error[256];
+
+    if (!cache_place(key, path, sizeof(path)))
+        return;
+    if (result(ov.export(m->compiled, path), error, sizeof(error)))
+        log_debug("inference: a compiled model is not kept: %s", error);
+    else
+        cache_done(key);
+}
+
 static int compile(struct openvino *m, const struct provider_load *load, const char *device,
                    char *error, size_t error_size)
 {
     struct ov_model *read = NULL;
+    struct cache_key key;
     char threads[16];
-    int err = result(
+    int err;
+
+    if (ov.export) {
+        name_compiled(load, device, &key);
+        if (find_compiled(m, &key, device))
+            return 0;
+    }
+    err = result(
         ov.ov_core_read_model_from_memory_buffer(ov.core, load->bytes, load->size, NULL, &read),
         error, error_size);
 
@@ -331,6 +403,8 @@ static int compile(struct openvino *m, const struct provider_load *load, const c
         err = result(ov.ov_core_compile_model(ov.core, read, device, 2, &m->compiled,
                                               "PERFORMANCE_HINT", "LATENCY"),
                      error, error_size);
+    if (!err && ov.export)
+        keep_compiled(m, &key);
     if (read)
         ov.ov_model_free(read);
     return err;

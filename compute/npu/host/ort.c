@@ -3,6 +3,7 @@
 
 #include <dlfcn.h>
 #include <glob.h>
+#include <limits.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +11,7 @@
 #include <viaduct/errors.h>
 #include <wire/log.h>
 
+#include "cache.h"
 #include "ort_ep.h"
 
 #define ORT_NAME "ort"
@@ -188,19 +190,30 @@ static void ort_destroy(void *model)
     free(m);
 }
 
-static int ort_load(const struct provider_load *load, void **ret_model, char *error,
-                    size_t error_size)
+/* What a provider compiled goes to `context`, as a model with that in it; NULL: nowhere. */
+static int keep_context(struct ort_session_options *options, const char *context, char *error,
+                        size_t error_size)
+{
+    const char *const entries[][2] = {{"ep.context_enable", "1"},
+                                      {"ep.context_embed_mode", "1"},
+                                      {"ep.context_file_path", context}};
+    int err = 0;
+
+    for (size_t i = 0; context && !err && i < sizeof(entries) / sizeof(entries[0]); i++)
+        err = ort_result(
+            ort_library.api->AddSessionConfigEntry(options, entries[i][0], entries[i][1]), error,
+            error_size);
+    return err;
+}
+
+static int make_session(struct ort_model *m, const struct provider_load *load, const char *context,
+                        char *error, size_t error_size)
 {
     const struct ort_api *api = ort_library.api;
     int threads = load->threads ? (int)load->threads : processors();
     struct ort_session_options *options = NULL;
-    struct ort_model *m = calloc(1, sizeof(*m));
     int err;
 
-    if (!m) {
-        snprintf(error, error_size, "out of memory");
-        return VD_ERR_MEMORY;
-    }
     err = ort_result(api->CreateSessionOptions(&options), error, error_size);
     if (!err)
         err = ort_result(api->SetIntraOpNumThreads(options, threads), error, error_size);
@@ -220,15 +233,61 @@ static int ort_load(const struct provider_load *load, void **ret_model, char *er
     if (!err && strcmp(load->device, ORT_NAME))
         err = ort_ep_append(options, load->device, load->alone, error, error_size);
     if (!err)
+        err = keep_context(options, context, error, error_size);
+    if (!err)
         err = ort_result(api->CreateSessionFromArray(ort_library.env, load->bytes, load->size,
                                                      options, &m->session),
                          error, error_size);
+    if (options)
+        api->ReleaseSessionOptions(options);
+    return err;
+}
+
+/* Of providers: as they compiled it before, or so that it can be found the next time. */
+static int make_cached(struct ort_model *m, const struct provider_load *load, char *error,
+                       size_t error_size)
+{
+    const char *const parts[] = {load->device, ort_library.runtime, NULL};
+    struct provider_load cached = *load;
+    struct cache_key key;
+    char path[PATH_MAX];
+    uint8_t *bytes = NULL;
+    int err = VD_ERR_UNSUPPORTED;
+
+    cache_key_of(load->hash, parts, &key);
+    if (cache_find(&key, &bytes, &cached.size)) {
+        cached.bytes = bytes;
+        err = make_session(m, &cached, NULL, error, error_size);
+        free(bytes);
+        if (err)
+            log_warn("inference: %s does not take what it had compiled: %s", load->device, error);
+    } else if (cache_place(&key, path, sizeof(path))) {
+        err = make_session(m, load, path, error, error_size);
+        if (!err)
+            cache_done(&key);
+    }
+    return err;
+}
+
+static int ort_load(const struct provider_load *load, void **ret_model, char *error,
+                    size_t error_size)
+{
+    struct ort_model *m = calloc(1, sizeof(*m));
+    int err = VD_ERR_UNSUPPORTED;
+
+    if (!m) {
+        snprintf(error, error_size, "out of memory");
+        return VD_ERR_MEMORY;
+    }
+    /* Nothing is compiled for the processor, and who runs it opens no files. */
+    if (strcmp(load->device, ORT_NAME))
+        err = make_cached(m, load, error, error_size);
+    if (err)
+        err = make_session(m, load, NULL, error, error_size);
     if (!err)
         err = ort_describe(m, error, error_size);
     if (!err)
         ort_ep_placement(m->session, m->placement, sizeof(m->placement));
-    if (options)
-        api->ReleaseSessionOptions(options);
     if (err)
         ort_destroy(m);
     else
