@@ -103,7 +103,10 @@ static void nursery_client(struct nursery *n, const struct ipc_client *request, 
                            int stats_fd)
 {
     struct ipc_event event = {.kind = IPC_STARTED, .slot = request->slot};
-    pid_t pid = fork();
+    pid_t pid;
+
+    session_npu_sweep();
+    pid = fork();
 
     if (!pid) {
         close(IPC_FD);

@@ -52,6 +52,8 @@ static const char usage_text[] =
     "  --max-cuda-bytes N[K|M|G] device memory of a client (default 4G)\n"
     "  --max-cuda-seconds N of one kernel, 0 for no limit (default 600)\n"
     "  --max-run-seconds N  of one run of a model for inference, 0 for no limit (default 600)\n"
+    "  --npu-cache DIR      keep what drivers made of models there (default: nowhere)\n"
+    "  --npu-cache-bytes N[K|M|G] at most (default 2G)\n"
     "  --config FILE        read options from there (default: " OPTIONS_FILE ", if it is there)\n"
     "  --once               end when the last client has left\n"
     "  --lifeline FD        end when this descriptor is closed by its other side\n"
@@ -79,6 +81,8 @@ enum option_id {
     OPT_MAX_CUDA_BYTES,
     OPT_MAX_CUDA_SECONDS,
     OPT_MAX_RUN_SECONDS,
+    OPT_NPU_CACHE,
+    OPT_NPU_CACHE_BYTES,
     /* From here on only on the command line. */
     OPT_CONFIG,
     OPT_ONCE,
@@ -109,6 +113,8 @@ static const struct option long_options[] = {
     {"max-cuda-bytes", required_argument, NULL, OPT_MAX_CUDA_BYTES},
     {"max-cuda-seconds", required_argument, NULL, OPT_MAX_CUDA_SECONDS},
     {"max-run-seconds", required_argument, NULL, OPT_MAX_RUN_SECONDS},
+    {"npu-cache", required_argument, NULL, OPT_NPU_CACHE},
+    {"npu-cache-bytes", required_argument, NULL, OPT_NPU_CACHE_BYTES},
     {"config", required_argument, NULL, OPT_CONFIG},
     {"once", no_argument, NULL, OPT_ONCE},
     {"lifeline", required_argument, NULL, OPT_LIFELINE},
@@ -217,6 +223,14 @@ static void set(struct service_options *o, int id, const struct place *place, co
         break;
     case OPT_MAX_RUN_SECONDS:
         o->max_run_seconds = (uint32_t)options_number(place, text, 0, 1 << 22);
+        break;
+    case OPT_NPU_CACHE:
+        if (*text != '/')
+            options_refuse(place, text, "a folder's path from / on is wanted");
+        o->npu_cache = text;
+        break;
+    case OPT_NPU_CACHE_BYTES:
+        o->npu_cache_bytes = options_number(place, text, 1 << 20, 1ull << 44);
         break;
     case OPT_THREADS:
         o->threads = (int)options_number(place, text, 1, 16);

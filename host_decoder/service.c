@@ -159,6 +159,7 @@ static void nursery_exec(const struct service_options *o, int fd)
         "viaduct-worker", o->backend,    threads, format,     o->tls_certificate, o->tls_key,
         o->tls_authority, o->tls_secret, o->cuda, cuda_bytes, cuda_seconds,
     };
+    char cache_bytes[32];
     sigset_t none;
 
     worker_path(path, sizeof(path));
@@ -166,6 +167,12 @@ static void nursery_exec(const struct service_options *o, int fd)
     snprintf(format, sizeof(format), "%u", o->surface_format);
     snprintf(cuda_bytes, sizeof(cuda_bytes), "%llu", (unsigned long long)o->max_cuda_bytes);
     snprintf(cuda_seconds, sizeof(cuda_seconds), "%u", o->max_cuda_seconds);
+    /* As the other settings of inference: VIADUCT_ORT and its kind. */
+    snprintf(cache_bytes, sizeof(cache_bytes), "%llu", (unsigned long long)o->npu_cache_bytes);
+    if (o->npu_cache)
+        setenv("VIADUCT_NPU_CACHE", o->npu_cache, 1);
+    if (o->npu_cache_bytes)
+        setenv("VIADUCT_NPU_CACHE_BYTES", cache_bytes, 1);
     policy_backends(&o->policy, args + IPC_ARGUMENTS, POLICY_MAX_BACKENDS);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);

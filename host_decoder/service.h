@@ -32,6 +32,8 @@ struct service_options {
     uint64_t max_cuda_bytes;
     uint32_t max_cuda_seconds; /* of a launch, 0: no limit */
     uint32_t max_run_seconds;  /* of a model, 0: no limit */
+    const char *npu_cache;     /* folder of compiled models, NULL: none */
+    uint64_t npu_cache_bytes;  /* 0: the default */
     bool once;                 /* end after the last client has left */
     int lifeline;              /* end when this descriptor does, -1: none */
     bool allow_any;

@@ -27,6 +27,8 @@ uint64_t session_frame_zone(const struct session_limits *limits);
  * devices in their sandbox.
  */
 bool session_npu_prepare(void);
+/* In the nursery, now and then: keeps the cache of compiled models within its limit. */
+void session_npu_sweep(void);
 
 /*
  * Serves one client on the calling thread until it leaves or breaks the protocol. Returns 0 when

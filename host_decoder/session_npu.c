@@ -5,6 +5,7 @@
 #include <viaduct/errors.h>
 #include <wire/log.h>
 
+#include "compute/npu/host/cache.h"
 #include "compute/npu/host/hosted.h"
 #include "compute/npu/host/provider.h"
 #include "npu_picture.h"
@@ -22,9 +23,18 @@ bool session_npu_prepare(void)
 {
     bool wanted = provider_prepare();
 
+    /* Workers without devices open no files. */
+    if (wanted)
+        cache_prepare();
+
     for (const struct provider *const *at = provider_list(); *at; at++)
         log_info("inference: %s", (*at)->name);
     return wanted;
+}
+
+void session_npu_sweep(void)
+{
+    cache_sweep(false);
 }
 
 static struct hosted *find_model(struct session *s, uint32_t id)
@@ -153,6 +163,7 @@ int session_npu_create(void *self, const struct vd_npu_create_req *req, const st
     struct hosted_setup setup = {
         .id = req->model,
         .arena = &s->arena,
+        .shelf = s->shelf,
         .size = req->size,
         .threads = req->threads,
         .require = req->flags & VD_NPU_REQUIRE,
@@ -177,8 +188,18 @@ int session_npu_create(void *self, const struct vd_npu_create_req *req, const st
         err = VD_ERR_LIMIT;
     else if (setup.threads > 64)
         err = VD_ERR_PARAMETER;
-    if (!err)
+    if (!err && !s->shelf) {
+        setup.shelf = s->shelf = shelf_create();
+        err = s->shelf ? 0 : VD_ERR_MEMORY;
+    }
+    if (!err) {
         err = hosted_create(&setup, &s->models[slot]);
+        /* What is only kept in case makes room. */
+        if (err == VD_ERR_MEMORY || err == VD_ERR_LIMIT) {
+            shelf_trim(s->shelf);
+            err = hosted_create(&setup, &s->models[slot]);
+        }
+    }
     if (!err)
         __atomic_store_n(&s->stats->models, ++s->model_count, __ATOMIC_RELAXED);
     rep->status = (uint32_t)-err;
@@ -192,6 +213,22 @@ int session_npu_data(void *self, const struct vd_npu_data_req *req, const struct
 
     (void)tail, (void)tail_count, (void)reply;
     return model ? hosted_data(model, req) : VD_ERR_PROTOCOL;
+}
+
+int session_npu_have(void *self, const struct vd_npu_have_req *req, const struct vd_none *tail,
+                     uint32_t tail_count, struct dispatch_reply *reply)
+{
+    struct hosted *model = find_model(self, req->model);
+    struct vd_npu_have_rep *rep = reply->fixed;
+    bool known = false;
+    int err;
+
+    (void)tail, (void)tail_count;
+    if (!model)
+        return VD_ERR_PROTOCOL;
+    err = hosted_have(model, req, &known);
+    rep->known = known;
+    return err;
 }
 
 int session_npu_load(void *self, const struct vd_npu_load_req *req, const struct vd_none *tail,
@@ -274,8 +311,11 @@ bool session_npu_finish(struct session *s)
         if (s->models[i])
             leave(s, i);
     }
-    if (!reap(s, NPU_LEAVE_MS))
+    if (!reap(s, NPU_LEAVE_MS)) {
+        shelf_destroy(s->shelf);
+        s->shelf = NULL;
         return true;
+    }
     log_warn("a model of %s does not end when it is told to; what it holds goes with the worker",
              s->stats->name[0] ? s->stats->name : "a client");
     return false;

@@ -10,6 +10,10 @@ bool session_npu_prepare(void)
     return false;
 }
 
+void session_npu_sweep(void)
+{
+}
+
 int session_npu_devices(void *self, const struct vd_npu_devices_req *req,
                         const struct vd_none *tail, uint32_t tail_count,
                         struct dispatch_reply *reply)
@@ -38,6 +42,7 @@ int session_npu_create(void *self, const struct vd_npu_create_req *req, const st
 
 NOTHING(npu_data, vd_none)
 NOTHING(npu_load, vd_none)
+NOTHING(npu_have, vd_none)
 NOTHING(npu_run, vd_npu_value)
 NOTHING(npu_fetch, vd_npu_value)
 NOTHING(npu_cancel, vd_none)

@@ -49,6 +49,7 @@ struct session {
      */
     struct hosted *models[VD_MAX_CONTEXTS], *leaving[2 * VD_MAX_CONTEXTS];
     uint32_t model_count, leaving_count;
+    struct shelf *shelf; /* what they have loaded; NULL until one comes */
     struct cuda_session *cuda; /* sessions with VD_FEATURE_CUDA; else NULL */
 };
 

@@ -74,6 +74,9 @@ static const struct {
     {"npu_data", "The next bytes of a model.",
      "None. More than was announced, an unknown id and bytes outside the upload zone end the "
      "session."},
+    {"npu_have", "A model that was loaded before, by its hash.",
+     "None: not known is no error. An unknown id, and a model of which bytes were sent, end the "
+     "session."},
     {"npu_load", "Reads the model and makes it ready.",
      "In the result: `PARAMETER` (a broken model), `UNSUPPORTED`, `MEMORY`, `LIMIT`, `ROOM`. A "
      "model whose bytes are not all there ends the session."},

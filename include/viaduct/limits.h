@@ -54,6 +54,7 @@
 #define VD_MAX_NPU_ROIS        256   /* parts of a picture in one input */
 #define VD_MAX_NPU_POSTS       16    /* outputs of one run that something is made of */
 #define VD_MAX_NPU_ROWS        65536 /* of what is made of an output */
+#define VD_NPU_HASH_WORDS      8     /* of a SHA-256 */
 #define VD_NPU_TEXT_BYTES      480   /* sentence of a result, NUL-terminated */
 
 /* CUDA. */

@@ -119,6 +119,7 @@ static void fuzz_host(struct fuzz_input *in)
     uint64_t runs = 0;
     struct hosted_setup setup = {.id = ID,
                                  .arena = &arena,
+                                 .shelf = shelf_create(),
                                  .size = sizeof(model_bytes),
                                  .alloc = take_memory,
                                  .free = free,
@@ -133,8 +134,10 @@ static void fuzz_host(struct fuzz_input *in)
     memcpy(bytes, model_bytes, sizeof(model_bytes));
     while ((place = fuzz_byte(in)))
         bytes[place % sizeof(model_bytes)] = fuzz_byte(in);
-    if (hosted_create(&setup, &model))
+    if (!setup.shelf || hosted_create(&setup, &model)) {
+        shelf_destroy(setup.shelf);
         return;
+    }
     if (hosted_data(model, &data) ||
         hosted_load(model, &(struct vd_npu_load_req){.model = ID,
                                                      .job = 1,
@@ -148,6 +151,7 @@ static void fuzz_host(struct fuzz_input *in)
     hosted_leave(model);
     if (!hosted_reap(model, 20000))
         abort();
+    shelf_destroy(setup.shelf);
 }
 
 static void fuzz_guest(struct fuzz_input *in)

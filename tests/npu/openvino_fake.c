@@ -15,7 +15,8 @@
  * OpenVINO's C API as far as the host calls it, over the interpreter: what the provider is tested
  * with where OpenVINO is not to be had. FAKE_OPENVINO_NUMBERS = 2023, 2024 (default) or 2025: whose
  * element types it has. A model whose graph is called "endless" runs until it is cancelled; one
- * called "refused" is not compiled for the NPU.
+ * called "refused" is not compiled for the NPU, which wants all dimensions of inputs, too. What is
+ * exported is the model behind a mark.
  */
 
 #define EXPORT __attribute__((visibility("default")))
@@ -42,11 +43,17 @@ struct ov_core {
 
 struct ov_model {
     struct onnx_model *model;
+    char *bytes;
+    size_t size;
 };
 
 struct ov_compiled {
     struct onnx_model *model;
+    char *bytes;
+    size_t size;
 };
+
+static const char export_mark[8] = "BLOB";
 
 struct ov_tensor {
     int type;
@@ -193,6 +200,10 @@ int ov_core_read_model_from_memory_buffer(const struct ov_core *core, const char
         free(m);
         return GENERAL_ERROR;
     }
+    m->bytes = malloc(size);
+    m->size = m->bytes ? size : 0;
+    if (m->bytes)
+        memcpy(m->bytes, model, size);
     *out = m;
     return OK;
 }
@@ -202,7 +213,21 @@ void ov_model_free(struct ov_model *model)
     if (!model)
         return;
     onnx_model_destroy(model->model);
+    free(model->bytes);
     free(model);
+}
+
+EXPORT int openvino_fake_compiled;
+int openvino_fake_compiled;
+
+static bool has_shapes(const struct onnx_model *model)
+{
+    bool all = true;
+
+    for (size_t i = 0; i < onnx_model_input_count(model); i++)
+        for (int j = 0; j < onnx_model_input(model, i)->rank; j++)
+            all = all && onnx_model_input(model, i)->dims[j] >= 0;
+    return all;
 }
 
 int ov_core_compile_model(const struct ov_core *core, const struct ov_model *model,
@@ -225,12 +250,16 @@ int ov_core_compile_model(const struct ov_core *core, const struct ov_model *mod
         return fail(GENERAL_ERROR, "the hint is missing");
     if (!strcmp(device, "NPU") && !strcmp(onnx_model_metadata(model->model)->graph, "refused"))
         return fail(GENERAL_ERROR, "the NPU does not take it");
+    if (!strcmp(device, "NPU") && !has_shapes(model->model))
+        return fail(GENERAL_ERROR, "the NPU wants all dimensions");
     compiled = calloc(1, sizeof(*compiled));
     if (!compiled)
         return GENERAL_ERROR;
     /* Models are not shared here: the compiled one takes it. */
-    compiled->model = model->model;
+    *compiled = (struct ov_compiled){model->model, model->bytes, model->size};
     ((struct ov_model *)(uintptr_t)model)->model = NULL;
+    ((struct ov_model *)(uintptr_t)model)->bytes = NULL;
+    openvino_fake_compiled++;
     *out = compiled;
     return OK;
 }
@@ -238,7 +267,51 @@ int ov_core_compile_model(const struct ov_core *core, const struct ov_model *mod
 void ov_compiled_model_free(struct ov_compiled *model)
 {
     onnx_model_destroy(model->model);
+    free(model->bytes);
     free(model);
+}
+
+EXPORT int ov_compiled_model_export_model(const struct ov_compiled *model, const char *path);
+int ov_compiled_model_export_model(const struct ov_compiled *model, const char *path)
+{
+    FILE *file = fopen(path, "wb");
+    bool written = file && fwrite(export_mark, sizeof(export_mark), 1, file) == 1 &&
+                   fwrite(model->bytes, 1, model->size, file) == model->size;
+
+    if (file && fclose(file))
+        written = false;
+    return written ? OK : fail(GENERAL_ERROR, "the file is not written");
+}
+
+EXPORT int ov_core_import_model(const struct ov_core *core, const char *bytes, size_t size,
+                                const char *device, struct ov_compiled **out);
+int ov_core_import_model(const struct ov_core *core, const char *bytes, size_t size,
+                         const char *device, struct ov_compiled **out)
+{
+    struct ov_compiled *compiled = calloc(1, sizeof(*compiled));
+
+    (void)core, (void)device;
+    if (!compiled || size < sizeof(export_mark) ||
+        memcmp(bytes, export_mark, sizeof(export_mark)) ||
+        onnx_model_create(bytes + sizeof(export_mark), size - sizeof(export_mark), NULL,
+                          &compiled->model, last_error, sizeof(last_error))) {
+        free(compiled);
+        return fail(GENERAL_ERROR, "that was not exported here");
+    }
+    *out = compiled;
+    return OK;
+}
+
+EXPORT int ov_core_get_property(const struct ov_core *core, const char *device, const char *key,
+                                char **value);
+int ov_core_get_property(const struct ov_core *core, const char *device, const char *key,
+                         char **value)
+{
+    (void)core;
+    if (strcmp(key, "FULL_DEVICE_NAME"))
+        return NOT_FOUND;
+    *value = strdup(device);
+    return *value ? OK : GENERAL_ERROR;
 }
 
 int ov_compiled_model_create_infer_request(const struct ov_compiled *model, struct ov_request **out)

@@ -13,7 +13,8 @@
 #include <compute/npu/interp/proto.h>
 
 /*
- * usage: suite [--table | --verbose] [--least N] [--wrong N] [--ort LIBRARY [--device NAME]] DIR...
+ * usage: suite [--table | --verbose | --print] [--least N] [--wrong N]
+ *              [--ort LIBRARY [--device NAME]] DIR...
  *
  * Runs ONNX's conformance cases (folders of a model and of inputs and outputs) through the
  * interpreter, or through a libonnxruntime: a real one, or that which asks the host. A model may be
@@ -21,7 +22,8 @@
  * runner (1e-3 of the value, or 1e-7). Fails on a wrong answer, and if fewer than N cases pass;
  * --wrong allows for N wrong ones. --table prints the result by operator as Markdown. --device is
  * one of the runtime's, of a provider that VIADUCT_ORT_EP names: how many cases ran there alone is
- * told.
+ * told. --print compares nothing, but prints what comes out (cases.py). Of what is drawn at random
+ * type and shape are compared.
  */
 
 #define RELATIVE 1e-3
@@ -41,7 +43,8 @@ struct row {
 
 static struct row rows[512];
 static size_t row_count;
-static int verbose;
+static int verbose, prints;
+static int drawn; /* the model has something random in it */
 static const struct provider *provider = &provider_builtin;
 static const char *device = "ort";
 static unsigned on_device; /* cases with all of their nodes there */
@@ -125,6 +128,8 @@ static int same(const struct onnx_value *is, const struct onnx_value *must)
             return 0;
         count *= (size_t)must->dims[i];
     }
+    if (drawn)
+        return 1;
     if (must->dtype == ONNX_STRING) {
         const struct onnx_string *a = is->data, *b = must->data;
 
@@ -135,7 +140,7 @@ static int same(const struct onnx_value *is, const struct onnx_value *must)
     }
     if (!is_float(must->dtype))
         return !must->size || memcmp(is->data, must->data, must->size) == 0;
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count && !drawn; i++) {
         double a = number(is, i), b = number(must, i);
 
         if (isnan(a) && isnan(b))
@@ -144,6 +149,51 @@ static int same(const struct onnx_value *is, const struct onnx_value *must)
             return 0;
     }
     return 1;
+}
+
+static void print_element(const struct onnx_value *v, size_t i)
+{
+    const struct onnx_string *s = (const struct onnx_string *)v->data + i;
+
+    if (v->dtype == ONNX_STRING)
+        printf("\"%.*s\"", (int)s->size, s->data);
+    else if (v->dtype == ONNX_F32)
+        printf("%.9g", (double)((const float *)v->data)[i]);
+    else if (is_float(v->dtype))
+        printf("%.17g", number(v, i));
+    else if (v->dtype == ONNX_I64)
+        printf("%lld", (long long)((const int64_t *)v->data)[i]);
+    else if (v->dtype == ONNX_I32)
+        printf("%d", ((const int32_t *)v->data)[i]);
+    else if (v->dtype == ONNX_I8)
+        printf("%d", ((const int8_t *)v->data)[i]);
+    else
+        printf("%u", ((const uint8_t *)v->data)[i]);
+}
+
+/* As JSON: [type, [dimensions], [elements]], or a list of such for a sequence or a map. */
+static void print_value(const struct onnx_value *v)
+{
+    size_t count = 1;
+
+    printf("[");
+    for (size_t i = 0; v->kind != ONNX_TENSOR && i < v->item_count; i++) {
+        printf("%s", i ? ", " : "");
+        print_value(&v->items[i]);
+    }
+    if (v->kind == ONNX_TENSOR)
+        printf("%d, [", (int)v->dtype);
+    for (int i = 0; v->kind == ONNX_TENSOR && i < v->rank; i++) {
+        printf("%s%lld", i ? ", " : "", (long long)v->dims[i]);
+        count *= (size_t)v->dims[i];
+    }
+    if (v->kind == ONNX_TENSOR)
+        printf("], [");
+    for (size_t i = 0; v->kind == ONNX_TENSOR && i < count; i++) {
+        printf("%s", i ? ", " : "");
+        print_element(v, i);
+    }
+    printf(v->kind == ONNX_TENSOR ? "]]" : "]");
 }
 
 /* Reads the n-th input or output of a set. 0: there is none. */
@@ -176,7 +226,7 @@ static int read_value(const char *set, const char *what, size_t n, const struct 
     return 1;
 }
 
-static enum verdict run_set(void *model, const char *set, char *why, size_t room)
+static enum verdict run_set(void *model, void *opened, const char *set, char *why, size_t room)
 {
     struct onnx_value in[64], out[64], must;
     struct onnx_store *stores[64] = {NULL}, *store;
@@ -204,9 +254,15 @@ static enum verdict run_set(void *model, const char *set, char *why, size_t room
         };
 
         memset(out, 0, sizeof(out));
-        if (provider->run(model, &run) < 0)
+        if (provider->run(opened, &run) < 0)
             verdict = REFUSED;
-        for (size_t i = 0; verdict == PASSED && i < about.output_count; i++) {
+        for (size_t i = 0; prints && !round && verdict == PASSED && i < about.output_count; i++) {
+            printf("%s%s", i ? ", " : "[", "");
+            print_value(&out[i]);
+        }
+        if (prints && !round && verdict == PASSED)
+            printf("]");
+        for (size_t i = 0; verdict == PASSED && !prints && i < about.output_count; i++) {
             if (!read_value(set, "output", i, &about.outputs[i], &must, &store))
                 continue;
             if (!same(&out[i], &must)) {
@@ -228,6 +284,7 @@ static void subject(const void *bytes, size_t size, char *to, size_t room)
     struct proto_field f, g, h;
     size_t nodes = 0;
 
+    drawn = 0;
     snprintf(to, room, "?");
     while (onnx_proto_next(&model, &f) > 0)
         while (f.number == 7 && f.type == PROTO_BYTES && onnx_proto_next(&f.bytes, &g) > 0) {
@@ -235,9 +292,11 @@ static void subject(const void *bytes, size_t size, char *to, size_t room)
                 continue;
             nodes++;
             while (onnx_proto_next(&g.bytes, &h) > 0)
-                if (h.number == 4 && h.type == PROTO_BYTES)
+                if (h.number == 4 && h.type == PROTO_BYTES) {
                     snprintf(to, room, "%.*s", (int)onnx_proto_size(h.bytes),
                              (const char *)h.bytes.at);
+                    drawn |= !strncmp(to, "Random", 6) || !strcmp(to, "Bernoulli");
+                }
         }
     if (nodes != 1)
         snprintf(to, room, "(several nodes)");
@@ -258,7 +317,7 @@ static void run_case(const char *folder)
 {
     char path[1024], name[64], why[400] = "";
     struct provider_load load = {0};
-    void *model = NULL;
+    void *model = NULL, *opened = NULL;
     enum verdict verdict = PASSED;
     size_t size, i = 0;
     void *bytes;
@@ -275,16 +334,22 @@ static void run_case(const char *folder)
         return;
     }
     subject(bytes, size, name, sizeof(name));
+    if (prints)
+        printf("\"%s\": ", strrchr(folder, '/') + 1);
     load = (struct provider_load){.bytes = bytes, .size = size, .device = device, .threads = 1};
-    if (provider->load(&load, &model, why, sizeof(why)) < 0)
+    if (provider->load(&load, &model, why, sizeof(why)) < 0 ||
+        provider->open(model, &opened, why, sizeof(why)) < 0)
         verdict = REFUSED;
     free(bytes);
     if (model)
         on_device += is_alone(model);
-    for (; model && verdict == PASSED && stat(path, &st) == 0;
+    for (; opened && verdict == PASSED && stat(path, &st) == 0;
          snprintf(path, sizeof(path), "%.900s/test_data_set_%d", folder, ++sets))
-        verdict = run_set(model, path, why, sizeof(why));
+        verdict = run_set(model, opened, path, why, sizeof(why));
+    provider->close(opened);
     provider->destroy(model);
+    if (prints)
+        printf(verdict == PASSED ? ",\n" : "null,\n");
     if (verdict == WRONG || (verbose && verdict == REFUSED))
         printf("%s %s: %s\n", verdict == WRONG ? "WRONG  " : "refused", strrchr(folder, '/') + 1,
                why);
@@ -333,6 +398,8 @@ int main(int argc, char **argv)
             table = 1;
         else if (strcmp(argv[i], "--verbose") == 0)
             verbose = 1;
+        else if (strcmp(argv[i], "--print") == 0)
+            prints = 1;
         else if (strcmp(argv[i], "--least") == 0 && i + 1 < argc)
             least = (unsigned)strtoul(argv[++i], NULL, 10);
         else if (strcmp(argv[i], "--wrong") == 0 && i + 1 < argc)
@@ -350,6 +417,8 @@ int main(int argc, char **argv)
         printf("skipped: no cases here; Debian has them in libonnx-testdata\n");
         return SKIPPED;
     }
+    if (prints)
+        return 0;
     qsort(rows, row_count, sizeof(rows[0]), by_name);
     if (table)
         printf("| operator | cases | right | refused | wrong |\n|---|---|---|---|---|\n");

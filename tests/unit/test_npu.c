@@ -443,6 +443,53 @@ static void test_threads(void **state)
     npu_unload(model);
 }
 
+/* The same model again, while it is used and after: the host has it. */
+static void test_again(void **state)
+{
+    struct npu_options one = {.threads = 1};
+    struct npu_model *models[5];
+    struct message m, other;
+
+    (void)state;
+    simple(&m, "Mul");
+    simple(&other, "Add");
+    for (int i = 0; i < 5; i++) {
+        struct npu_tensor *x = rows_of(3), *y = NULL;
+
+        assert_int_equal(npu_load(npu, m.bytes, m.size, i == 2 ? &one : NULL, &models[i]), 0);
+        assert_string_equal(npu_model_info(models[i])->device, "builtin");
+        assert_string_equal(npu_model_info(models[i])->graph, "the_graph");
+        assert_int_equal(run(models[i], x, &y), 0);
+        check_product(y, 3);
+        npu_tensor_destroy(y);
+        if (i == 3) {
+            for (int j = 0; j < 3; j++)
+                npu_unload(models[j]);
+            /* One that goes does not take the others with it. */
+            y = NULL;
+            assert_int_equal(run(models[3], x, &y), 0);
+            check_product(y, 3);
+            npu_tensor_destroy(y);
+            npu_unload(models[3]);
+        }
+        npu_tensor_destroy(x);
+    }
+    npu_unload(models[4]);
+    /* Of the same size, but another one. */
+    assert_int_equal(m.size, other.size);
+    models[0] = load(&other);
+    models[1] = load(&m);
+    for (int i = 0; i < 2; i++) {
+        struct npu_tensor *x = rows_of(1), *y = NULL;
+
+        assert_int_equal(run(models[i], x, &y), 0);
+        assert_true(((const float *)npu_tensor_data(y))[2] == (i ? 6 : 5));
+        npu_tensor_destroy(x);
+        npu_tensor_destroy(y);
+        npu_unload(models[i]);
+    }
+}
+
 /* More jobs than a model may have at a time: who submits waits. */
 static void test_full(void **state)
 {
@@ -501,6 +548,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_limit, setup_limited, teardown),
         HERE(test_cycles),
         HERE(test_threads),
+        HERE(test_again),
         HERE(test_full),
         HERE(test_host_dies),
         IN_BAND(test_info),
@@ -511,6 +559,7 @@ int main(void)
         IN_BAND(test_texts),
         IN_BAND(test_cancel),
         IN_BAND(test_threads),
+        IN_BAND(test_again),
         IN_BAND(test_full),
         IN_BAND(test_host_dies),
     };

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 #include <viaduct/errors.h>
+#include <wire/sha256.h>
 
 #include "internal.h"
 
@@ -140,6 +141,36 @@ static int send_bytes(struct npu_model *model, const uint8_t *bytes, size_t size
     return err ? client_fail(err, "the model does not reach the host: %s", errors_text(err)) : 0;
 }
 
+/* Whether a model of this size was loaded before; lock held. */
+static bool is_known(const struct npu *npu, size_t size)
+{
+    bool known = false;
+
+    for (size_t i = 0; i < CLIENT_LOADED; i++)
+        known = known || npu->loaded[i] == size;
+    return known;
+}
+
+/* Sends the bytes, unless the host has them from before. Lock held. */
+static int send_model(struct npu_model *model, const uint8_t *bytes, size_t size,
+                      const uint8_t *hash)
+{
+    struct vd_npu_have_req req = {.model = model->id};
+    struct vd_npu_have_rep rep = {.known = 0};
+    struct npu *npu = model->npu;
+    int err = 0;
+
+    if (hash) {
+        memcpy(req.hash, hash, sizeof(req.hash));
+        err = host_call(npu->host, VD_OP_npu_have, &req, NULL, 0, &rep, NULL, NULL);
+        if (!err)
+            err = errors_from_wire(rep.status);
+        if (err)
+            return client_fail(err, "the host %s is gone", npu->host->uri);
+    }
+    return rep.known ? 0 : send_bytes(model, bytes, size);
+}
+
 /* The info of a load that is done, which may take another job to get. */
 static int take_info(struct npu_model *model, struct piece *piece, struct vd_npu_result *result)
 {
@@ -188,12 +219,19 @@ static int load(struct npu_model *model, const void *bytes, size_t size,
     struct npu *npu = model->npu;
     struct vd_npu_load_req req = {.job = 1};
     struct piece piece = {0};
+    uint8_t hash[SHA256_BYTES];
+    bool known;
     int err;
 
     pthread_mutex_lock(npu->lock);
+    known = is_known(npu, size);
+    pthread_mutex_unlock(npu->lock);
+    if (known)
+        sha256_of(bytes, size, hash);
+    pthread_mutex_lock(npu->lock);
     err = announce(model, size, options);
     if (!err)
-        err = send_bytes(model, bytes, size);
+        err = send_model(model, bytes, size, known ? hash : NULL);
     if (!err) {
         err = client_take(npu, MODEL_INFO_ROOM, &piece);
         if (err)
@@ -221,6 +259,8 @@ static int load(struct npu_model *model, const void *bytes, size_t size,
         err = take_info(model, &piece, &result);
     }
     pthread_mutex_lock(npu->lock);
+    if (!err && !known)
+        npu->loaded[npu->loaded_at++ % CLIENT_LOADED] = size;
     client_give(npu, &piece);
     pthread_mutex_unlock(npu->lock);
     return err;

@@ -17,6 +17,8 @@
  * are copied, then checked; numbers of tensors alone are used where they lie.
  */
 
+#define CLIENT_LOADED 16
+
 struct npu {
     int refs; /* atomic */
     pid_t pid;
@@ -29,6 +31,9 @@ struct npu {
     struct host *host;
     struct npu_model *models[VD_MAX_CONTEXTS];
     uint32_t generation; /* of ids */
+    /* Sizes of the models that were loaded last: one like them may be on the host still. */
+    uint64_t loaded[CLIENT_LOADED];
+    uint32_t loaded_at;
 };
 
 struct npu_model {

@@ -55,7 +55,7 @@ static void *watch_run(void *arg)
         } else {
             m->deadline = 0;
             m->running->late = true;
-            m->provider->cancel(m->loaded);
+            hosted_job_cancel(m);
             hosted_extra_cancel(m, m->running);
         }
     }
@@ -98,8 +98,8 @@ static void execute(struct hosted *m, struct job *job)
     m->deadline = 0;
     interrupted = (job->cancelled && !cancelled) || job->late;
     pthread_mutex_unlock(&m->lock);
-    if (interrupted && m->loaded)
-        m->provider->resume(m->loaded);
+    if (interrupted && m->current)
+        m->model->provider->resume(m->current);
     hosted_extra_end(m, job);
     publish(m, job);
     pthread_mutex_lock(&m->lock);
@@ -138,6 +138,9 @@ int hosted_create(const struct hosted_setup *setup, struct hosted **ret_model)
         return err;
     }
     m->bytes = bytes;
+    m->key = (struct shelf_key){
+        .size = setup->size, .threads = setup->threads, .require = setup->require};
+    memcpy(m->key.devices, setup->devices, strnlen(setup->devices, sizeof(m->key.devices) - 1));
     /* Nobody waits yet; whoever had the slot has left. */
     __atomic_store_n(&setup->arena->status->contexts[VD_SLOT(setup->id)].done, 0, __ATOMIC_RELEASE);
     pthread_mutex_init(&m->lock, NULL);
@@ -170,6 +173,23 @@ int hosted_data(struct hosted *m, const struct vd_npu_data_req *req)
         return VD_ERR_PROTOCOL;
     memcpy(m->bytes + m->filled, m->setup.arena->base + req->offset, req->size);
     m->filled += req->size;
+    return 0;
+}
+
+int hosted_have(struct hosted *m, const struct vd_npu_have_req *req, bool *ret_known)
+{
+    _Static_assert(sizeof(req->hash) == SHA256_BYTES, "the wire has room for a hash");
+
+    if (m->loading || m->filled)
+        return VD_ERR_PROTOCOL;
+    memcpy(m->key.hash, req->hash, sizeof(m->key.hash));
+    m->model = shelf_find(m->setup.shelf, &m->key);
+    *ret_known = m->model;
+    if (m->model) {
+        m->filled = m->setup.size;
+        m->setup.free(m->bytes);
+        m->bytes = NULL;
+    }
     return 0;
 }
 
@@ -328,8 +348,8 @@ void hosted_cancel(struct hosted *m, uint32_t number)
     pthread_mutex_lock(&m->lock);
     if (number - m->done - 1 < m->submitted - m->done && job->number == number) {
         job->cancelled = true;
-        if (m->running == job && job->kind == JOB_RUN && m->loaded)
-            m->provider->cancel(m->loaded);
+        if (m->running == job && job->kind == JOB_RUN)
+            hosted_job_cancel(m);
         hosted_extra_cancel(m, job);
     }
     pthread_mutex_unlock(&m->lock);
@@ -356,9 +376,8 @@ void hosted_leave(struct hosted *m)
 {
     pthread_mutex_lock(&m->lock);
     m->left = true;
-    /* A load sets `loaded` when it is done. */
-    if (m->running && m->running->kind == JOB_RUN && m->loaded)
-        m->provider->cancel(m->loaded);
+    if (m->running && m->running->kind == JOB_RUN)
+        hosted_job_cancel(m);
     for (uint32_t i = 0; i < VD_MAX_NPU_JOBS; i++)
         hosted_extra_cancel(m, &m->jobs[i]);
     pthread_cond_broadcast(&m->wake);

@@ -8,6 +8,7 @@
 #include <viaduct/protocol.h>
 
 #include "pictures.h"
+#include "shelf.h"
 
 /*
  * A model of a client and its jobs: loads, runs and fetches, done in their order on a thread of its
@@ -22,6 +23,7 @@ struct hosted;
 struct hosted_setup {
     uint32_t id;
     struct arena *arena;   /* outlives the model */
+    struct shelf *shelf;   /* of all models of the client; outlives the model */
     uint64_t size;         /* of the model, in bytes */
     uint32_t threads;      /* of a run, 0: as the provider likes */
     bool require;          /* one of `devices` or none */
@@ -42,6 +44,8 @@ int hosted_create(const struct hosted_setup *setup, struct hosted **ret_model);
 uint32_t hosted_id(const struct hosted *model);
 /* The next bytes. 0 or -VD_ERR_PROTOCOL. */
 int hosted_data(struct hosted *model, const struct vd_npu_data_req *req);
+/* Whether a model of this hash is there; then it needs no bytes. 0 or -VD_ERR_PROTOCOL. */
+int hosted_have(struct hosted *model, const struct vd_npu_have_req *req, bool *ret_known);
 /* Jobs. 0, -VD_ERR_PROTOCOL or -VD_ERR_MEMORY. */
 int hosted_load(struct hosted *model, const struct vd_npu_load_req *req);
 int hosted_run(struct hosted *model, const struct vd_npu_run_req *req,

@@ -8,6 +8,7 @@
 #include <viaduct/errors.h>
 #include <wire/npu.h>
 
+#include "choose.h"
 #include "hosted_private.h"
 #include "pack.h"
 
@@ -67,119 +68,68 @@ static void write_outcome(struct hosted *m, const struct job *job, struct outcom
 
 static void give_info(struct hosted *m, const struct job *job, struct outcome *out)
 {
-    out->result.size = m->info_size;
-    out->info = m->info;
-    if (job->room - sizeof(out->result) < m->info_size)
+    uint64_t size = m->model->info_size;
+
+    out->result.size = size;
+    out->info = m->model->info;
+    if (job->room - sizeof(out->result) < size)
         fail(out, VD_ERR_ROOM, "the model's description takes %llu bytes",
-             (unsigned long long)m->info_size);
+             (unsigned long long)size);
 }
 
-/* Loads with the device of this name. */
-static int load_with(struct hosted *m, const char *device, char *error, size_t error_size)
+static bool nobody_wants(void *owner)
 {
-    const struct provider *provider = provider_of(device);
-    struct provider_load load = {.bytes = m->bytes,
-                                 .size = m->setup.size,
-                                 .device = device,
-                                 .threads = m->setup.threads,
-                                 .alone = m->setup.require};
-    int err;
+    struct hosted *m = owner;
 
-    if (!provider) {
-        snprintf(error, error_size, "this host has no such device");
-        return VD_ERR_UNSUPPORTED;
-    }
-    err = provider->load(&load, &m->loaded, error, error_size);
-    if (err)
-        return err;
-    provider->describe(m->loaded, &m->description);
-    m->info = pack_info(&m->description, &m->info_size);
-    if (!m->info) {
-        provider->destroy(m->loaded);
-        m->loaded = NULL;
-        snprintf(error, error_size, "out of memory");
-        return VD_ERR_MEMORY;
-    }
-    m->provider = provider;
-    snprintf(m->device, sizeof(m->device), "%s", device);
-    return 0;
+    /* A load is the first job, and is done alone. */
+    return hosted_job_left(m, &m->jobs[1]);
 }
 
-/* Adds "device: reason" to the sentence. */
-static void add_reason(struct outcome *out, const char *device, const char *reason)
-{
-    size_t length = strlen(out->result.text);
-
-    snprintf(out->result.text + length, sizeof(out->result.text) - length, "%s%s: %s",
-             length ? "; " : "", device, reason);
-}
-
-struct candidates {
-    struct vd_npu_device devices[VD_MAX_NPU_DEVICES];
-    bool tried[VD_MAX_NPU_DEVICES];
-    uint32_t count;
-};
-
-static int try_device(struct hosted *m, struct candidates *c, uint32_t i, struct outcome *out)
-{
-    char error[VD_NPU_TEXT_BYTES];
-    int err = load_with(m, c->devices[i].name, error, sizeof(error));
-
-    c->tried[i] = true;
-    if (err)
-        add_reason(out, c->devices[i].name, error);
-    return err;
-}
-
-/* Those that a wish means; one of that very name alone, if there is one. */
-static int try_wish(struct hosted *m, const struct job *job, struct candidates *c, const char *wish,
-                    struct outcome *out)
-{
-    bool exact = false, known = false;
-    int err = VD_ERR_UNSUPPORTED;
-
-    for (uint32_t i = 0; i < c->count; i++)
-        exact = exact || !strcmp(c->devices[i].name, wish);
-    for (uint32_t i = 0; i < c->count && err && !hosted_job_left(m, job); i++) {
-        if (exact ? strcmp(c->devices[i].name, wish) : !provider_wished(wish, &c->devices[i]))
-            continue;
-        known = true;
-        if (!c->tried[i])
-            err = try_device(m, c, i, out);
-    }
-    if (!known)
-        add_reason(out, wish, "this host has no such device");
-    return err;
-}
-
-/*
- * What was asked for in its order, then, unless that is required, the rest in the host's. What was
- * asked for and is not it is told, also when another device serves.
- */
+/* The model is on the shelf of the session's models, or is put there. */
 static void do_load(struct hosted *m, const struct job *job, struct outcome *out)
 {
-    char wanted[VD_ENGINE_BYTES], *rest = wanted;
-    struct candidates c = {.count = 0};
-    int err = VD_ERR_UNSUPPORTED;
-    const char *wish;
+    struct choose choose = {
+        .bytes = m->bytes,
+        .free = m->setup.free,
+        .left = nobody_wants,
+        .owner = m,
+        .text = out->result.text,
+        .text_size = sizeof(out->result.text),
+    };
+    struct shelf_model *model = m->model;
+    int err = 0;
 
-    c.count = provider_devices(c.devices, VD_MAX_NPU_DEVICES);
-    memcpy(wanted, m->setup.devices, sizeof(wanted));
-    while (err && !hosted_job_left(m, job) && (wish = strsep(&rest, ","))) {
-        if (*wish)
-            err = try_wish(m, job, &c, wish, out);
+    if (!model) {
+        sha256_of(m->bytes, m->setup.size, m->key.hash);
+        err = shelf_take(m->setup.shelf, &m->key, choose_load, &choose, &model);
+        if (err == VD_ERR_MEMORY && choose.bytes) {
+            /* What is only kept in case has to go. */
+            shelf_trim(m->setup.shelf);
+            out->result.text[0] = 0;
+            err = shelf_take(m->setup.shelf, &m->key, choose_load, &choose, &model);
+        }
     }
-    for (uint32_t i = 0; err && !hosted_job_left(m, job) && i < c.count; i++) {
-        if (!c.tried[i] && !(m->setup.require && m->setup.devices[0]))
-            err = try_device(m, &c, i, out);
-    }
-    m->setup.free(m->bytes);
+    m->setup.free(choose.bytes);
     m->bytes = NULL;
-    out->result.status = (uint32_t)-err;
-    if (err && !out->result.text[0])
-        fail(out, err, "this host has nothing to run models on");
-    if (!err)
-        give_info(m, job, out);
+    if (!err && model->model)
+        err = model->provider->open(model->model, &m->run, out->result.text,
+                                    sizeof(out->result.text));
+    if (err) {
+        shelf_put(m->setup.shelf, model);
+        m->model = NULL;
+        out->result.status = (uint32_t)-err;
+        if (!out->result.text[0])
+            fail(out, err, "there is no memory for the model");
+        return;
+    }
+    snprintf(out->result.text, sizeof(out->result.text), "%s", model->text);
+    memcpy(m->device, model->device, sizeof(m->device));
+    pthread_mutex_lock(&m->lock);
+    m->model = model;
+    m->current = m->run;
+    m->loaded = true;
+    pthread_mutex_unlock(&m->lock);
+    give_info(m, job, out);
 }
 
 /* Room for what a run brings. */
@@ -221,12 +171,12 @@ static int check_input(const struct hosted *m, const struct vd_npu_value *row, s
 {
     const struct onnx_io *io;
 
-    if (row->index >= m->description.input_count) {
-        fail(out, VD_ERR_PARAMETER, "the model has %zu inputs, not %u", m->description.input_count,
+    if (row->index >= m->model->description.input_count) {
+        fail(out, VD_ERR_PARAMETER, "the model has %zu inputs, not %u", m->model->description.input_count,
              row->index + 1);
         return VD_ERR_PARAMETER;
     }
-    io = &m->description.inputs[row->index];
+    io = &m->model->description.inputs[row->index];
     if (io->kind == PROVIDER_OTHER) {
         fail(out, VD_ERR_UNSUPPORTED, "input %s is of a kind that is not carried", io->name);
         return VD_ERR_UNSUPPORTED;
@@ -313,7 +263,7 @@ static int take_inputs(struct hosted *m, struct job *job, uint32_t more, struct 
                         m->scratch ? m->scratch + scratch : NULL, &m->values[i]);
         if (err) {
             fail(out, err, "the bytes of input %s are broken",
-                 m->description.inputs[row->index].name);
+                 m->model->description.inputs[row->index].name);
             return err;
         }
         scratch += input_room(row);
@@ -331,12 +281,12 @@ static int prepare_outputs(struct hosted *m, const struct job *job, struct outco
         struct vd_npu_value as = {0};
         uint64_t size;
 
-        if (row->index >= m->description.output_count) {
+        if (row->index >= m->model->description.output_count) {
             fail(out, VD_ERR_PARAMETER, "the model has %zu outputs, not %u",
-                 m->description.output_count, row->index + 1);
+                 m->model->description.output_count, row->index + 1);
             return VD_ERR_PARAMETER;
         }
-        io = &m->description.outputs[row->index];
+        io = &m->model->description.outputs[row->index];
         if (io->kind == PROVIDER_OTHER) {
             fail(out, VD_ERR_UNSUPPORTED, "output %s is of a kind that is not carried", io->name);
             return VD_ERR_UNSUPPORTED;
@@ -364,12 +314,12 @@ static int prepare_more(struct hosted *m, const struct job *job, const uint32_t 
         struct onnx_value *value = &m->values[job->count + i];
         const struct onnx_io *io;
 
-        if (more[i] >= m->description.output_count) {
+        if (more[i] >= m->model->description.output_count) {
             fail(out, VD_ERR_PARAMETER, "the model has %zu outputs, not %u",
-                 m->description.output_count, more[i] + 1);
+                 m->model->description.output_count, more[i] + 1);
             return VD_ERR_PARAMETER;
         }
-        io = &m->description.outputs[more[i]];
+        io = &m->model->description.outputs[more[i]];
         m->indices[job->count + i] = more[i];
         *value = (struct onnx_value){.kind = io->kind, .dtype = io->dtype, .rank = io->rank};
     }
@@ -441,12 +391,12 @@ static void give_outputs(struct hosted *m, const struct job *job, struct outcome
 
         if (err) {
             fail(out, err, "output %s is of a kind that is not carried",
-                 m->description.outputs[row.index].name);
+                 m->model->description.outputs[row.index].name);
             return;
         }
         pack_row(value, size, &row);
         if (value->kind == ONNX_SEQUENCE && !row.dtype)
-            row.dtype = (uint32_t)m->description.outputs[row.index].dtype;
+            row.dtype = (uint32_t)m->model->description.outputs[row.index].dtype;
         if (size <= rows[i].size) {
             pack_write(value, m->setup.arena->base + row.offset);
             mirror(m, row.offset, size);
@@ -455,13 +405,41 @@ static void give_outputs(struct hosted *m, const struct job *job, struct outcome
             err = keep(m, job, &place, value, &row);
             if (err) {
                 fail(out, err, "there is no memory to keep output %s",
-                     m->description.outputs[row.index].name);
+                     m->model->description.outputs[row.index].name);
                 return;
             }
             fail(out, VD_ERR_ROOM, "outputs are larger than the room for them");
         }
         rows[i] = row;
     }
+}
+
+/* With what was opened for these shapes, if there is one for each. */
+static int execute(struct hosted *m, const struct job *job, struct provider_run *run)
+{
+    const struct shelf_model *model = m->model;
+    struct special_one *one;
+    bool left;
+    int err;
+
+    if (model->model)
+        return model->provider->run(m->run, run);
+    /* Whom a cancel would reach now had it before it ran. */
+    pthread_mutex_lock(&m->lock);
+    m->current = NULL;
+    pthread_mutex_unlock(&m->lock);
+    err = special_take(&m->special, m->setup.shelf, model, run, &one);
+    if (err)
+        return err;
+    pthread_mutex_lock(&m->lock);
+    m->current = one->run;
+    left = m->left || job->cancelled || job->late;
+    pthread_mutex_unlock(&m->lock);
+    if (left) {
+        snprintf(run->error, run->error_size, "the job was cancelled");
+        return VD_ERR_GONE;
+    }
+    return model->provider->run(one->run, run);
 }
 
 static void do_run(struct hosted *m, struct job *job, struct outcome *out)
@@ -487,7 +465,7 @@ static void do_run(struct hosted *m, struct job *job, struct outcome *out)
         .error = out->result.text,
         .error_size = sizeof(out->result.text),
     };
-    err = m->provider->run(m->loaded, &run);
+    err = execute(m, job, &run);
     if (!err && job->extras && job->extra->post_count)
         err = hosted_extra_post(m, job, m->values + job->inputs, m->values + job->count,
                                 out->result.text, sizeof(out->result.text));
@@ -558,7 +536,7 @@ void hosted_job_do(struct hosted *m, struct job *job)
         fail(&out, VD_ERR_GONE, "the job was cancelled");
     else if (job->kind == JOB_LOAD)
         do_load(m, job, &out);
-    else if (!m->provider)
+    else if (!m->loaded)
         fail(&out, VD_ERR_PARAMETER, "the model was not loaded");
     else if (job->kind == JOB_RUN)
         do_run(m, job, &out);
@@ -580,15 +558,22 @@ void hosted_job_do(struct hosted *m, struct job *job)
     write_outcome(m, job, &out);
 }
 
+void hosted_job_cancel(struct hosted *m)
+{
+    if (m->current)
+        m->model->provider->cancel(m->current);
+}
+
 void hosted_job_finish(struct hosted *m)
 {
     for (uint32_t i = 0; i < VD_MAX_NPU_KEPT; i++)
         forget(m, &m->kept[i]);
-    if (m->loaded)
-        m->provider->destroy(m->loaded);
+    if (m->run)
+        m->model->provider->close(m->run);
+    special_finish(&m->special, m->setup.shelf);
+    shelf_put(m->setup.shelf, m->model);
     m->setup.free(m->bytes);
     m->setup.free(m->scratch);
-    free(m->info);
     free(m->values);
     free(m->indices);
 }

@@ -5,7 +5,7 @@
 #include <pthread.h>
 
 #include "hosted.h"
-#include "provider.h"
+#include "special.h"
 
 /* hosted.c has the jobs and who does them, hosted_job.c what is done. */
 
@@ -66,15 +66,16 @@ struct hosted {
     uint64_t deadline;    /* of `running`, 0: none; CLOCK_MONOTONIC */
     uint64_t watch_until; /* when `watch` looks again by itself; UINT64_MAX: it does not */
     bool left, watching;
+    bool loaded;   /* the model can be run */
+    void *current; /* the provider's run that a cancel is for, NULL: none */
     /* The session's. */
     bool loading; /* the load was submitted */
     /* Whoever executes. */
-    const struct provider *provider; /* NULL: not loaded */
-    void *loaded;
+    struct shelf_key key; /* its hash: once it is loaded, or was asked for */
+    struct shelf_model *model;
+    void *run; /* of the model's provider; NULL: `special` has them */
+    struct special special;
     char device[VD_NAME_BYTES];
-    struct provider_description description;
-    uint8_t *info;
-    uint64_t info_size;
     uint8_t *bytes; /* of the model until it is loaded */
     uint64_t filled;
     struct kept kept[VD_MAX_NPU_KEPT];
@@ -116,6 +117,8 @@ void hosted_extra_finish(struct hosted *model);
 
 /* What the model holds beside its thread and lock. */
 void hosted_job_finish(struct hosted *model);
+/* Ends what the provider does; the lock is held. */
+void hosted_job_cancel(struct hosted *model);
 /* Whether nobody wants this job any more. Any thread. */
 bool hosted_job_left(struct hosted *model, const struct job *job);
 

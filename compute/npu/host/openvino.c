@@ -2,6 +2,7 @@
 #include <ctype.h>
 #include <dlfcn.h>
 #include <glob.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -10,7 +11,8 @@
 #include <viaduct/errors.h>
 #include <wire/log.h>
 
-#include "provider.h"
+#include "cache.h"
+#include "outline.h"
 
 /*
  * OpenVINO by its C API, found with dlopen: the way to Intel's NPUs and GPUs on hosts without an
@@ -50,6 +52,11 @@ static struct {
 #define OV(name, returns, takes) returns(*name) takes;
 #include "openvino.def"
     const char *(*last_error)(void); /* since 2023.2; else NULL */
+    /* What the cache needs; all of them or none. */
+    int (*export)(const struct ov_compiled *model, const char *path);
+    int (*import)(const struct ov_core *core, const char *bytes, size_t size, const char *device,
+                  struct ov_compiled **out);
+    int (*property)(const struct ov_core *core, const char *device, const char *key, char **value);
     char runtime[VD_ENGINE_BYTES];
     /* Of a worker. */
     struct ov_core *core;
@@ -101,12 +108,14 @@ static enum onnx_dtype dtype_of(int number)
 
 struct openvino {
     struct ov_compiled *compiled;
-    struct ov_request *request;
-    struct onnx_model *outline;
-    struct onnx_io *rows; /* inputs, then outputs */
-    size_t input_count, output_count;
+    struct outline outline;
     char placement[VD_NAME_BYTES + 32];
-    struct ov_tensor **held; /* outputs of the newest run */
+};
+
+struct openvino_run {
+    const struct openvino *model;
+    struct ov_request *request;
+    struct ov_tensor **held; /* outputs of the newest inference */
     size_t held_count;
     atomic_bool cancelled;
 };
@@ -142,6 +151,11 @@ static bool open_library(const char *path)
         missing = #name;
 #include "openvino.def"
     *(void **)&ov.last_error = dlsym(library, "ov_get_last_err_msg");
+    *(void **)&ov.export = dlsym(library, "ov_compiled_model_export_model");
+    *(void **)&ov.import = dlsym(library, "ov_core_import_model");
+    *(void **)&ov.property = dlsym(library, "ov_core_get_property");
+    if (!ov.export || !ov.import || !ov.property)
+        ov.export = NULL;
     if (missing) {
         log_warn("inference: %s has no %s: OpenVINO 2023.0 or newer is needed", path, missing);
         dlclose(library);
@@ -272,11 +286,10 @@ static uint32_t openvino_devices(struct vd_npu_device *ret_devices, uint32_t roo
     return count;
 }
 
-static void forget(struct openvino *m)
+/* The NPU's compiler wants all shapes; plug-ins for others take what comes. */
+static bool openvino_wants_shapes(const char *device)
 {
-    for (size_t i = 0; i < m->held_count; i++)
-        ov.ov_tensor_free(m->held[i]);
-    m->held_count = 0;
+    return !strncmp(device, OV_PREFIX "-npu", strlen(OV_PREFIX "-npu"));
 }
 
 static void openvino_destroy(void *model)
@@ -285,14 +298,9 @@ static void openvino_destroy(void *model)
 
     if (!m)
         return;
-    forget(m);
-    if (m->request)
-        ov.ov_infer_request_free(m->request);
     if (m->compiled)
         ov.ov_compiled_model_free(m->compiled);
-    onnx_model_destroy(m->outline);
-    free(m->rows);
-    free(m->held);
+    outline_finish(&m->outline);
     free(m);
 }
 
@@ -300,41 +308,87 @@ static void openvino_destroy(void *model)
 static int outline(struct openvino *m, const struct provider_load *load, char *error,
                    size_t error_size)
 {
-    const struct onnx_options options = {.outline = true};
-    int err = onnx_model_create(load->bytes, load->size, &options, &m->outline, error, error_size);
+    struct outline *o = &m->outline;
+    int err = outline_init(o, load->bytes, load->size, error, error_size);
 
-    if (err)
-        return err;
-    m->input_count = onnx_model_input_count(m->outline);
-    m->output_count = onnx_model_output_count(m->outline);
-    m->rows = calloc(m->input_count + m->output_count + 1, sizeof(*m->rows));
-    m->held = calloc(m->output_count + 1, sizeof(struct ov_tensor *));
-    if (!m->rows || !m->held) {
-        snprintf(error, error_size, "out of memory");
-        return VD_ERR_MEMORY;
-    }
-    for (size_t i = 0; i < m->input_count; i++)
-        m->rows[i] = *onnx_model_input(m->outline, i);
-    for (size_t i = 0; i < m->output_count; i++)
-        m->rows[m->input_count + i] = *onnx_model_output(m->outline, i);
-    for (size_t i = 0; i < m->input_count + m->output_count; i++) {
-        const struct onnx_io *row = &m->rows[i];
+    for (size_t i = 0; !err && i < o->input_count + o->output_count; i++) {
+        const struct onnx_io *row = &o->rows[i];
 
         if (row->kind != ONNX_TENSOR || row->optional || row->dtype == ONNX_STRING) {
             snprintf(error, error_size, "OpenVINO takes tensors of numbers only, and %s is none",
                      row->name);
-            return VD_ERR_UNSUPPORTED;
+            err = VD_ERR_UNSUPPORTED;
         }
     }
-    return 0;
+    return err;
+}
+
+/* All that a compiled model depends on. */
+static void name_compiled(const struct provider_load *load, const char *device,
+                          struct cache_key *ret_key)
+{
+    static const char *const properties[] = {"FULL_DEVICE_NAME", "NPU_DRIVER_VERSION"};
+    char values[2][128] = {"", ""}, threads[16];
+    const char *const parts[] = {"openvino", ov.runtime, device, values[0], values[1], threads,
+                                 NULL};
+
+    for (size_t i = 0; i < 2; i++) {
+        char *value = NULL;
+
+        /* A device need not have it. */
+        if (!ov.property(ov.core, device, properties[i], &value) && value) {
+            snprintf(values[i], sizeof(values[i]), "%s", value);
+            ov.ov_free(value);
+        }
+    }
+    snprintf(threads, sizeof(threads), "%u", load->threads);
+    cache_key_of(load->hash, parts, ret_key);
+}
+
+/* Takes what was compiled before. */
+static bool find_compiled(struct openvino *m, const struct cache_key *key, const char *device)
+{
+    uint8_t *bytes = NULL;
+    size_t size = 0;
+    char error[256];
+    int err;
+
+    if (!cache_find(key, &bytes, &size))
+        return false;
+    err = result(ov.import(ov.core, (const char *)bytes, size, device, &m->compiled), error,
+                 sizeof(error));
+    if (err)
+        log_warn("inference: %s does not take what it had compiled: %s", device, error);
+    free(bytes);
+    return !err;
+}
+
+static void keep_compiled(const struct openvino *m, const struct cache_key *key)
+{
+    char path[PATH_MAX], error[256];
+
+    if (!cache_place(key, path, sizeof(path)))
+        return;
+    if (result(ov.export(m->compiled, path), error, sizeof(error)))
+        log_debug("inference: a compiled model is not kept: %s", error);
+    else
+        cache_done(key);
 }
 
 static int compile(struct openvino *m, const struct provider_load *load, const char *device,
                    char *error, size_t error_size)
 {
     struct ov_model *read = NULL;
+    struct cache_key key;
     char threads[16];
-    int err = result(
+    int err;
+
+    if (ov.export) {
+        name_compiled(load, device, &key);
+        if (find_compiled(m, &key, device))
+            return 0;
+    }
+    err = result(
         ov.ov_core_read_model_from_memory_buffer(ov.core, load->bytes, load->size, NULL, &read),
         error, error_size);
 
@@ -349,9 +403,8 @@ static int compile(struct openvino *m, const struct provider_load *load, const c
         err = result(ov.ov_core_compile_model(ov.core, read, device, 2, &m->compiled,
                                               "PERFORMANCE_HINT", "LATENCY"),
                      error, error_size);
-    if (!err)
-        err = result(ov.ov_compiled_model_create_infer_request(m->compiled, &m->request), error,
-                     error_size);
+    if (!err && ov.export)
+        keep_compiled(m, &key);
     if (read)
         ov.ov_model_free(read);
     return err;
@@ -387,7 +440,7 @@ static int openvino_load(const struct provider_load *load, void **ret_model, cha
         return err;
     }
     /* A device takes a model whole, or refuses it. */
-    nodes = onnx_model_metadata(m->outline)->node_count;
+    nodes = onnx_model_metadata(m->outline.model)->node_count;
     snprintf(m->placement, sizeof(m->placement), "%s %zu node%s", place->name, nodes,
              nodes == 1 ? "" : "s");
     *ret_model = m;
@@ -398,17 +451,51 @@ static void openvino_describe(void *model, struct provider_description *ret)
 {
     struct openvino *m = model;
 
-    *ret = (struct provider_description){
-        .inputs = m->rows,
-        .outputs = m->rows + m->input_count,
-        .input_count = m->input_count,
-        .output_count = m->output_count,
-        .metadata = *onnx_model_metadata(m->outline),
-        .placement = m->placement,
-    };
+    outline_describe(&m->outline, m->placement, ret);
 }
 
-static int give(struct openvino *m, const struct onnx_io *io, const struct onnx_value *value,
+static void forget(struct openvino_run *r)
+{
+    for (size_t i = 0; i < r->held_count; i++)
+        ov.ov_tensor_free(r->held[i]);
+    r->held_count = 0;
+}
+
+static void openvino_close(void *run)
+{
+    struct openvino_run *r = run;
+
+    if (!r)
+        return;
+    forget(r);
+    if (r->request)
+        ov.ov_infer_request_free(r->request);
+    free(r->held);
+    free(r);
+}
+
+static int openvino_open(void *model, void **ret_run, char *error, size_t error_size)
+{
+    const struct openvino *m = model;
+    struct openvino_run *r = calloc(1, sizeof(*r));
+    int err = VD_ERR_MEMORY;
+
+    snprintf(error, error_size, "out of memory");
+    if (r) {
+        r->model = m;
+        r->held = calloc(m->outline.output_count + 1, sizeof(struct ov_tensor *));
+    }
+    if (r && r->held)
+        err = result(ov.ov_compiled_model_create_infer_request(m->compiled, &r->request), error,
+                     error_size);
+    if (err)
+        openvino_close(r);
+    else
+        *ret_run = r;
+    return err;
+}
+
+static int give(struct openvino_run *r, const struct onnx_io *io, const struct onnx_value *value,
                 char *error, size_t error_size)
 {
     int64_t dims[ONNX_MAX_RANK];
@@ -422,13 +509,13 @@ static int give(struct openvino *m, const struct onnx_io *io, const struct onnx_
                  error, error_size);
     if (!err)
         err =
-            result(ov.ov_infer_request_set_tensor(m->request, io->name, tensor), error, error_size);
+            result(ov.ov_infer_request_set_tensor(r->request, io->name, tensor), error, error_size);
     if (tensor)
         ov.ov_tensor_free(tensor);
     return err;
 }
 
-static int take(struct openvino *m, const struct onnx_io *io, struct onnx_value *ret, char *error,
+static int take(struct openvino_run *r, const struct onnx_io *io, struct onnx_value *ret, char *error,
                 size_t error_size)
 {
     struct onnx_value value = {.kind = ONNX_TENSOR};
@@ -436,11 +523,11 @@ static int take(struct openvino *m, const struct onnx_io *io, struct onnx_value 
     struct ov_tensor *tensor = NULL;
     int number = 0;
     int err =
-        result(ov.ov_infer_request_get_tensor(m->request, io->name, &tensor), error, error_size);
+        result(ov.ov_infer_request_get_tensor(r->request, io->name, &tensor), error, error_size);
 
     if (err)
         return err;
-    m->held[m->held_count++] = tensor;
+    r->held[r->held_count++] = tensor;
     err = result(ov.ov_tensor_get_element_type(tensor, &number), error, error_size);
     if (!err)
         err = result(ov.ov_tensor_get_shape(tensor, &shape), error, error_size);
@@ -467,56 +554,57 @@ static int take(struct openvino *m, const struct onnx_io *io, struct onnx_value 
 }
 
 /* A cancel does nothing to a request that has not started: it is said again. */
-static int infer(struct openvino *m, char *error, size_t error_size)
+static int infer(struct openvino_run *r, char *error, size_t error_size)
 {
-    int status = ov.ov_infer_request_start_async(m->request);
+    int status = ov.ov_infer_request_start_async(r->request);
 
     if (status)
         return result(status, error, error_size);
     do {
-        if (atomic_load(&m->cancelled))
-            ov.ov_infer_request_cancel(m->request);
-        status = ov.ov_infer_request_wait_for(m->request, OV_LOOK_MS);
+        if (atomic_load(&r->cancelled))
+            ov.ov_infer_request_cancel(r->request);
+        status = ov.ov_infer_request_wait_for(r->request, OV_LOOK_MS);
     } while (status == OV_NOT_READY);
     return result(status, error, error_size);
 }
 
-static int openvino_run(void *model, struct provider_run *run)
+static int openvino_execute(void *opened, struct provider_run *run)
 {
-    struct openvino *m = model;
+    struct openvino_run *r = opened;
+    const struct outline *o = &r->model->outline;
     int err = 0;
 
-    forget(m);
+    forget(r);
     for (uint32_t i = 0; i < run->input_count && !err; i++)
-        err = give(m, &m->rows[run->input_index[i]], &run->inputs[i], run->error, run->error_size);
+        err = give(r, &o->rows[run->input_index[i]], &run->inputs[i], run->error, run->error_size);
     if (!err)
-        err = infer(m, run->error, run->error_size);
-    if (!err && run->output_count > m->output_count) {
-        snprintf(run->error, run->error_size, "the model has %zu outputs, not %u", m->output_count,
+        err = infer(r, run->error, run->error_size);
+    if (!err && run->output_count > o->output_count) {
+        snprintf(run->error, run->error_size, "the model has %zu outputs, not %u", o->output_count,
                  run->output_count);
         err = VD_ERR_PARAMETER;
     }
     for (uint32_t i = 0; i < run->output_count && !err; i++)
-        err = take(m, &m->rows[m->input_count + run->output_index[i]], &run->outputs[i], run->error,
+        err = take(r, &o->rows[o->input_count + run->output_index[i]], &run->outputs[i], run->error,
                    run->error_size);
     return err;
 }
 
-static void openvino_cancel(void *model)
+static void openvino_cancel(void *run)
 {
-    struct openvino *m = model;
+    struct openvino_run *r = run;
     char error[128];
 
-    atomic_store(&m->cancelled, true);
-    if (result(ov.ov_infer_request_cancel(m->request), error, sizeof(error)))
+    atomic_store(&r->cancelled, true);
+    if (result(ov.ov_infer_request_cancel(r->request), error, sizeof(error)))
         log_debug("a run is not ended yet: %s", error);
 }
 
-static void openvino_resume(void *model)
+static void openvino_resume(void *run)
 {
-    struct openvino *m = model;
+    struct openvino_run *r = run;
 
-    atomic_store(&m->cancelled, false);
+    atomic_store(&r->cancelled, false);
 }
 
 const struct provider provider_openvino = {
@@ -524,10 +612,13 @@ const struct provider provider_openvino = {
     .probe = openvino_probe,
     .wants_devices = openvino_wants_devices,
     .devices = openvino_devices,
+    .wants_shapes = openvino_wants_shapes,
     .load = openvino_load,
     .describe = openvino_describe,
-    .run = openvino_run,
+    .destroy = openvino_destroy,
+    .open = openvino_open,
+    .run = openvino_execute,
     .cancel = openvino_cancel,
     .resume = openvino_resume,
-    .destroy = openvino_destroy,
+    .close = openvino_close,
 };

@@ -3,6 +3,7 @@
 
 #include <dlfcn.h>
 #include <glob.h>
+#include <limits.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +11,7 @@
 #include <viaduct/errors.h>
 #include <wire/log.h>
 
+#include "cache.h"
 #include "ort_ep.h"
 
 #define ORT_NAME "ort"
@@ -182,32 +184,36 @@ static void ort_destroy(void *model)
 
     if (!m)
         return;
-    ort_value_forget(m);
     if (m->session)
         api->ReleaseSession(m->session);
-    if (m->options)
-        api->ReleaseRunOptions(m->options);
     ort_describe_free(m);
-    free(m->held);
-    free(m->memory);
-    free(m->names);
-    free(m->values);
     free(m);
 }
 
-static int ort_load(const struct provider_load *load, void **ret_model, char *error,
-                    size_t error_size)
+/* What a provider compiled goes to `context`, as a model with that in it; NULL: nowhere. */
+static int keep_context(struct ort_session_options *options, const char *context, char *error,
+                        size_t error_size)
+{
+    const char *const entries[][2] = {{"ep.context_enable", "1"},
+                                      {"ep.context_embed_mode", "1"},
+                                      {"ep.context_file_path", context}};
+    int err = 0;
+
+    for (size_t i = 0; context && !err && i < sizeof(entries) / sizeof(entries[0]); i++)
+        err = ort_result(
+            ort_library.api->AddSessionConfigEntry(options, entries[i][0], entries[i][1]), error,
+            error_size);
+    return err;
+}
+
+static int make_session(struct ort_model *m, const struct provider_load *load, const char *context,
+                        char *error, size_t error_size)
 {
     const struct ort_api *api = ort_library.api;
     int threads = load->threads ? (int)load->threads : processors();
     struct ort_session_options *options = NULL;
-    struct ort_model *m = calloc(1, sizeof(*m));
     int err;
 
-    if (!m) {
-        snprintf(error, error_size, "out of memory");
-        return VD_ERR_MEMORY;
-    }
     err = ort_result(api->CreateSessionOptions(&options), error, error_size);
     if (!err)
         err = ort_result(api->SetIntraOpNumThreads(options, threads), error, error_size);
@@ -227,17 +233,61 @@ static int ort_load(const struct provider_load *load, void **ret_model, char *er
     if (!err && strcmp(load->device, ORT_NAME))
         err = ort_ep_append(options, load->device, load->alone, error, error_size);
     if (!err)
+        err = keep_context(options, context, error, error_size);
+    if (!err)
         err = ort_result(api->CreateSessionFromArray(ort_library.env, load->bytes, load->size,
                                                      options, &m->session),
                          error, error_size);
-    if (!err)
-        err = ort_result(api->CreateRunOptions(&m->options), error, error_size);
+    if (options)
+        api->ReleaseSessionOptions(options);
+    return err;
+}
+
+/* Of providers: as they compiled it before, or so that it can be found the next time. */
+static int make_cached(struct ort_model *m, const struct provider_load *load, char *error,
+                       size_t error_size)
+{
+    const char *const parts[] = {load->device, ort_library.runtime, NULL};
+    struct provider_load cached = *load;
+    struct cache_key key;
+    char path[PATH_MAX];
+    uint8_t *bytes = NULL;
+    int err = VD_ERR_UNSUPPORTED;
+
+    cache_key_of(load->hash, parts, &key);
+    if (cache_find(&key, &bytes, &cached.size)) {
+        cached.bytes = bytes;
+        err = make_session(m, &cached, NULL, error, error_size);
+        free(bytes);
+        if (err)
+            log_warn("inference: %s does not take what it had compiled: %s", load->device, error);
+    } else if (cache_place(&key, path, sizeof(path))) {
+        err = make_session(m, load, path, error, error_size);
+        if (!err)
+            cache_done(&key);
+    }
+    return err;
+}
+
+static int ort_load(const struct provider_load *load, void **ret_model, char *error,
+                    size_t error_size)
+{
+    struct ort_model *m = calloc(1, sizeof(*m));
+    int err = VD_ERR_UNSUPPORTED;
+
+    if (!m) {
+        snprintf(error, error_size, "out of memory");
+        return VD_ERR_MEMORY;
+    }
+    /* Nothing is compiled for the processor, and who runs it opens no files. */
+    if (strcmp(load->device, ORT_NAME))
+        err = make_cached(m, load, error, error_size);
+    if (err)
+        err = make_session(m, load, NULL, error, error_size);
     if (!err)
         err = ort_describe(m, error, error_size);
     if (!err)
         ort_ep_placement(m->session, m->placement, sizeof(m->placement));
-    if (options)
-        api->ReleaseSessionOptions(options);
     if (err)
         ort_destroy(m);
     else
@@ -259,8 +309,42 @@ static void ort_describe_model(void *model, struct provider_description *ret)
     };
 }
 
+static void ort_close(void *run)
+{
+    struct ort_run *r = run;
+
+    if (!r)
+        return;
+    ort_value_forget(r);
+    if (r->options)
+        ort_library.api->ReleaseRunOptions(r->options);
+    free(r->held);
+    free(r->memory);
+    free(r->names);
+    free(r->values);
+    free(r);
+}
+
+static int ort_open_run(void *model, void **ret_run, char *error, size_t error_size)
+{
+    struct ort_run *r = calloc(1, sizeof(*r));
+    int err;
+
+    if (!r) {
+        snprintf(error, error_size, "out of memory");
+        return VD_ERR_MEMORY;
+    }
+    r->model = model;
+    err = ort_result(ort_library.api->CreateRunOptions(&r->options), error, error_size);
+    if (err)
+        ort_close(r);
+    else
+        *ret_run = r;
+    return err;
+}
+
 /* Room for names and values of a run. */
-static int reserve(struct ort_model *m, size_t count)
+static int reserve(struct ort_run *m, size_t count)
 {
     if (count > m->room) {
         const char **names = realloc(m->names, count * sizeof(*names));
@@ -279,68 +363,69 @@ static int reserve(struct ort_model *m, size_t count)
     return 0;
 }
 
-static int ort_run(void *model, struct provider_run *run)
+static int ort_execute(void *opened, struct provider_run *run)
 {
     const struct ort_api *api = ort_library.api;
-    struct ort_model *m = model;
+    struct ort_run *r = opened;
+    const struct ort_model *m = r->model;
     uint32_t inputs = run->input_count, outputs = run->output_count;
     int err;
 
-    ort_value_forget(m);
-    err = reserve(m, (size_t)inputs + outputs);
+    ort_value_forget(r);
+    err = reserve(r, (size_t)inputs + outputs);
     if (err) {
         snprintf(run->error, run->error_size, "out of memory");
         return err;
     }
     for (uint32_t i = 0; i < inputs; i++) {
-        m->names[i] = m->rows[run->input_index[i]].name;
+        r->names[i] = m->rows[run->input_index[i]].name;
         if (!err && run->inputs[i].kind != ONNX_NONE)
-            err = ort_value_make(&run->inputs[i], &m->values[i], run->error, run->error_size);
+            err = ort_value_make(&run->inputs[i], &r->values[i], run->error, run->error_size);
     }
     for (uint32_t i = 0; i < outputs; i++) {
-        m->names[inputs + i] = m->rows[m->input_count + run->output_index[i]].name;
+        r->names[inputs + i] = m->rows[m->input_count + run->output_index[i]].name;
         if (!err && run->outputs[i].data)
-            err = ort_value_make(&run->outputs[i], &m->values[inputs + i], run->error,
+            err = ort_value_make(&run->outputs[i], &r->values[inputs + i], run->error,
                                  run->error_size);
     }
     if (!err)
-        err = ort_result(api->Run(m->session, m->options, m->names,
-                                  (const struct ort_value *const *)m->values, inputs,
-                                  m->names + inputs, outputs, m->values + inputs),
+        err = ort_result(api->Run(m->session, r->options, r->names,
+                                  (const struct ort_value *const *)r->values, inputs,
+                                  r->names + inputs, outputs, r->values + inputs),
                          run->error, run->error_size);
     for (uint32_t i = 0; i < inputs; i++) {
-        if (m->values[i])
-            api->ReleaseValue(m->values[i]);
+        if (r->values[i])
+            api->ReleaseValue(r->values[i]);
     }
     for (uint32_t i = 0; i < outputs; i++) {
-        struct ort_value *value = m->values[inputs + i];
+        struct ort_value *value = r->values[inputs + i];
 
         if (value && (err || run->outputs[i].data))
             api->ReleaseValue(value);
         else if (value)
-            err = ort_value_take(m, value, &run->outputs[i], run->error, run->error_size);
+            err = ort_value_take(r, value, &run->outputs[i], run->error, run->error_size);
         else
             run->outputs[i] = (struct onnx_value){.kind = ONNX_NONE};
     }
     return err;
 }
 
-static void ort_cancel(void *model)
+static void ort_cancel(void *run)
 {
-    struct ort_model *m = model;
+    struct ort_run *r = run;
     char error[64];
 
     /* Only a lack of memory could fail here. */
-    if (ort_result(ort_library.api->RunOptionsSetTerminate(m->options), error, sizeof(error)))
+    if (ort_result(ort_library.api->RunOptionsSetTerminate(r->options), error, sizeof(error)))
         log_warn("ONNX Runtime does not end a run: %s", error);
 }
 
-static void ort_resume(void *model)
+static void ort_resume(void *run)
 {
-    struct ort_model *m = model;
+    struct ort_run *r = run;
     char error[64];
 
-    if (ort_result(ort_library.api->RunOptionsUnsetTerminate(m->options), error, sizeof(error)))
+    if (ort_result(ort_library.api->RunOptionsUnsetTerminate(r->options), error, sizeof(error)))
         log_warn("ONNX Runtime runs nothing any more: %s", error);
 }
 
@@ -349,10 +434,13 @@ const struct provider provider_ort = {
     .probe = ort_probe,
     .wants_devices = ort_ep_wanted,
     .devices = ort_devices,
+    .wants_shapes = ort_ep_wants_shapes,
     .load = ort_load,
     .describe = ort_describe_model,
-    .run = ort_run,
+    .destroy = ort_destroy,
+    .open = ort_open_run,
+    .run = ort_execute,
     .cancel = ort_cancel,
     .resume = ort_resume,
-    .destroy = ort_destroy,
+    .close = ort_close,
 };

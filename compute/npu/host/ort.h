@@ -24,7 +24,6 @@ extern struct ort_library ort_library;
 
 struct ort_model {
     struct ort_session *session;
-    struct ort_run_options *options;
     struct onnx_io *rows; /* inputs, then outputs */
     size_t input_count, output_count;
     struct onnx_metadata metadata;
@@ -32,7 +31,12 @@ struct ort_model {
     char **texts; /* all that rows and metadata name */
     size_t text_count, text_room;
     const char **pairs; /* keys, then values */
-    /* Of the newest run. */
+};
+
+struct ort_run {
+    const struct ort_model *model;
+    struct ort_run_options *options;
+    /* Of the newest inference. */
     struct ort_value **held;
     size_t held_count, held_room;
     void **memory;
@@ -55,11 +59,11 @@ void ort_describe_free(struct ort_model *model);
 int ort_value_make(const struct onnx_value *from, struct ort_value **ret_value, char *error,
                    size_t error_size);
 /*
- * What the library made, without copies of numbers: valid until ort_value_forget. The model owns
+ * What the library made, without copies of numbers: valid until ort_value_forget. The run owns
  * `from` afterwards, also on failure.
  */
-int ort_value_take(struct ort_model *model, struct ort_value *from, struct onnx_value *ret_value,
+int ort_value_take(struct ort_run *run, struct ort_value *from, struct onnx_value *ret_value,
                    char *error, size_t error_size);
-void ort_value_forget(struct ort_model *model);
+void ort_value_forget(struct ort_run *run);
 
 #endif

@@ -372,6 +372,18 @@ uint32_t ort_ep_devices(struct vd_npu_device *ret_devices, uint32_t room)
     return count;
 }
 
+bool ort_ep_wants_shapes(const char *device)
+{
+    bool npu = false;
+
+    pthread_once(&started, start);
+    for (size_t i = 0; i < ep.device_count; i++)
+        npu = npu || (ep.devices[i].kind == VD_NPU_KIND_NPU && !strcmp(ep.devices[i].name, device));
+    for (size_t i = 0; i < ep.row_count; i++)
+        npu = npu || (ep.rows[i]->kind == VD_NPU_KIND_NPU && !strcmp(ep.rows[i]->device, device));
+    return npu;
+}
+
 static struct ort_status *append_device(struct ort_session_options *options,
                                         const struct ep_device *device)
 {

@@ -28,6 +28,8 @@ uint32_t ort_ep_devices(struct vd_npu_device *ret_devices, uint32_t room);
  */
 int ort_ep_append(struct ort_session_options *options, const char *device, bool alone, char *error,
                   size_t error_size);
+/* Whether this device makes a model for known shapes only: NPUs do. */
+bool ort_ep_wants_shapes(const char *device);
 /* Before a session is made: keeps which provider takes which node. */
 int ort_ep_record(struct ort_session_options *options, char *error, size_t error_size);
 /* "cuda 120 nodes, ort 3 nodes"; "" if this runtime does not tell. */

@@ -8,7 +8,7 @@
 #include "ort.h"
 
 /* Memory that goes with the run's results; NULL if there is none. */
-static void *take_memory(struct ort_model *m, size_t size)
+static void *take_memory(struct ort_run *m, size_t size)
 {
     void *memory;
 
@@ -27,7 +27,7 @@ static void *take_memory(struct ort_model *m, size_t size)
     return memory;
 }
 
-static int hold(struct ort_model *m, struct ort_value *value)
+static int hold(struct ort_run *m, struct ort_value *value)
 {
     if (m->held_count == m->held_room) {
         size_t room = m->held_room ? 2 * m->held_room : 16;
@@ -44,7 +44,7 @@ static int hold(struct ort_model *m, struct ort_value *value)
     return 0;
 }
 
-void ort_value_forget(struct ort_model *m)
+void ort_value_forget(struct ort_run *m)
 {
     for (size_t i = 0; i < m->held_count; i++)
         ort_library.api->ReleaseValue(m->held[i]);
@@ -146,7 +146,7 @@ static int take_shape(const struct ort_value *from, struct onnx_value *ret, char
     return err;
 }
 
-static int take_strings(struct ort_model *m, const struct ort_value *from, uint64_t count,
+static int take_strings(struct ort_run *m, const struct ort_value *from, uint64_t count,
                         struct onnx_value *ret, char *error, size_t error_size)
 {
     const struct ort_api *api = ort_library.api;
@@ -177,7 +177,7 @@ static int take_strings(struct ort_model *m, const struct ort_value *from, uint6
     return err;
 }
 
-static int take_tensor(struct ort_model *m, struct ort_value *from, struct onnx_value *ret,
+static int take_tensor(struct ort_run *m, struct ort_value *from, struct onnx_value *ret,
                        char *error, size_t error_size)
 {
     const struct ort_api *api = ort_library.api;
@@ -200,7 +200,7 @@ static int take_tensor(struct ort_model *m, struct ort_value *from, struct onnx_
     return ort_result(api->GetTensorMutableData(from, &ret->data), error, error_size);
 }
 
-static int take_sequence(struct ort_model *m, struct ort_value *from, struct onnx_value *ret,
+static int take_sequence(struct ort_run *m, struct ort_value *from, struct onnx_value *ret,
                          char *error, size_t error_size)
 {
     const struct ort_api *api = ort_library.api;
@@ -235,7 +235,7 @@ static int take_sequence(struct ort_model *m, struct ort_value *from, struct onn
     return err;
 }
 
-int ort_value_take(struct ort_model *m, struct ort_value *from, struct onnx_value *ret, char *error,
+int ort_value_take(struct ort_run *m, struct ort_value *from, struct onnx_value *ret, char *error,
                    size_t error_size)
 {
     const struct ort_api *api = ort_library.api;

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <viaduct/protocol.h>
+#include <wire/sha256.h>
 
 #include "compute/npu/interp/onnx.h"
 
@@ -23,6 +24,7 @@
 struct provider_load {
     const void *bytes; /* not needed afterwards */
     size_t size;
+    uint8_t hash[SHA256_BYTES]; /* that names these bytes and no others */
     const char *device; /* as npu_device.name, one of this provider's */
     uint32_t threads;   /* 0: one */
     bool alone;         /* nodes that the device does not take are an error */
@@ -62,15 +64,27 @@ struct provider {
     bool (*wants_devices)(void);
     /* Its devices; returns how many. In a worker: drivers may start here. */
     uint32_t (*devices)(struct vd_npu_device *ret_devices, uint32_t room);
-    /* Any thread, but one a model. */
+    /*
+     * Whether this device makes a model for shapes that are known beforehand, and no others:
+     * models that leave some open are loaded for each set of shapes (special.h). NULL: none does.
+     */
+    bool (*wants_shapes)(const char *device);
+    /*
+     * A model: never changes afterwards, and any thread may use it. What it is run with belongs to
+     * a run, of which there may be many.
+     */
     int (*load)(const struct provider_load *load, void **ret_model, char *error, size_t error_size);
     void (*describe)(void *model, struct provider_description *ret_description);
-    int (*run)(void *model, struct provider_run *run);
-    /* Any thread, while a run goes on: it ends soon. */
-    void (*cancel)(void *model);
-    /* After a cancel, with nothing running: the next run is not cancelled. */
-    void (*resume)(void *model);
+    /* Its runs are closed. */
     void (*destroy)(void *model);
+    /* One inference at a time, one thread. 0 or an error with a sentence. */
+    int (*open)(void *model, void **ret_run, char *error, size_t error_size);
+    int (*run)(void *run, struct provider_run *call);
+    /* Any thread, while it runs: it ends soon. */
+    void (*cancel)(void *run);
+    /* After a cancel, with nothing running: the next one is not cancelled. */
+    void (*resume)(void *run);
+    void (*close)(void *run);
 };
 
 extern const struct provider provider_builtin, provider_openvino, provider_ort;

@@ -84,6 +84,9 @@ static double fmod_floor_f64(double a, double b)
     KERNEL(s##_min, type, type, a < b ? a : b)                                          \
     KERNEL(s##_max, type, type, a > b ? a : b)                                          \
     KERNEL(s##_prelu, type, type, a < 0 ? (uint64_t)a * (uint64_t)b : (uint64_t)a)      \
+    KERNEL(s##_bit_and, type, type, a &b)                                               \
+    KERNEL(s##_bit_or, type, type, a | b)                                               \
+    KERNEL(s##_bit_xor, type, type, a ^ b)                                              \
     COMPARE(s, type)
 
 #define SHIFTS(s, type)                                                    \
@@ -119,17 +122,20 @@ KERNEL(string_equal, struct onnx_string, uint8_t,
     [BIN_GREATER] = s##_greater, [BIN_LESS_EQUAL] = s##_less_equal,                       \
     [BIN_GREATER_EQUAL] = s##_greater_equal
 
+#define BITS(s) \
+    ROW(s), [BIN_BIT_AND] = s##_bit_and, [BIN_BIT_OR] = s##_bit_or, [BIN_BIT_XOR] = s##_bit_xor
+
 static const kernel kernels[ONNX_DTYPES][BIN_GREATER_EQUAL + 1] = {
     [ONNX_F32] = {ROW(f32)},
     [ONNX_F64] = {ROW(f64)},
-    [ONNX_I8] = {ROW(i8)},
-    [ONNX_I16] = {ROW(i16)},
-    [ONNX_I32] = {ROW(i32)},
-    [ONNX_I64] = {ROW(i64)},
-    [ONNX_U8] = {ROW(u8), [BIN_LEFT] = u8_left, [BIN_RIGHT] = u8_right},
-    [ONNX_U16] = {ROW(u16), [BIN_LEFT] = u16_left, [BIN_RIGHT] = u16_right},
-    [ONNX_U32] = {ROW(u32), [BIN_LEFT] = u32_left, [BIN_RIGHT] = u32_right},
-    [ONNX_U64] = {ROW(u64), [BIN_LEFT] = u64_left, [BIN_RIGHT] = u64_right},
+    [ONNX_I8] = {BITS(i8)},
+    [ONNX_I16] = {BITS(i16)},
+    [ONNX_I32] = {BITS(i32)},
+    [ONNX_I64] = {BITS(i64)},
+    [ONNX_U8] = {BITS(u8), [BIN_LEFT] = u8_left, [BIN_RIGHT] = u8_right},
+    [ONNX_U16] = {BITS(u16), [BIN_LEFT] = u16_left, [BIN_RIGHT] = u16_right},
+    [ONNX_U32] = {BITS(u32), [BIN_LEFT] = u32_left, [BIN_RIGHT] = u32_right},
+    [ONNX_U64] = {BITS(u64), [BIN_LEFT] = u64_left, [BIN_RIGHT] = u64_right},
     [ONNX_BOOL] =
         {[BIN_AND] = bool_and, [BIN_OR] = bool_or, [BIN_XOR] = bool_xor, [BIN_EQUAL] = bool_equal},
     [ONNX_STRING] = {[BIN_EQUAL] = string_equal},

@@ -121,6 +121,54 @@ int onnx_op_matmul(struct call *call)
     return 0;
 }
 
+/* The last two dimensions change their places. */
+static struct value turned(const struct value *v, bool turn)
+{
+    struct value t = *v;
+
+    if (turn && v->rank > 1) {
+        t.dims[v->rank - 1] = v->dims[v->rank - 2];
+        t.dims[v->rank - 2] = v->dims[v->rank - 1];
+    }
+    return t;
+}
+
+/* alpha A B, of floats, either turned. */
+int onnx_op_fused_matmul(struct call *call)
+{
+    bool ta = onnx_attr_int(call->node, "transA", 0) && call->in[0]->rank > 1;
+    bool tb = onnx_attr_int(call->node, "transB", 0) && call->in[1]->rank > 1;
+    struct value a = turned(call->in[0], ta), b = turned(call->in[1], tb);
+    float alpha = onnx_attr_float(call->node, "alpha", 1), *y;
+    int64_t count, at_a, at_b;
+    struct stack s;
+
+    if (onnx_attr_int(call->node, "transBatchA", 0) || onnx_attr_int(call->node, "transBatchB", 0))
+        return CANT(call, "with the batch turned");
+    TRY(read_stack(call, &a, &b, &s));
+    y = onnx_out(call, 0, ONNX_F32, s.out_rank, s.out_dims);
+    if (!y)
+        return VD_ERR_MEMORY;
+    count = call->out[0]->count ? onnx_product(s.dims, 0, s.rank) : 0;
+    for (int64_t i = 0; i < count; i++) {
+        pick(&s, i, &at_a, &at_b);
+        TRY(onnx_gemm(call, &(struct gemm){.m = s.m,
+                                           .n = s.n,
+                                           .k = s.k,
+                                           .a = (const float *)a.data + at_a * s.m * s.k,
+                                           .a_row = ta ? 1 : s.k,
+                                           .a_col = ta ? s.m : 1,
+                                           .b = (const float *)b.data + at_b * s.k * s.n,
+                                           .b_row = tb ? 1 : s.n,
+                                           .b_col = tb ? s.k : 1,
+                                           .c = y + i * s.m * s.n,
+                                           .c_row = s.n}));
+    }
+    for (int64_t i = 0; alpha != 1 && i < call->out[0]->count; i++)
+        y[i] *= alpha;
+    return 0;
+}
+
 int onnx_op_gemm(struct call *call)
 {
     const struct value *a = call->in[0], *b = call->in[1], *c = onnx_in(call, 2);

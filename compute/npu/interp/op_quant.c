@@ -122,6 +122,8 @@ int onnx_op_quantize(struct call *call)
     const struct value *x = call->in[0], *scale = call->in[1], *zero = onnx_in(call, 2);
     int64_t n, inner;
 
+    if (onnx_attr_int(call->node, "block_size", 0) || onnx_attr_int(call->node, "output_dtype", 0))
+        return CANT(call, "with attributes of version 21");
     TRY(read_axis(call, x, scale, zero, &n, &inner));
     if (zero && !(M(zero->dtype) & M_BYTE))
         return CANT(call, "to %s", onnx_dtype_name(zero->dtype));
@@ -143,6 +145,8 @@ int onnx_op_dequantize(struct call *call)
     int64_t n, inner;
     float *to;
 
+    if (onnx_attr_int(call->node, "block_size", 0))
+        return CANT(call, "with attributes of version 21");
     TRY(read_axis(call, x, scale, zero, &n, &inner));
     if (zero && zero->dtype != x->dtype)
         return BAD(call, "its zero point is of another type");

@@ -158,7 +158,7 @@ int onnx_op_resize(struct call *call)
     crop = strcmp(r.coordinates, "tf_crop_and_resize") == 0;
     if (onnx_attr_int(call->node, "antialias", 0) || onnx_attr(call->node, "axes") ||
         strcmp(r.coordinates, "half_pixel_symmetric") == 0 ||
-        onnx_attr(call->node, "keep_aspect_ratio_policy"))
+        !onnx_attr_is(call->node, "keep_aspect_ratio_policy", "stretch", "stretch"))
         return CANT(call, "with attributes of version 18");
     TRY(read_sizes(call, x, scales, sizes, scale, dims));
     if (crop && (!roi || roi->count != 2 * x->rank))

@@ -178,6 +178,17 @@ int onnx_op_unary(struct call *call)
     return 0;
 }
 
+int onnx_op_bitwise_not(struct call *call)
+{
+    const struct value *x = call->in[0];
+    size_t bytes = (size_t)x->count * onnx_dtype_size(x->dtype);
+    uint8_t *to = onnx_out_like(call, 0, x);
+
+    for (size_t i = 0; to && i < bytes; i++)
+        to[i] = (uint8_t)~((const uint8_t *)x->data)[i];
+    return to ? 0 : VD_ERR_MEMORY;
+}
+
 int onnx_op_not(struct call *call)
 {
     const struct value *x = call->in[0];

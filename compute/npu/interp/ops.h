@@ -64,6 +64,9 @@ enum onnx_binary {
     BIN_LEFT,
     BIN_RIGHT,
     BIN_PRELU,
+    BIN_BIT_AND,
+    BIN_BIT_OR,
+    BIN_BIT_XOR,
     BIN_POW,
     /* The result is bool. */
     BIN_EQUAL,
