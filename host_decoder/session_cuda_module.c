@@ -99,7 +99,8 @@ static int add_globals(struct cuda_session *c, const struct cuda_module *m)
                                        .size = m->globals[i].size,
                                        .kind = CUDA_RANGE_GLOBAL};
 
-        if (r.size)
+        /* Managed ones lie in memory that is the session's already. */
+        if (r.size && !cuda_session_overlaps(c, r.address, r.size))
             err = cuda_session_add(c, &r);
     }
     return err;

@@ -529,6 +529,7 @@ enum {
 #define CU_LAUNCH_PARAM_BUFFER_SIZE    ((void *)0x02)
 #define CU_STREAM_LEGACY               ((CUstream)0x1)
 #define CU_STREAM_PER_THREAD           ((CUstream)0x2)
+#define CU_DEVICE_CPU                  ((CUdevice)-1)
 #define CU_DEVICE_INVALID              ((CUdevice)-2)
 
 #endif

@@ -329,6 +329,38 @@ API cuStreamGetCaptureInfo(CUstream stream, CUstreamCaptureStatus *status, cuuin
     return leave(CUDA_SUCCESS);
 }
 
+/* Edges carry no data here. What `needs` points to holds until the stream is given more. */
+API cuStreamGetCaptureInfo_v3(CUstream stream, CUstreamCaptureStatus *status, cuuint64_t *id,
+                              CUgraph *graph, const CUgraphNode **needs,
+                              const CUgraphEdgeData **edges, size_t *count)
+{
+    const struct branch *b;
+    struct CUstream_st *s;
+    CUresult err = cuStreamGetCaptureInfo(stream, status, id);
+
+    if (err)
+        return err;
+    err = enter_stream(stream, &s);
+    if (err)
+        return err;
+    b = s->capture ? branch_of(s) : NULL;
+    if (graph)
+        *graph = b ? s->capture->graph : NULL;
+    if (needs)
+        *needs = b ? b->tail : NULL;
+    if (edges)
+        *edges = NULL;
+    if (count)
+        *count = b ? b->count : 0;
+    return leave(CUDA_SUCCESS);
+}
+
+API cuStreamGetCaptureInfo_v2(CUstream stream, CUstreamCaptureStatus *status, cuuint64_t *id,
+                              CUgraph *graph, const CUgraphNode **needs, size_t *count)
+{
+    return cuStreamGetCaptureInfo_v3(stream, status, id, graph, needs, NULL, count);
+}
+
 API cuThreadExchangeStreamCaptureMode(CUstreamCaptureMode *mode)
 {
     struct thread *t = thread_self();

@@ -67,6 +67,7 @@ CUresult graph_add(struct CUgraph_st *g, CUgraphNodeType type, struct CUgraphNod
         return CUDA_ERROR_OUT_OF_MEMORY;
     }
     n->graph = g;
+    n->id = unique();
     n->type = type;
     for (size_t i = 0; i < count; i++) {
         bool twice = false;
@@ -135,6 +136,7 @@ CUresult graph_clone(const struct CUgraph_st *g, struct CUgraph_st **ret_graph)
         err = graph_add(copy, n->type, NULL, 0, &to);
         if (err)
             break;
+        to->origin = n->id;
         free(to->needs);
         to->needs = calloc(n->need_count + 1, sizeof(struct CUgraphNode_st *));
         if (!to->needs) {
@@ -267,8 +269,8 @@ static CUresult finish(CUgraphNode *ret_node, struct CUgraphNode_st *n, CUresult
     return leave(err);
 }
 
-static CUresult set_kernel(struct CUgraphNode_st *n, const CUDA_KERNEL_NODE_PARAMS_v1 *p,
-                           CUkernel kernel)
+CUresult graph_set_kernel(struct CUgraphNode_st *n, const CUDA_KERNEL_NODE_PARAMS_v1 *p,
+                          CUkernel kernel)
 {
     CUlaunchConfig g = {.gridDimX = p->gridDimX,
                         .gridDimY = p->gridDimY,
@@ -302,7 +304,7 @@ API cuGraphAddKernelNode(CUgraphNode *node, CUgraph graph, const CUgraphNode *ne
     if (!node || !params)
         return leave(CUDA_ERROR_INVALID_VALUE);
     err = graph_add(graph, CU_GRAPH_NODE_TYPE_KERNEL, needs, count, &n);
-    return err ? leave(err) : finish(node, n, set_kernel(n, params, NULL));
+    return err ? leave(err) : finish(node, n, graph_set_kernel(n, params, NULL));
 }
 
 API cuGraphAddKernelNode_v2(CUgraphNode *node, CUgraph graph, const CUgraphNode *needs,
@@ -318,7 +320,7 @@ API cuGraphAddKernelNode_v2(CUgraphNode *node, CUgraph graph, const CUgraphNode 
     err = graph_add(graph, CU_GRAPH_NODE_TYPE_KERNEL, needs, count, &n);
     return err ? leave(err)
                : finish(node, n,
-                        set_kernel(n, (const CUDA_KERNEL_NODE_PARAMS_v1 *)params, params->kern));
+                        graph_set_kernel(n, (const CUDA_KERNEL_NODE_PARAMS_v1 *)params, params->kern));
 }
 
 API cuGraphKernelNodeSetParams(CUgraphNode node, const CUDA_KERNEL_NODE_PARAMS_v1 *params)
@@ -327,7 +329,7 @@ API cuGraphKernelNodeSetParams(CUgraphNode node, const CUDA_KERNEL_NODE_PARAMS_v
 
     if (err)
         return err;
-    return leave(params ? set_kernel(node, params, NULL) : CUDA_ERROR_INVALID_VALUE);
+    return leave(params ? graph_set_kernel(node, params, NULL) : CUDA_ERROR_INVALID_VALUE);
 }
 
 API cuGraphKernelNodeSetParams_v2(CUgraphNode node, const CUDA_KERNEL_NODE_PARAMS *params)
@@ -336,7 +338,7 @@ API cuGraphKernelNodeSetParams_v2(CUgraphNode node, const CUDA_KERNEL_NODE_PARAM
 
     if (err)
         return err;
-    return leave(params ? set_kernel(node, (const CUDA_KERNEL_NODE_PARAMS_v1 *)params, params->kern)
+    return leave(params ? graph_set_kernel(node, (const CUDA_KERNEL_NODE_PARAMS_v1 *)params, params->kern)
                         : CUDA_ERROR_INVALID_VALUE);
 }
 

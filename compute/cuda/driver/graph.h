@@ -8,6 +8,7 @@
 
 struct CUgraphNode_st {
     struct CUgraph_st *graph;
+    uint64_t id, origin; /* origin: the id of the node that this one is a clone of, or 0 */
     CUgraphNodeType type;
     struct cuda_command command; /* kernel (its parameters are owned), memcpy, memset */
     CUfunction function;         /* as the program named it */
@@ -37,6 +38,10 @@ CUresult graph_set_launch(struct CUgraphNode_st *n, CUfunction function,
 /* The nodes so that each comes behind what it needs; to be freed. CUDA_ERROR_INVALID_VALUE: a
  * cycle. */
 CUresult graph_order(const struct CUgraph_st *g, struct CUgraphNode_st ***ret_nodes);
+
+/* Params of the first version, which is how the second begins. */
+CUresult graph_set_kernel(struct CUgraphNode_st *n, const CUDA_KERNEL_NODE_PARAMS_v1 *p,
+                          CUkernel kernel);
 
 CUresult launch_prepare(CUfunction function, const CUlaunchConfig *g, bool cooperative,
                         void **parameters, void **extra, struct CUctx_st *context,

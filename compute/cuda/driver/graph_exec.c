@@ -211,6 +211,9 @@ API cuGraphExecUpdate_v2(CUgraphExec exec, CUgraph graph, CUgraphExecUpdateResul
         return leave(err);
     }
     copy->owned = true;
+    /* The program goes on to name the nodes that it was instantiated from. */
+    for (size_t i = 0; i < copy->count; i++)
+        copy->nodes[i]->origin = exec->graph->nodes[i]->origin;
     graph_destroy(exec->graph);
     free(exec->order);
     exec->graph = copy;
@@ -229,4 +232,93 @@ API cuGraphExecUpdate(CUgraphExec exec, CUgraph graph, CUgraphNode *node,
     if (result)
         *result = info.result;
     return err;
+}
+
+/* The node of an instantiated graph that a node of the graph it was made from became. */
+static CUresult enter_exec(CUgraphExec exec, CUgraphNode node, CUgraphNodeType type,
+                           struct CUgraphNode_st **ret_node)
+{
+    CUresult err = enter();
+
+    if (err)
+        return err;
+    if (handle_is(exec, EXEC) && handle_is(node, NODE) && node->type == type)
+        for (size_t i = 0; i < exec->graph->count; i++)
+            if (exec->graph->nodes[i]->origin == node->id) {
+                *ret_node = exec->graph->nodes[i];
+                return CUDA_SUCCESS;
+            }
+    return leave(CUDA_ERROR_INVALID_VALUE);
+}
+
+API cuGraphExecKernelNodeSetParams(CUgraphExec exec, CUgraphNode node,
+                                   const CUDA_KERNEL_NODE_PARAMS_v1 *params)
+{
+    struct CUgraphNode_st *n;
+    CUresult err = enter_exec(exec, node, CU_GRAPH_NODE_TYPE_KERNEL, &n);
+
+    if (err)
+        return err;
+    return leave(params ? graph_set_kernel(n, params, NULL) : CUDA_ERROR_INVALID_VALUE);
+}
+
+API cuGraphExecKernelNodeSetParams_v2(CUgraphExec exec, CUgraphNode node,
+                                      const CUDA_KERNEL_NODE_PARAMS *params)
+{
+    struct CUgraphNode_st *n;
+    CUresult err = enter_exec(exec, node, CU_GRAPH_NODE_TYPE_KERNEL, &n);
+
+    if (err)
+        return err;
+    return leave(params ? graph_set_kernel(n, (const CUDA_KERNEL_NODE_PARAMS_v1 *)params,
+                                           params->kern)
+                        : CUDA_ERROR_INVALID_VALUE);
+}
+
+API cuGraphExecMemcpyNodeSetParams(CUgraphExec exec, CUgraphNode node, const CUDA_MEMCPY3D *params,
+                                   CUcontext context)
+{
+    struct cuda_command command;
+    struct CUgraphNode_st *n;
+    CUresult err = enter_exec(exec, node, CU_GRAPH_NODE_TYPE_MEMCPY, &n);
+
+    if (err)
+        return err;
+    if (!params || !handle_is(context, CONTEXT))
+        return leave(CUDA_ERROR_INVALID_VALUE);
+    err = copy_prepare(params, &command);
+    if (!err)
+        n->command = command;
+    return leave(err);
+}
+
+API cuGraphExecMemsetNodeSetParams(CUgraphExec exec, CUgraphNode node,
+                                   const CUDA_MEMSET_NODE_PARAMS *params, CUcontext context)
+{
+    struct cuda_command command;
+    struct CUgraphNode_st *n;
+    CUresult err = enter_exec(exec, node, CU_GRAPH_NODE_TYPE_MEMSET, &n);
+
+    if (err)
+        return err;
+    if (!params || !handle_is(context, CONTEXT))
+        return leave(CUDA_ERROR_INVALID_VALUE);
+    err = set_prepare(params, &command);
+    if (!err)
+        n->command = command;
+    return leave(err);
+}
+
+API cuGraphExecHostNodeSetParams(CUgraphExec exec, CUgraphNode node,
+                                 const CUDA_HOST_NODE_PARAMS *params)
+{
+    struct CUgraphNode_st *n;
+    CUresult err = enter_exec(exec, node, CU_GRAPH_NODE_TYPE_HOST, &n);
+
+    if (err)
+        return err;
+    if (!params || !params->fn)
+        return leave(CUDA_ERROR_INVALID_VALUE);
+    n->host = *params;
+    return leave(CUDA_SUCCESS);
 }

@@ -51,6 +51,7 @@ struct CUstream_st {
     uint64_t ordered;  /* legacy's last number that it waited for */
     uint64_t joined;   /* its last number that legacy waited for */
     struct capture *capture;
+    CUlaunchAttributeValue attributes[4]; /* hints.c: those that mean nothing here */
     struct CUstream_st *next;
 };
 
@@ -94,6 +95,7 @@ struct CUmod_st {
     struct CUfunc_st *functions;
     struct CUlib_st *library; /* whose module it is, or NULL */
     struct CUtexref_st *references;
+    uint64_t managed; /* memory of its managed variables, or 0 */
     struct CUmod_st *next;
 };
 
@@ -120,6 +122,9 @@ enum range_kind {
     RANGE_IMPORTED,
     RANGE_HIDDEN /* of arrays and textures */
 };
+
+/* A flag of managed memory: not the program's to free. */
+#define RANGE_OF_MODULE 0x100u
 
 struct range {
     uint64_t address, size, id;

@@ -251,6 +251,26 @@ API cuLibraryGetGlobal(CUdeviceptr *address, size_t *bytes, CUlibrary library, c
     return leave(module_global(m, name, address, bytes));
 }
 
+API cuLibraryGetManaged(CUdeviceptr *address, size_t *bytes, CUlibrary library, const char *name)
+{
+    CUdeviceptr found = 0;
+    const struct range *r;
+    struct CUmod_st *m;
+    CUresult err = enter_library(library, &m);
+
+    if (err)
+        return err;
+    if (!name || (!address && !bytes))
+        return leave(CUDA_ERROR_INVALID_VALUE);
+    err = module_global(m, name, &found, bytes);
+    r = err ? NULL : range_find(found);
+    if (!err && (!r || r->kind != RANGE_MANAGED))
+        err = CUDA_ERROR_NOT_FOUND;
+    if (!err && address)
+        *address = found;
+    return leave(err);
+}
+
 API cuKernelGetFunction(CUfunction *function, CUkernel kernel)
 {
     struct CUctx_st *c;

@@ -210,7 +210,8 @@ static CUresult release(uint64_t address, unsigned kinds)
     if (err)
         return err;
     r = range_find(address);
-    if (!r || r->address != address || !(kinds >> r->kind & 1))
+    if (!r || r->address != address || !(kinds >> r->kind & 1) ||
+        (r->kind == RANGE_MANAGED && r->flags & RANGE_OF_MODULE))
         return leave(CUDA_ERROR_INVALID_VALUE);
     c = r->context;
     if (c->active)

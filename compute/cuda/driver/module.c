@@ -5,6 +5,7 @@
 
 #include "array.h"
 #include "internal.h"
+#include "managed.h"
 #include "module.h"
 
 /* Modules and their functions. */
@@ -71,16 +72,23 @@ CUresult module_create(struct CUctx_st *c, const char *text, size_t size, const 
 {
     struct CUmod_st *m = calloc(1, sizeof(*m));
     char *log = calloc(1, LOG_BYTES);
+    struct managed managed = {0};
     CUresult err = CUDA_ERROR_OUT_OF_MEMORY;
 
     if (!m || !log)
         goto failed;
-    err = (CUresult)backend->module_create(c->backend, text, size, log, LOG_BYTES, &m->loaded);
+    err = managed_place(c, text, size, &managed);
+    if (err)
+        goto failed;
+    err = (CUresult)backend->module_create(c->backend, managed.text ? managed.text : text,
+                                           managed.text ? managed.size : size, log, LOG_BYTES,
+                                           &m->loaded);
     if (jit)
         module_log(jit, log, values);
     if (err)
         goto failed;
     m->context = c;
+    m->managed = managed.memory;
     m->functions = calloc(m->loaded->kernel_count + 1, sizeof(*m->functions));
     err = CUDA_ERROR_OUT_OF_MEMORY;
     if (!m->functions || !handle_add(m, MODULE)) {
@@ -100,15 +108,18 @@ CUresult module_create(struct CUctx_st *c, const char *text, size_t size, const 
         handle_add(f, FUNCTION);
     }
     for (unsigned i = 0; i < m->loaded->global_count; i++)
-        if (m->loaded->globals[i].size)
+        if (m->loaded->globals[i].size && !range_find(m->loaded->globals[i].address))
             range_add(c, RANGE_VARIABLE, m->loaded->globals[i].address, m->loaded->globals[i].size,
                       0);
     m->next = c->modules;
     c->modules = m;
+    free(managed.text);
     free(log);
     *ret_module = m;
     return CUDA_SUCCESS;
 failed:
+    managed_free(managed.memory);
+    free(managed.text);
     free(log);
     free(m);
     return err;
@@ -132,6 +143,7 @@ void module_destroy(struct CUmod_st *m)
         handle_remove(&m->functions[i]);
     handle_remove(m);
     backend->module_destroy(m->loaded);
+    managed_free(m->managed);
     free(m->functions);
     free(m);
 }

@@ -253,3 +253,44 @@ API cuLaunchKernelEx_ptsz(const CUlaunchConfig *config, CUfunction function, voi
     own.hStream = OWN(own.hStream);
     return cuLaunchKernelEx(&own, function, parameters, extra);
 }
+
+API cuMemPrefetchAsync_ptsz(CUdeviceptr address, size_t count, CUdevice device, CUstream stream)
+{
+    return cuMemPrefetchAsync(address, count, device, OWN(stream));
+}
+
+API cuMemPrefetchAsync_v2_ptsz(CUdeviceptr address, size_t count, CUmemLocation place,
+                               unsigned flags, CUstream stream)
+{
+    return cuMemPrefetchAsync_v2(address, count, place, flags, OWN(stream));
+}
+
+API cuStreamGetAttribute_ptsz(CUstream stream, CUlaunchAttributeID id,
+                              CUlaunchAttributeValue *value)
+{
+    return cuStreamGetAttribute(OWN(stream), id, value);
+}
+
+API cuStreamSetAttribute_ptsz(CUstream stream, CUlaunchAttributeID id,
+                              const CUlaunchAttributeValue *value)
+{
+    return cuStreamSetAttribute(OWN(stream), id, value);
+}
+
+API cuStreamCopyAttributes_ptsz(CUstream to, CUstream from)
+{
+    return cuStreamCopyAttributes(OWN(to), OWN(from));
+}
+
+API cuStreamGetCaptureInfo_v2_ptsz(CUstream stream, CUstreamCaptureStatus *status, cuuint64_t *id,
+                                   CUgraph *graph, const CUgraphNode **needs, size_t *count)
+{
+    return cuStreamGetCaptureInfo_v2(OWN(stream), status, id, graph, needs, count);
+}
+
+API cuStreamGetCaptureInfo_v3_ptsz(CUstream stream, CUstreamCaptureStatus *status, cuuint64_t *id,
+                                   CUgraph *graph, const CUgraphNode **needs,
+                                   const CUgraphEdgeData **edges, size_t *count)
+{
+    return cuStreamGetCaptureInfo_v3(OWN(stream), status, id, graph, needs, edges, count);
+}

@@ -163,7 +163,7 @@ void scope_unit(struct compile *c);
 void compile_skip_braces(struct compile *c);
 struct declarator {
     uint32_t bits, align, vector;
-    uint64_t size;
+    uint64_t size, place; /* where the caller wants a variable, or 0 */
     bool predicate, empty_array, pointer, reference;
     struct lex_token name;
 };

@@ -47,7 +47,12 @@ void parse_type(struct compile *c, struct declarator *d)
             while (!compile_char(c, ')')) {
                 if (c->token.kind == LEX_END)
                     compile_unexpected(c);
-                compile_next(c);
+                if (lex_is(&c->token, ".place")) {
+                    compile_next(c);
+                    d->place = compile_int(c);
+                } else {
+                    compile_next(c);
+                }
             }
             continue;
         }
@@ -175,6 +180,23 @@ static void initialise(struct compile *c, const struct declarator *d, uint8_t *h
         compile_unexpected(c);
 }
 
+/* A variable that has a place lies in memory that was given to the context. */
+static void check_place(struct compile *c, const struct declarator *d)
+{
+    struct memory *m = &c->module->context->memory;
+    const struct region *r;
+    bool there;
+
+    pthread_rwlock_rdlock(&m->lock);
+    r = memory_find(m, d->place);
+    there = r && !r->constant && d->place % d->align == 0 &&
+            d->size <= r->size - (d->place - r->address);
+    pthread_rwlock_unlock(&m->lock);
+    if (!there)
+        compile_fail(c, d->name.line, "Memory of managed variable '%.*s' is not there",
+                     (int)d->name.size, d->name.text);
+}
+
 /* The variable, made if it is not there yet. */
 static struct symbol *global_symbol(struct compile *c, struct declarator *d, bool constant)
 {
@@ -188,8 +210,13 @@ static struct symbol *global_symbol(struct compile *c, struct declarator *d, boo
     s->bytes = d->size ? d->size : 1;
     m->globals = compile_grow(c, m->globals, m->global_count, &m->global_room, sizeof(*g));
     g = &m->globals[m->global_count];
-    if (memory_create(&m->context->memory, s->bytes, NULL, constant, &g->address))
+    g->placed = d->place != 0;
+    if (g->placed) {
+        check_place(c, d);
+        g->address = d->place;
+    } else if (memory_create(&m->context->memory, s->bytes, NULL, constant, &g->address)) {
         compile_memory(c);
+    }
     g->size = d->size;
     g->name = NULL;
     m->global_count++;
@@ -205,6 +232,7 @@ static void declare_global(struct compile *c, struct declarator *d, bool constan
     struct ptx_module *m = c->module;
     struct symbol *s = global_symbol(c, d, constant);
     const struct region *r;
+    uint8_t *host;
 
     if (external)
         return;
@@ -229,8 +257,12 @@ static void declare_global(struct compile *c, struct declarator *d, bool constan
     s->defined = true;
     pthread_rwlock_rdlock(&m->context->memory.lock);
     r = memory_find(&m->context->memory, s->value);
+    host = r ? r->host + (s->value - r->address) : NULL;
     pthread_rwlock_unlock(&m->context->memory.lock);
-    initialise(c, d, r->host, s->bytes);
+    if (!host)
+        compile_fail(c, d->name.line, "Memory of managed variable '%.*s' is not there",
+                     (int)d->name.size, d->name.text);
+    initialise(c, d, host, s->bytes);
 }
 
 static void skip_initialiser(struct compile *c)
@@ -256,6 +288,7 @@ static void announce(struct compile *c, bool constant)
         parse_sizes(c, &one);
         if (one.predicate || one.empty_array)
             compile_unexpected(c);
+        d.place = 0; /* the first one's */
         global_symbol(c, &one, constant);
         skip_initialiser(c);
     } while (compile_char(c, ','));
@@ -302,6 +335,7 @@ void declare_variables(struct compile *c, const char *space, bool external)
         struct symbol *s;
 
         one = d;
+        d.place = 0; /* the first one's */
         one.name = compile_name(c);
         if (compile_char(c, '<')) {
             /* name<N>: N variables */

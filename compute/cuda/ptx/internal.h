@@ -141,6 +141,7 @@ struct shared_variable {
 struct ptx_global {
     char *name;
     uint64_t address, size;
+    bool placed; /* in memory of the caller's */
 };
 
 struct ptx_kernel {

@@ -425,7 +425,8 @@ void ptx_module_destroy(struct ptx_module *m)
     for (uint32_t i = 0; i < m->function_count; i++)
         free_function(m->functions[i]);
     for (uint32_t i = 0; i < m->global_count; i++) {
-        memory_destroy(&m->context->memory, m->globals[i].address);
+        if (!m->globals[i].placed)
+            memory_destroy(&m->context->memory, m->globals[i].address);
         free(m->globals[i].name);
     }
     for (uint32_t i = 0; i < m->target_count; i++)

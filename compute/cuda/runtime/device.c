@@ -345,3 +345,42 @@ RT cudaError_t cudaDeviceCanAccessPeer(int *can, int device, int peer)
 
     return runtime_leave(err ? err : (int)cuDeviceCanAccessPeer(can, device, peer));
 }
+
+/* The old names of the same, which the headers of 12 still have. */
+#if CUDART_MAJOR == 12
+RT cudaError_t cudaThreadSynchronize(void);
+RT cudaError_t cudaThreadSynchronize(void)
+{
+    return cudaDeviceSynchronize();
+}
+
+RT cudaError_t cudaThreadExit(void);
+RT cudaError_t cudaThreadExit(void)
+{
+    return cudaDeviceReset();
+}
+
+RT cudaError_t cudaThreadGetLimit(size_t *value, int limit);
+RT cudaError_t cudaThreadGetLimit(size_t *value, int limit)
+{
+    return cudaDeviceGetLimit(value, limit);
+}
+
+RT cudaError_t cudaThreadSetLimit(int limit, size_t value);
+RT cudaError_t cudaThreadSetLimit(int limit, size_t value)
+{
+    return cudaDeviceSetLimit(limit, value);
+}
+
+RT cudaError_t cudaThreadGetCacheConfig(int *config);
+RT cudaError_t cudaThreadGetCacheConfig(int *config)
+{
+    return cudaDeviceGetCacheConfig(config);
+}
+
+RT cudaError_t cudaThreadSetCacheConfig(int config);
+RT cudaError_t cudaThreadSetCacheConfig(int config)
+{
+    return cudaDeviceSetCacheConfig(config);
+}
+#endif

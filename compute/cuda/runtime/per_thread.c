@@ -75,6 +75,32 @@ ASYNC(EventRecordWithFlags, (CUevent event, CUstream stream, unsigned flags),
 ASYNC(StreamBeginCapture, (CUstream stream, int mode), (stream, mode))
 ASYNC(StreamEndCapture, (CUstream stream, CUgraph *graph), (stream, graph))
 ASYNC(StreamIsCapturing, (CUstream stream, int *status), (stream, status))
+ASYNC(StreamGetDevice, (CUstream stream, int *device), (stream, device))
+ASYNC(StreamGetAttribute, (CUstream stream, int attribute, CUlaunchAttributeValue *value),
+      (stream, attribute, value))
+ASYNC(StreamSetAttribute, (CUstream stream, int attribute, const CUlaunchAttributeValue *value),
+      (stream, attribute, value))
+#if CUDART_MAJOR == 12
+ASYNC(StreamGetCaptureInfo, (CUstream stream, int *status, unsigned long long *id),
+      (stream, status, id))
+ASYNC(StreamGetCaptureInfo_v2,
+      (CUstream stream, int *status, unsigned long long *id, CUgraph *graph,
+       const CUgraphNode **needs, size_t *count),
+      (stream, status, id, graph, needs, count))
+ASYNC(StreamGetCaptureInfo_v3,
+      (CUstream stream, int *status, unsigned long long *id, CUgraph *graph,
+       const CUgraphNode **needs, const CUgraphEdgeData **edges, size_t *count),
+      (stream, status, id, graph, needs, edges, count))
+#else
+ASYNC(StreamGetCaptureInfo,
+      (CUstream stream, int *status, unsigned long long *id, CUgraph *graph,
+       const CUgraphNode **needs, const CUgraphEdgeData **edges, size_t *count),
+      (stream, status, id, graph, needs, edges, count))
+#endif
+ASYNC(MallocFromPoolAsync, (void **memory, size_t size, CUmemoryPool pool, CUstream stream),
+      (memory, size, pool, stream))
+ASYNC(Memset3DAsync, (struct pitched memory, int value, struct extent extent, CUstream stream),
+      (memory, value, extent, stream))
 ASYNC(GraphUpload, (CUgraphExec exec, CUstream stream), (exec, stream))
 ASYNC(LaunchCooperativeKernel,
       (const void *host, struct dim3 grid, struct dim3 block, void **args, size_t shared,
@@ -106,5 +132,7 @@ WAITING(MemcpyFromSymbol, (void *to, const void *host, size_t count, size_t offs
         MemcpyFromSymbolAsync, (to, host, count, offset, kind, RT_PER_THREAD))
 WAITING(Memset, (void *memory, int value, size_t size), MemsetAsync,
         (memory, value, size, RT_PER_THREAD))
+WAITING(Memset3D, (struct pitched memory, int value, struct extent extent), Memset3DAsync,
+        (memory, value, extent, RT_PER_THREAD))
 WAITING(Memset2D, (void *memory, size_t pitch, int value, size_t width, size_t height),
         Memset2DAsync, (memory, pitch, value, width, height, RT_PER_THREAD))

@@ -23,6 +23,7 @@ struct entry {
     const char *name; /* in the program */
     struct binary *binary;
     size_t size; /* of a variable; 0: a kernel */
+    bool managed; /* `host` holds the variable's address once its module is loaded */
     CUcontext context;
     CUfunction function;
     CUdeviceptr address;
@@ -61,13 +62,6 @@ RT void __cudaRegisterFatBinaryEnd(void **handle)
     (void)handle;
 }
 
-RT char __cudaInitModule(void **handle);
-RT char __cudaInitModule(void **handle)
-{
-    (void)handle;
-    return 1;
-}
-
 /* At the program's end, or when a library that has kernels is unloaded. */
 RT void __cudaUnregisterFatBinary(void **handle);
 RT void __cudaUnregisterFatBinary(void **handle)
@@ -100,7 +94,7 @@ RT void __cudaUnregisterFatBinary(void **handle)
     free(binary);
 }
 
-static void add(void **handle, const void *host, const char *name, size_t size)
+static void add(void **handle, const void *host, const char *name, size_t size, bool managed)
 {
     struct entry *entry = handle ? calloc(1, sizeof(*entry)) : NULL;
     struct entry **at = bucket_of(host);
@@ -111,6 +105,7 @@ static void add(void **handle, const void *host, const char *name, size_t size)
     entry->name = name;
     entry->binary = (struct binary *)handle;
     entry->size = size;
+    entry->managed = managed;
     pthread_mutex_lock(&register_lock);
     entry->next = *at;
     *at = entry;
@@ -123,7 +118,7 @@ RT void __cudaRegisterFunction(void **handle, const char *host, char *device, co
                                int limit, void *tid, void *bid, void *block, void *grid, int *warp)
 {
     (void)device, (void)limit, (void)tid, (void)bid, (void)block, (void)grid, (void)warp;
-    add(handle, host, name, 0);
+    add(handle, host, name, 0, false);
 }
 
 RT void __cudaRegisterVar(void **handle, char *host, char *device, const char *name, int ext,
@@ -132,37 +127,103 @@ RT void __cudaRegisterVar(void **handle, char *host, char *device, const char *n
                           size_t size, int constant, int global)
 {
     (void)device, (void)ext, (void)constant, (void)global;
-    add(handle, host, name, size ? size : 1);
+    add(handle, host, name, size ? size : 1, false);
 }
 
-/* Managed variables have no address that both sides could use before a context is there. */
+/*
+ * Managed variables have no address that both sides could use before a context is there: programs call
+ * __cudaInitModule before they touch one, and find it in `*host`.
+ */
 RT void __cudaRegisterManagedVar(void **handle, void **host, char *device, const char *name,
                                  int ext, size_t size, int constant, int global);
 RT void __cudaRegisterManagedVar(void **handle, void **host, char *device, const char *name,
                                  int ext, size_t size, int constant, int global)
 {
     (void)device, (void)ext, (void)constant, (void)global;
-    add(handle, host, name, size ? size : 1);
+    add(handle, (const void *)host, name, size ? size : 1, true);
+}
+
+/* Tells the program where its managed variables are. The lock is held. */
+static CUresult place_managed(const struct binary *binary)
+{
+    CUresult err = CUDA_SUCCESS;
+
+    for (size_t i = 0; i < BUCKETS && !err; i++) {
+        for (struct entry *entry = register_entries[i]; entry && !err; entry = entry->next) {
+            CUdeviceptr address = 0;
+            size_t size;
+
+            if (entry->binary != binary || !entry->managed)
+                continue;
+            err = cuModuleGetGlobal_v2(&address, &size, binary->module, entry->name);
+            if (!err)
+                *(void **)(uintptr_t)entry->host = (void *)(uintptr_t)address;
+        }
+    }
+    return err;
+}
+
+/* Loads a binary in a context. The lock is held. */
+static CUresult load(struct binary *binary, CUcontext context)
+{
+    CUresult err;
+
+    /* With another context's module: that stays loaded, programs go back and forth rarely. */
+    if (binary->context == context)
+        return CUDA_SUCCESS;
+    err = cuModuleLoadFatBinary(&binary->module, binary->image);
+    if (err)
+        return err;
+    binary->context = context;
+    return place_managed(binary);
+}
+
+/* What the stubs of programs with managed variables call before the host's code touches one. */
+RT char __cudaInitModule(void **handle);
+RT char __cudaInitModule(void **handle)
+{
+    CUcontext context;
+    cudaError_t err = runtime_enter();
+
+    if (!err && handle) {
+        pthread_mutex_lock(&register_lock);
+        err = (int)cuCtxGetCurrent(&context);
+        if (!err)
+            err = (int)load((struct binary *)handle, context);
+        pthread_mutex_unlock(&register_lock);
+    }
+    runtime_leave(err);
+    return 1;
+}
+
+/* By the address that it was registered with; a managed one also by where it lies. */
+static struct entry *find_entry(const void *host, bool kernel)
+{
+    struct entry *entry = *bucket_of(host);
+
+    while (entry && (entry->host != host || !entry->size != kernel))
+        entry = entry->next;
+    for (size_t i = 0; i < BUCKETS && !entry && !kernel; i++) {
+        entry = register_entries[i];
+        while (entry &&
+               (!entry->managed || *(const void *const *)entry->host != host))
+            entry = entry->next;
+    }
+    return entry;
 }
 
 /* The entry of a host address, with its binary loaded in the current context. The lock is held. */
 static cudaError_t find(const void *host, bool kernel, struct entry **ret_entry)
 {
-    struct entry *entry = *bucket_of(host);
+    struct entry *entry = find_entry(host, kernel);
     CUcontext context;
     CUresult err;
 
-    while (entry && (entry->host != host || !entry->size != kernel))
-        entry = entry->next;
     if (!entry)
         return kernel ? RT_INVALID_DEVICE_FUNCTION : RT_INVALID_SYMBOL;
     err = cuCtxGetCurrent(&context);
-    if (!err && entry->binary->context != context) {
-        /* With another context's module: that stays loaded, programs go back and forth rarely. */
-        err = cuModuleLoadFatBinary(&entry->binary->module, entry->binary->image);
-        if (!err)
-            entry->binary->context = context;
-    }
+    if (!err)
+        err = load(entry->binary, context);
     if (!err && entry->context != context) {
         size_t size;
 
@@ -188,6 +249,10 @@ cudaError_t register_function(const void *host, CUfunction *ret_function)
     if (!err)
         *ret_function = entry->function;
     pthread_mutex_unlock(&register_lock);
+    /* A kernel of a library that was loaded by hand has the driver's handle. */
+    if (err == RT_INVALID_DEVICE_FUNCTION &&
+        !cuKernelGetFunction(ret_function, (CUkernel)(uintptr_t)host))
+        err = 0;
     return err;
 }
 

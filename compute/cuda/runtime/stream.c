@@ -28,6 +28,14 @@ FORWARD(StreamGetPriority, cuStreamGetPriority(stream, priority), CUstream strea
 FORWARD(StreamGetId, cuStreamGetId(stream, id), CUstream stream, unsigned long long *id)
 FORWARD(StreamAddCallback, cuStreamAddCallback(stream, callback, user, flags), CUstream stream,
         CUstreamCallback callback, void *user, unsigned flags)
+FORWARD(StreamGetDevice, cuStreamGetDevice(stream, device), CUstream stream, int *device)
+FORWARD(StreamGetAttribute, cuStreamGetAttribute(stream, (CUlaunchAttributeID)attribute, value),
+        CUstream stream, int attribute, CUlaunchAttributeValue *value)
+FORWARD(StreamSetAttribute, cuStreamSetAttribute(stream, (CUlaunchAttributeID)attribute, value),
+        CUstream stream, int attribute, const CUlaunchAttributeValue *value)
+FORWARD(StreamCopyAttributes, cuStreamCopyAttributes(to, from), CUstream to, CUstream from)
+FORWARD(StreamCopyAttributes_ptsz, cuStreamCopyAttributes(RT_STREAM_PT(to), RT_STREAM_PT(from)),
+        CUstream to, CUstream from)
 FORWARD(LaunchHostFunc, cuLaunchHostFunc(stream, function, user), CUstream stream,
         CUhostFn function, void *user)
 FORWARD(StreamAttachMemAsync,
@@ -53,6 +61,28 @@ FORWARD(StreamBeginCapture, cuStreamBeginCapture_v2(stream, (CUstreamCaptureMode
 FORWARD(StreamEndCapture, cuStreamEndCapture(stream, graph), CUstream stream, CUgraph *graph)
 FORWARD(StreamIsCapturing, cuStreamIsCapturing(stream, (CUstreamCaptureStatus *)status),
         CUstream stream, int *status)
+/* 12 has three of them; since 13 the last is the only one. */
+#if CUDART_MAJOR == 12
+FORWARD(StreamGetCaptureInfo,
+        cuStreamGetCaptureInfo(stream, (CUstreamCaptureStatus *)status, (cuuint64_t *)id),
+        CUstream stream, int *status, unsigned long long *id)
+FORWARD(StreamGetCaptureInfo_v2,
+        cuStreamGetCaptureInfo_v2(stream, (CUstreamCaptureStatus *)status, (cuuint64_t *)id, graph,
+                                  needs, count),
+        CUstream stream, int *status, unsigned long long *id, CUgraph *graph,
+        const CUgraphNode **needs, size_t *count)
+FORWARD(StreamGetCaptureInfo_v3,
+        cuStreamGetCaptureInfo_v3(stream, (CUstreamCaptureStatus *)status, (cuuint64_t *)id, graph,
+                                  needs, edges, count),
+        CUstream stream, int *status, unsigned long long *id, CUgraph *graph,
+        const CUgraphNode **needs, const CUgraphEdgeData **edges, size_t *count)
+#else
+FORWARD(StreamGetCaptureInfo,
+        cuStreamGetCaptureInfo_v3(stream, (CUstreamCaptureStatus *)status, (cuuint64_t *)id, graph,
+                                  needs, edges, count),
+        CUstream stream, int *status, unsigned long long *id, CUgraph *graph,
+        const CUgraphNode **needs, const CUgraphEdgeData **edges, size_t *count)
+#endif
 FORWARD(ThreadExchangeStreamCaptureMode,
         cuThreadExchangeStreamCaptureMode((CUstreamCaptureMode *)mode), int *mode)
 FORWARD(GraphCreate, cuGraphCreate(graph, flags), CUgraph *graph, unsigned flags)
