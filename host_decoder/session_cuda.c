@@ -54,7 +54,7 @@ int session_cuda_start(struct session *s)
     struct cuda_session *c;
     unsigned count = 0;
 
-    if (!s->limits->cuda || s->arena.mirror ||
+    if (!s->limits->cuda || !s->channel->ops->shares_memory ||
         s->arena.upload_size < 2 * sizeof(struct vd_cuda_status))
         return VD_ERR_UNSUPPORTED;
     if (s->limits->cuda->count(&count) || !count)

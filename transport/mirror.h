@@ -74,6 +74,12 @@ struct mirror_guest;
 /* `reader` belongs to the mirror's thread from now on. 0 or -VD_ERR_MEMORY. */
 int mirror_guest_create(struct message_reader *reader, struct arena *arena,
                         struct mirror_guest **ret_mirror);
+/*
+ * The same where the arena is shared with a host under another kernel (waker.h): it hands replies
+ * over and wakes who sleeps. Nothing of what is said below of memory holds.
+ */
+int mirror_guest_create_region(struct message_reader *reader, struct arena *arena,
+                               struct mirror_guest **ret_mirror);
 /* Ends the channel. NULL is fine. */
 void mirror_guest_destroy(struct mirror_guest *mirror);
 /* False once the channel or the host is broken. Any thread. */
