@@ -124,7 +124,7 @@ static void job_done(void *arg, struct backend_job *job)
     pthread_mutex_unlock(&context->lock);
     /* Not before it counts as complete: cancel_reads looks at jobs that are not. */
     release_job(&done);
-    fence_signal(&slot->done, &slot->waiters, count);
+    arena_signal(context->setup.arena, &slot->done, &slot->waiters, count);
     if (context->setup.arena->mirror)
         mirror_host_context(context->setup.arena->mirror, context->setup.id, count);
 }

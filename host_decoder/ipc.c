@@ -8,11 +8,9 @@
 #include <unistd.h>
 #include <viaduct/errors.h>
 
-#define IPC_MAX_FDS 2
-
 union ipc_control {
     struct cmsghdr align;
-    char bytes[CMSG_SPACE(IPC_MAX_FDS * sizeof(int))];
+    char bytes[CMSG_SPACE(IPC_CLIENT_FDS * sizeof(int))];
 };
 
 int ipc_send(int fd, const void *bytes, size_t size, const int *fds, int fd_count)

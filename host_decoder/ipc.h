@@ -15,7 +15,12 @@
  * a message.
  */
 
-/* Listener to nursery, with two descriptors: the client's socket and its stats page. */
+/*
+ * Listener to nursery, with two descriptors and more: the client's socket, its stats page, and its
+ * machine's regions, each opened for this client.
+ */
+#define IPC_CLIENT_FDS (2 + SESSION_MAX_REGIONS)
+
 struct ipc_client {
     uint32_t slot;     /* the listener's number for this client */
     uint32_t kind;     /* enum listen_kind */
@@ -51,7 +56,7 @@ struct ipc_event {
  */
 #define IPC_ARGUMENTS 11
 
-/* Sends one message with up to 2 descriptors. 0 or -VD_ERR_GONE. */
+/* Sends one message with up to IPC_CLIENT_FDS descriptors. 0 or -VD_ERR_GONE. */
 int ipc_send(int fd, const void *bytes, size_t size, const int *fds, int fd_count);
 /*
  * Receives one message of exactly `size` bytes; descriptors not sent are -1. 0, -VD_ERR_GONE, or

@@ -21,6 +21,7 @@
 #include "ipc.h"
 #include "listen.h"
 #include "policy.h"
+#include "region.h"
 #include "sandbox.h"
 
 /*
@@ -61,9 +62,9 @@ static int worker_ready(void *arg, bool devices)
 }
 
 /* The worker's whole life; never returns. */
-static void worker_run(struct nursery *n, const struct ipc_client *request, int client,
-                       int stats_fd)
+static void worker_run(struct nursery *n, const struct ipc_client *request, const int *fds)
 {
+    int client = fds[0], stats_fd = fds[1];
     struct worker worker = {
         .nursery = n,
         .limits = {.contexts = request->contexts,
@@ -79,6 +80,7 @@ static void worker_run(struct nursery *n, const struct ipc_client *request, int 
     sigset_t none;
     int err;
 
+    worker.limits.region_count = region_list(fds + 2, worker.limits.regions);
     prctl(PR_SET_NAME, "viaduct-client");
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
@@ -99,8 +101,7 @@ static void worker_run(struct nursery *n, const struct ipc_client *request, int 
     _exit(err ? 2 : 0);
 }
 
-static void nursery_client(struct nursery *n, const struct ipc_client *request, int client,
-                           int stats_fd)
+static void nursery_client(struct nursery *n, const struct ipc_client *request, const int *fds)
 {
     struct ipc_event event = {.kind = IPC_STARTED, .slot = request->slot};
     pid_t pid;
@@ -111,7 +112,7 @@ static void nursery_client(struct nursery *n, const struct ipc_client *request, 
     if (!pid) {
         close(IPC_FD);
         close(n->signals);
-        worker_run(n, request, client, stats_fd);
+        worker_run(n, request, fds);
     }
     if (pid < 0) {
         log_error("cannot start a worker: %s", strerror(errno));
@@ -162,15 +163,15 @@ static void nursery_loop(struct nursery *n)
         }
         if (p[0].revents) {
             struct ipc_client request;
-            int fds[2];
-            int err = ipc_recv(IPC_FD, &request, sizeof(request), fds, 2);
+            int fds[IPC_CLIENT_FDS];
+            int err = ipc_recv(IPC_FD, &request, sizeof(request), fds, IPC_CLIENT_FDS);
 
             if (err == VD_ERR_GONE)
                 return;
             if (!err && request.slot < VD_MAX_STATS_CLIENTS &&
                 request.backends < n->backend_count && fds[0] >= 0 && fds[1] >= 0)
-                nursery_client(n, &request, fds[0], fds[1]);
-            for (int i = 0; i < 2 && !err; i++) {
+                nursery_client(n, &request, fds);
+            for (int i = 0; i < IPC_CLIENT_FDS && !err; i++) {
                 if (fds[i] >= 0)
                     close(fds[i]);
             }

@@ -105,6 +105,17 @@ static void set_cuda(struct policy *policy, struct policy_rule *rule, const stru
     rule->no_cuda = true;
 }
 
+static void set_region(struct policy *policy, struct policy_rule *rule, const struct place *place,
+                       const char *value)
+{
+    (void)policy;
+    if (rule->region)
+        options_refuse(place, value, "this client has one already");
+    if (*value != '/')
+        options_refuse(place, value, "write a folder, from the root on");
+    rule->region = keep(place, value);
+}
+
 #define NUMBER(key, field, least, most)                                                           \
     {                                                                                             \
         key, NULL, offsetof(struct policy_rule, field), sizeof(((struct policy_rule *)0)->field), \
@@ -124,6 +135,7 @@ static const struct {
     {.key = "serve", .set = set_serve},
     {.key = "backend", .set = set_backend},
     {.key = "cuda", .set = set_cuda},
+    {.key = "region", .set = set_region},
     NUMBER("max-clients", max_clients, 1, VD_MAX_STATS_CLIENTS),
     NUMBER("max-contexts", max_contexts, 1, VD_MAX_CONTEXTS),
     NUMBER("max-surfaces", max_surfaces, 1, VD_MAX_SURFACES),

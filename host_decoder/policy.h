@@ -56,6 +56,7 @@ struct policy_rule {
     uint64_t max_bytes, max_pixels, max_cuda_bytes;
     bool no_cuda;
     const char *backend; /* NULL: the service's; not owned */
+    const char *region;  /* folder of the machine's regions (region.h), NULL: none; not owned */
 };
 
 struct policy {

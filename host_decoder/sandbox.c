@@ -72,6 +72,7 @@ static const int sandbox_allowed[] = {
     SCMP_SYS(exit),
     SCMP_SYS(exit_group),
     SCMP_SYS(fallocate),
+    SCMP_SYS(flock),
     SCMP_SYS(fstat),
     SCMP_SYS(futex),
     SCMP_SYS(getpid),

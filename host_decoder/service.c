@@ -23,6 +23,7 @@
 #include "config.h"
 #include "ipc.h"
 #include "listen.h"
+#include "region.h"
 
 #if HAVE_SYSTEMD
 #include <systemd/sd-daemon.h>
@@ -320,7 +321,7 @@ static void accept_client(struct service *s, const struct listener *listener)
     struct ipc_client request = {.kind = listener->kind};
     const struct policy_rule *rule;
     struct listen_peer peer;
-    int fds[2] = {listen_accept(listener, &peer), -1}, err;
+    int fds[IPC_CLIENT_FDS] = {listen_accept(listener, &peer), -1}, count = 2, err;
 
     if (fds[0] < 0)
         return;
@@ -336,10 +337,13 @@ static void accept_client(struct service *s, const struct listener *listener)
         log_info("a client on %s: %s%s%s", listener->uri, peer.text, rule ? ", as [client] " : "",
                  rule ? rule->name : "");
     set_limits(s->options, rule, &request);
-    if (ipc_send(s->nursery_fd, &request, sizeof(request), fds, 2))
+    /* Memory in common only a machine has. */
+    if (rule && rule->region && listener->kind == LISTEN_VM)
+        count += region_open(rule->region, fds + 2, SESSION_MAX_REGIONS);
+    if (ipc_send(s->nursery_fd, &request, sizeof(request), fds, count))
         clients_remove(&s->clients, request.slot, false);
-    close(fds[0]);
-    close(fds[1]);
+    while (count)
+        close(fds[--count]);
 }
 
 static void accept_stats(struct service *s)

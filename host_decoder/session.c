@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <transport/message.h>
+#include <transport/waker.h>
 #include <unistd.h>
 #include <va/va.h>
 #include <viaduct/errors.h>
@@ -50,16 +51,37 @@ static uint32_t smaller(uint32_t a, uint32_t b)
     return a < b ? a : b;
 }
 
+/* How this guest and its host see what is in the arena. */
+static int choose_way(struct session *s, const struct vd_hello_req *req, uint64_t *ret_way)
+{
+    int err = 0;
+
+    if (req->major == VD_MAJOR && req->features & VD_FEATURE_REGION &&
+        !(req->features & VD_FEATURE_CUDA))
+        err = session_region_start(s);
+    session_region_close(s);
+    if (!err && !s->channel->ops->shares_memory && !s->arena.waker && !s->arena.mirror)
+        err = mirror_host_create(s->channel, &s->arena, session_release, &s->arena.mirror);
+    *ret_way = s->arena.mirror  ? VD_FEATURE_IN_BAND
+               : s->arena.waker ? VD_FEATURE_REGION
+                                : VD_FEATURE_SHARED_ARENA;
+    return err;
+}
+
 int session_hello(void *self, const struct vd_hello_req *req, const struct vd_none *tail,
                   uint32_t tail_count, struct dispatch_reply *reply)
 {
     struct session *s = self;
     struct vd_hello_rep *rep = reply->fixed;
-    uint64_t way = s->arena.mirror ? VD_FEATURE_IN_BAND : VD_FEATURE_SHARED_ARENA;
+    uint64_t way;
+    int err;
 
     (void)tail, (void)tail_count;
     if (req->magic != VD_MAGIC)
         return VD_ERR_PROTOCOL;
+    err = choose_way(s, req, &way);
+    if (err)
+        return err;
     rep->major = VD_MAJOR;
     rep->minor = smaller(req->minor, VD_MINOR);
     rep->va_version = VA_MAJOR_VERSION << 16 | VA_MINOR_VERSION;
@@ -78,14 +100,16 @@ int session_hello(void *self, const struct vd_hello_req *req, const struct vd_no
     rep->upload_size = s->arena.upload_size;
     rep->frame_offset = s->arena.frame_offset;
     rep->frame_size = s->arena.frame_size;
-    rep->max_bytes = s->limits->bytes;
+    /* A region is no larger for all that. */
+    rep->max_bytes =
+        s->limits->bytes < s->arena.frame_size ? s->limits->bytes : s->arena.frame_size;
     rep->max_contexts = s->limits->contexts;
     rep->max_surfaces = s->limits->surfaces;
     memcpy(rep->backend, s->stats->backend, sizeof(rep->backend));
     memcpy(s->stats->name, req->name, sizeof(s->stats->name));
     memcpy(reply->tail, s->caps, s->cap_count * sizeof(s->caps[0]));
     reply->tail_count = s->cap_count;
-    if (!s->arena.mirror)
+    if (way == VD_FEATURE_SHARED_ARENA)
         reply->fd = s->arena.fd;
     return 0;
 }
@@ -104,6 +128,9 @@ static int session_reply(struct session *s, const struct dispatch_call *call, ui
     if (s->arena.mirror)
         return mirror_host_reply(s->arena.mirror, op, serial, reply->fixed, call->rep->size,
                                  reply->tail, reply->tail_count, element);
+    if (s->arena.waker)
+        return waker_reply(s->arena.waker, op, serial, reply->fixed, call->rep->size, reply->tail,
+                           reply->tail_count, element);
     return message_send(s->channel, op, serial, reply->fixed, call->rep->size, reply->tail,
                         reply->tail_count, element, reply->fd, SESSION_SEND_MS);
 }
@@ -201,6 +228,7 @@ int session_serve(struct channel *channel, const struct backend_set *set,
     uint32_t devices;
     void *room = NULL;
     int err = VD_ERR_MEMORY;
+    bool emptied = false;
 
     if (!s)
         return VD_ERR_MEMORY;
@@ -209,6 +237,8 @@ int session_serve(struct channel *channel, const struct backend_set *set,
     s->options = options;
     s->limits = limits;
     s->stats = stats;
+    memcpy(s->regions, limits->regions, sizeof(s->regions));
+    s->region_count = limits->region_count;
     budget_init(&s->budget, limits->pixels, budget_now());
     s->state = VD_STATE_NEW;
     s->arena.fd = -1;
@@ -220,8 +250,6 @@ int session_serve(struct channel *channel, const struct backend_set *set,
     if (!room)
         goto out;
     err = arena_create(&s->arena, session_frame_zone(limits));
-    if (!err && !channel->ops->shares_memory)
-        err = mirror_host_create(channel, &s->arena, session_release, &s->arena.mirror);
     if (!err)
         err = pool_create(&s->arena, limits->bytes, &s->pool);
     if (err)
@@ -241,6 +269,7 @@ int session_serve(struct channel *channel, const struct backend_set *set,
         err = session_loop(s, room);
     if (err == VD_ERR_GONE)
         err = 0;
+    emptied = !err && s->arena.waker;
     if (err)
         log_warn("session of %s ends: %s", stats->name[0] ? stats->name : "a client",
                  errors_text(err));
@@ -255,6 +284,8 @@ out:
     }
     mirror_host_destroy(s->arena.mirror);
     s->arena.mirror = NULL;
+    waker_destroy(s->arena.waker);
+    s->arena.waker = NULL;
     for (size_t i = 0; i < VD_MAX_SURFACES; i++)
         surface_unref(&s->surfaces[i]);
     for (uint32_t i = 0; i < set->count; i++) {
@@ -265,7 +296,11 @@ out:
     pool_destroy(s->pool);
     collect_finish(&s->collect);
     collect_encode_finish(&s->collect_encode);
+    /* A region's file stays: its pages go. A client that is put out may still look at pictures. */
+    if (emptied)
+        arena_discard(&s->arena, 0, s->arena.size);
     arena_finish(&s->arena);
+    session_region_close(s);
     free(room);
     free(s);
     return err;

@@ -9,6 +9,15 @@ struct cuda_backend;
 #include "backend.h"
 #include "stats.h"
 
+/* Memory that a virtual machine shows to one of its programs (VD_FEATURE_REGION): a piece of a
+ * file. */
+struct session_region {
+    int fd; /* of an open file of its own: it is locked */
+    uint64_t offset, bytes;
+};
+
+#define SESSION_MAX_REGIONS 8 /* of one machine */
+
 /* What a session may use; the host's configurable limits. */
 struct session_limits {
     uint32_t contexts, surfaces;
@@ -17,6 +26,9 @@ struct session_limits {
     const struct cuda_backend *cuda; /* what runs CUDA, NULL: nothing */
     uint64_t cuda_bytes;             /* device memory */
     uint32_t run_seconds;            /* of one run of a model, 0: no limit */
+    /* The session takes the descriptors over. */
+    struct session_region regions[SESSION_MAX_REGIONS];
+    uint32_t region_count;
 };
 
 /* Address space of the frame zone: more than the limit, since huge pages leave gaps. */

@@ -54,7 +54,8 @@ int session_cuda_start(struct session *s)
     struct cuda_session *c;
     unsigned count = 0;
 
-    if (!s->limits->cuda || s->arena.upload_size < 2 * sizeof(struct vd_cuda_status))
+    if (!s->limits->cuda || s->arena.waker ||
+        s->arena.upload_size < 2 * sizeof(struct vd_cuda_status))
         return VD_ERR_UNSUPPORTED;
     if (s->limits->cuda->count(&count) || !count)
         return VD_ERR_UNSUPPORTED;

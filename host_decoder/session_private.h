@@ -50,6 +50,10 @@ struct session {
     struct hosted *models[VD_MAX_CONTEXTS], *leaving[2 * VD_MAX_CONTEXTS];
     uint32_t model_count, leaving_count;
     struct shelf *shelf; /* what they have loaded; NULL until one comes */
+    /* session_region.c: what the client may get one of, until HELLO; what says which it got. */
+    struct session_region regions[SESSION_MAX_REGIONS];
+    uint32_t region_count;
+    uint64_t region[2];
     struct cuda_session *cuda; /* sessions with VD_FEATURE_CUDA; else NULL */
 };
 
@@ -78,6 +82,14 @@ bool session_offer_has_format(const struct session *s, uint32_t engine,
 
 /* Somebody waits for this picture of a context: it is not held back for more input. */
 void session_kick_picture(struct session *s, uint32_t context, uint32_t picture);
+
+/*
+ * Memory that the machine has in common with the host (session_region.c). start: the guest can use
+ * it; if there is some that nobody has, it becomes the arena, with a waker, before anything is in
+ * the other one. Not 0: the session cannot go on. close: those that the client does not get.
+ */
+int session_region_start(struct session *s);
+void session_region_close(struct session *s);
 
 /*
  * Ends all inference. False: something goes on that cannot be interrupted, and what belongs to the

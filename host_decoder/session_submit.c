@@ -89,7 +89,7 @@ int session_submit(void *self, const struct vd_submit_req *req, const struct vd_
                   : work_collect(&work_setup, context, surface, tail, tail_count, &block, &work);
     if (refused == VD_ERR_PROTOCOL)
         return refused;
-    fence_signal(&status->consumed, &status->consumed_waiters, ++s->consumed);
+    arena_signal(&s->arena, &status->consumed, &status->consumed_waiters, ++s->consumed);
     if (refused)
         log_debug("picture refused: %s", errors_text(refused));
     if (context_decodes(context))

@@ -308,7 +308,7 @@ static void publish_locked(struct surface *surface, uint32_t sequence, int statu
     surface->published = sequence;
     slot->status = (uint32_t)-status;
     slot->errors = errors;
-    fence_signal(&slot->done, &slot->waiters, sequence);
+    arena_signal(surface->pool->arena, &slot->done, &slot->waiters, sequence);
     if (surface->pool->arena->mirror)
         mirror_locked(surface, slot, fresh);
 }

@@ -67,6 +67,11 @@ static const struct {
     {"surface_write",
      "In-band sessions: what the guest wrote to a surface, which gets memory if it has none.",
      "None. An unknown id, and bytes outside the surface's memory, end the session."},
+    {"region",
+     "Sessions with `VD_FEATURE_REGION`: which of the machine's devices is the arena. The guest "
+     "maps "
+     "it from its start on.",
+     "None. In other sessions it ends the session."},
     {"npu_devices", "What this host runs models on; nothing if it has no inference.", "None."},
     {"npu_create", "Announces a model and where it should run.",
      "`UNSUPPORTED` (no inference here, or with `VD_NPU_REQUIRE` none of the devices), `LIMIT` "
@@ -172,6 +177,9 @@ static const struct {
     {"cuda_queue", "Sessions for CUDA: commands of a queue are over."},
     {"cuda_stamp", "Sessions for CUDA: the time that a queue has taken."},
     {"cuda_bytes", "Sessions for CUDA: what came to staging memory."},
+    {"wake",
+     "`VD_FEATURE_REGION`: a word of the status page that had `waiters` was written; futexes do "
+     "not reach another kernel. Several changes may be one event."},
 };
 
 #define DOC_COUNT(array) (sizeof(array) / sizeof((array)[0]))

@@ -2,11 +2,17 @@
 #include "arena.h"
 
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 #include <viaduct/errors.h>
+
+#include "fence.h"
+#include "waker.h"
 
 #define ARENA_ALIGN (2ull << 20) /* huge pages where the system grants them */
 
@@ -43,7 +49,7 @@ void *arena_view(int fd, uint64_t offset, uint64_t size, bool private)
 
 static int arena_map(struct arena *arena)
 {
-    void *base = arena_view(arena->fd, 0, arena->size, false);
+    void *base = arena_view(arena->fd, arena->fd_offset, arena->size, false);
 
     if (!base)
         return VD_ERR_MEMORY;
@@ -79,6 +85,42 @@ int arena_create(struct arena *arena, uint64_t frame_size)
     if (err)
         arena_finish(arena);
     return err;
+}
+
+/* A quarter of a region is for uploads: bitstreams, and what else programs put into buffers. */
+#define REGION_UPLOADS 4
+
+int arena_region(struct arena *arena, int fd, uint64_t offset, uint64_t bytes)
+{
+    uint64_t uploads = bytes / REGION_UPLOADS / ARENA_ALIGN * ARENA_ALIGN;
+    int err = VD_ERR_LIMIT;
+
+    *arena = (struct arena){.fd = fd, .fd_offset = offset};
+    if (bytes < ARENA_REGION_LEAST || bytes > ARENA_REGION_MOST || offset % ARENA_ALIGN)
+        goto fail;
+    arena->size = bytes / ARENA_ALIGN * ARENA_ALIGN;
+    arena->upload_offset = arena_align(sizeof(struct vd_status_page));
+    arena->upload_size = uploads < VD_UPLOAD_BYTES ? uploads : VD_UPLOAD_BYTES;
+    arena->frame_offset = arena->upload_offset + arena->upload_size;
+    arena->frame_size = arena->size - arena->frame_offset;
+    err = VD_ERR_UNSUPPORTED;
+    /* What the client before this one left must be seen by nobody. */
+    if (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset,
+                  (off_t)arena->size) < 0)
+        goto fail;
+    err = arena_map(arena);
+    if (!err)
+        return 0;
+fail:
+    arena_finish(arena);
+    return err;
+}
+
+void arena_signal(struct arena *arena, uint32_t *word, uint32_t *waiters, uint32_t value)
+{
+    fence_signal(word, waiters, value);
+    if (arena->waker && __atomic_load_n(waiters, __ATOMIC_SEQ_CST))
+        waker_wake(arena->waker, word);
 }
 
 static int zone_fits(uint64_t offset, uint64_t size, uint64_t total)
@@ -125,6 +167,49 @@ fail:
     return err;
 }
 
+/* A character device says in sysfs how large it is (Documentation/ABI/testing/sysfs-bus-dax). */
+static uint64_t device_bytes(dev_t device)
+{
+    char path[64], text[32] = "";
+    FILE *file;
+
+    snprintf(path, sizeof(path), "/sys/dev/char/%u:%u/size", major(device), minor(device));
+    file = fopen(path, "re");
+    if (!file)
+        return 0;
+    if (!fgets(text, sizeof(text), file))
+        text[0] = 0;
+    fclose(file);
+    return strtoull(text, NULL, 10);
+}
+
+uint64_t arena_region_bytes(int fd)
+{
+    struct stat st;
+
+    if (fstat(fd, &st) < 0)
+        return 0;
+    if (S_ISCHR(st.st_mode))
+        return device_bytes(st.st_rdev);
+    /* A file, if it cannot shrink: what is not there any more is a fault. */
+    return fcntl(fd, F_GET_SEALS) & F_SEAL_SHRINK ? (uint64_t)st.st_size : 0;
+}
+
+int arena_open_region(struct arena *arena, int fd, const struct vd_hello_rep *hello)
+{
+    int err;
+
+    *arena = (struct arena){.fd = fd};
+    err = arena_layout(arena, hello);
+    if (!err && hello->arena_size > arena_region_bytes(fd))
+        err = VD_ERR_LIMIT;
+    if (!err)
+        err = arena_map(arena);
+    if (err)
+        arena_finish(arena);
+    return err;
+}
+
 int arena_twin(struct arena *arena, const struct vd_hello_rep *hello)
 {
     int err;
@@ -153,8 +238,8 @@ void arena_finish(struct arena *arena)
 void arena_discard(struct arena *arena, uint64_t offset, uint64_t size)
 {
     /* Failure leaves the pages where they are: a matter of memory, not of correctness. */
-    if (fallocate(arena->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset,
-                  (off_t)size) < 0)
+    if (fallocate(arena->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                  (off_t)(arena->fd_offset + offset), (off_t)size) < 0)
         return;
 }
 
@@ -172,7 +257,7 @@ int arena_restore(struct arena *arena, uint64_t offset, uint64_t size)
     uint8_t *at = arena->base + offset;
 
     if (mmap(at, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE | MAP_FIXED, arena->fd,
-             (off_t)offset) == MAP_FAILED)
+             (off_t)(arena->fd_offset + offset)) == MAP_FAILED)
         return VD_ERR_MEMORY;
     madvise(at, size, MADV_DONTFORK);
     return 0;

@@ -25,6 +25,11 @@ static inline bool fence_passed(uint32_t value, uint32_t target)
 /* Producer: publishes `value`; wakes only if `waiters` says that somebody sleeps. */
 void fence_signal(uint32_t *word, uint32_t *waiters, uint32_t value);
 /*
+ * Wakes who sleeps on the word in this process, which somebody elsewhere has changed already: a
+ * producer under another kernel.
+ */
+void fence_wake(uint32_t *word);
+/*
  * Waits until the fence has passed `target`. `alive` is asked every FENCE_SLICE_MS and must not
  * block. 0, -VD_ERR_TIMEOUT, or -VD_ERR_GONE if the producer died first. timeout_ns
  * UINT64_MAX: no limit but the producer's life.

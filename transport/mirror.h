@@ -80,6 +80,12 @@ struct mirror_guest;
 int mirror_guest_create(struct message_reader *reader, struct arena *arena,
                         struct mirror_guest **ret_mirror);
 /*
+ * The same where the arena is shared with a host under another kernel (waker.h): it hands replies
+ * over and wakes who sleeps. Nothing of what is said below of memory holds.
+ */
+int mirror_guest_create_region(struct message_reader *reader, struct arena *arena,
+                               struct mirror_guest **ret_mirror);
+/*
  * Events that are not of surfaces and contexts are given to `event`, on the mirror's thread, when
  * they have been compared with the tables. 0, or an error, which ends the session. Without it they
  * are an error.

@@ -26,6 +26,7 @@ struct mirror_guest {
     struct message_reader *reader; /* the thread's */
     struct channel *channel;
     struct arena *arena;
+    bool region; /* both sides see the arena: there are sleepers to wake, and nothing else */
     pthread_t thread;
     pthread_mutex_t send; /* whoever writes to the channel; `batch` */
     uint8_t *batch;
@@ -122,10 +123,20 @@ static int apply_other(struct mirror_guest *m, const struct dispatch_message *me
     return event ? event(arg, message) : VD_ERR_PROTOCOL;
 }
 
+static int apply_wake(struct mirror_guest *m, const struct vd_wake_event *e)
+{
+    if (e->offset % 64 || e->offset >= offsetof(struct vd_status_page, backings))
+        return VD_ERR_PROTOCOL;
+    fence_wake((uint32_t *)(void *)(m->arena->base + e->offset));
+    return 0;
+}
+
 static int apply(struct mirror_guest *m, const struct dispatch_message *message)
 {
     uint64_t size = (uint64_t)message->tail_count * sizeof(struct vd_word);
 
+    if (m->region != (message->event->number == VD_EVENT_wake))
+        return VD_ERR_PROTOCOL;
     switch (message->event->number) {
     case VD_EVENT_surface:
         return apply_surface(m, message->fixed);
@@ -135,6 +146,8 @@ static int apply(struct mirror_guest *m, const struct dispatch_message *message)
         return apply_pixels(m, message->fixed, message->tail, size);
     case VD_EVENT_coded:
         return apply_coded(m, message->fixed, message->tail, size);
+    case VD_EVENT_wake:
+        return apply_wake(m, message->fixed);
     default:
         break;
     }
@@ -208,8 +221,8 @@ static void *mirror_run(void *arg)
     return NULL;
 }
 
-int mirror_guest_create(struct message_reader *reader, struct arena *arena,
-                        struct mirror_guest **ret_mirror)
+static int create(struct message_reader *reader, struct arena *arena, bool region,
+                  struct mirror_guest **ret_mirror)
 {
     struct mirror_guest *m = calloc(1, sizeof(*m));
     pthread_condattr_t attr;
@@ -223,7 +236,10 @@ int mirror_guest_create(struct message_reader *reader, struct arena *arena,
     m->reader = reader;
     m->channel = reader->channel;
     m->arena = arena;
-    mirror_memory_init(&m->memory, arena);
+    m->region = region;
+    /* A region's frame memory is the host's to give. */
+    if (!region)
+        mirror_memory_init(&m->memory, arena);
     pthread_mutex_init(&m->send, NULL);
     pthread_mutex_init(&m->lock, NULL);
     pthread_condattr_init(&attr);
@@ -252,6 +268,18 @@ void mirror_guest_watch(struct mirror_guest *m,
     m->event = event;
     m->event_arg = arg;
     pthread_mutex_unlock(&m->lock);
+}
+
+int mirror_guest_create(struct message_reader *reader, struct arena *arena,
+                        struct mirror_guest **ret_mirror)
+{
+    return create(reader, arena, false, ret_mirror);
+}
+
+int mirror_guest_create_region(struct message_reader *reader, struct arena *arena,
+                               struct mirror_guest **ret_mirror)
+{
+    return create(reader, arena, true, ret_mirror);
 }
 
 void mirror_guest_destroy(struct mirror_guest *m)

@@ -58,8 +58,13 @@ static int udmabuf(const struct host *host, uint64_t offset, uint64_t size, int 
 static int make_dmabuf(const struct surface *surface, const struct surface_view *view, int *ret_fd)
 {
     struct host *host = view->host;
-    int err = host->mirror ? mirror_guest_share(host->mirror, surface->object.id, ret_fd)
-                           : VD_ERR_UNSUPPORTED;
+    int err;
+
+    /* What a device shows is no memfd. */
+    if (host->link && !host->mirror)
+        return VD_ERR_UNSUPPORTED;
+    err = host->mirror ? mirror_guest_share(host->mirror, surface->object.id, ret_fd)
+                       : VD_ERR_UNSUPPORTED;
 
     return err == VD_ERR_UNSUPPORTED ? udmabuf(host, view->offset, surface->layout.size, ret_fd)
                                      : err;
@@ -151,7 +156,7 @@ static int locate(const struct surface *surface, const struct surface_view *view
         .planes = surface->format->planes,
     };
 
-    if (!import && view->host->mirror)
+    if (!import && !host_passes(view->host))
         return VD_ERR_UNSUPPORTED;
     where.offset = import ? 0 : view->offset;
     for (uint32_t i = 0; i < where.planes; i++) {
@@ -192,6 +197,8 @@ bool export_offered(const struct driver *driver)
     }
     if (driver->host && driver->host->channel->ops->share)
         return true;
+    if (driver->host && driver->host->link && !driver->host->mirror)
+        return false;
     return !access(EXPORT_DEVICE, R_OK | W_OK);
 }
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <transport/broker.h>
 #include <transport/tls.h>
 #include <transport/virtgpu.h>
 #include <unistd.h>
@@ -54,8 +55,8 @@ static int send_to(struct host *host, uint32_t op, uint32_t serial, const void *
     const struct dispatch_call *call = dispatch_find(op);
     size_t element = call->req_tail ? call->req_tail->size : 0;
 
-    if (host->mirror)
-        return mirror_guest_send(host->mirror, op, serial, req, call->req->size, tail, tail_count,
+    if (host->link)
+        return mirror_guest_send(host->link, op, serial, req, call->req->size, tail, tail_count,
                                  element, HOST_CALL_MS);
     return message_send(host->channel, op, serial, req, call->req->size, tail, tail_count, element,
                         fd, HOST_CALL_MS);
@@ -64,9 +65,44 @@ static int send_to(struct host *host, uint32_t op, uint32_t serial, const void *
 static int read_reply(struct host *host, int timeout_ms, const uint8_t **ret_bytes,
                       size_t *ret_size, int *ret_fd)
 {
-    if (host->mirror)
-        return mirror_guest_reply(host->mirror, timeout_ms, ret_bytes, ret_size);
+    if (host->link)
+        return mirror_guest_reply(host->link, timeout_ms, ret_bytes, ret_size);
     return message_read(&host->reader, timeout_ms, ret_bytes, ret_size, ret_fd);
+}
+
+static int region_call(struct host *host, struct vd_region_rep *rep)
+{
+    const struct vd_region_req req = {0};
+
+    return host_call(host, VD_OP_region, &req, NULL, 0, rep, NULL, NULL);
+}
+
+/* The arena is memory of this machine: its host says which, its broker opens it. */
+static int open_region(struct host *host, const struct vd_hello_rep *hello)
+{
+    struct vd_region_rep rep;
+    uint64_t token[2];
+    int fd, err;
+
+    err = region_call(host, &rep);
+    if (err)
+        return err;
+    token[0] = rep.first;
+    token[1] = rep.second;
+    host->refused = true;
+    err = broker_take(host->region, token, &fd);
+    if (!err)
+        err = arena_open_region(&host->arena, fd, hello);
+    /* A region is what its host and this machine's device have in common, or it is none. */
+    if (!err && memcmp(host->arena.status->region, token, sizeof(token)))
+        err = VD_ERR_PROTOCOL;
+    if (!err)
+        err = mirror_guest_create_region(&host->reader, &host->arena, &host->link);
+    if (err)
+        log_warn("no region of this machine's memory by %s: %s; pictures are sent instead",
+                 host->region, errors_text(err));
+    host->refused = err;
+    return err;
 }
 
 /* The arena of a session that begins. */
@@ -83,7 +119,12 @@ static int open_arena(struct host *host, const struct vd_hello_rep *hello, int *
         if (host->channel->ops->shares_memory)
             return VD_ERR_VERSION;
         err = arena_twin(&host->arena, hello);
-        return err ? err : mirror_guest_create(&host->reader, &host->arena, &host->mirror);
+        if (!err)
+            err = mirror_guest_create(&host->reader, &host->arena, &host->link);
+        host->mirror = host->link;
+        return err;
+    case VD_FEATURE_REGION:
+        return host->region ? open_region(host, hello) : VD_ERR_VERSION;
     default:
         return VD_ERR_VERSION;
     }
@@ -156,6 +197,11 @@ int host_send(struct host *host, uint32_t op, const void *req, const void *tail,
     return host_result(host, send_to(host, op, 0, req, tail, tail_count, -1));
 }
 
+bool host_passes(const struct host *host)
+{
+    return host->channel->ops->shares_memory;
+}
+
 void host_lost(struct host *host)
 {
     host_result(host, VD_ERR_GONE);
@@ -165,15 +211,15 @@ bool host_alive(void *arg)
 {
     struct host *host = arg;
 
-    if (host && host->mirror)
-        return mirror_guest_alive(host->mirror);
+    if (host && host->link)
+        return mirror_guest_alive(host->link);
     return host && host->channel->ops->alive(host->channel);
 }
 
 static void host_free(struct host *host)
 {
     /* Its thread reads the channel. */
-    mirror_guest_destroy(host->mirror);
+    mirror_guest_destroy(host->link);
     message_finish(&host->reader);
     channel_destroy(&host->channel);
     if (host->snapshot)
@@ -192,7 +238,7 @@ static int host_hello(struct host *host, uint64_t features)
         .major = VD_MAJOR,
         .minor = VD_MINOR,
         .va_version = VA_MAJOR_VERSION << 16 | VA_MINOR_VERSION,
-        .features = VD_FEATURES | features,
+        .features = (host->region ? VD_FEATURES : VD_FEATURES & ~VD_FEATURE_REGION) | features,
         .pid = (uint32_t)getpid(),
     };
     struct vd_hello_rep rep;
@@ -229,8 +275,13 @@ static int host_hello(struct host *host, uint64_t features)
     return 0;
 }
 
+/*
+ * `region`: where this machine's memory is to be had, or NULL. *ret_again: the host has given some,
+ * and it is not to be had; another try without will do.
+ */
 static int open_channel(struct channel *channel, const char *uri, uint32_t generation,
-                        uint64_t features, struct host **ret_host)
+                        uint64_t features, const char *region, bool *ret_again,
+                        struct host **ret_host)
 {
     struct host *host = calloc(1, sizeof(*host));
     int err;
@@ -244,9 +295,12 @@ static int open_channel(struct channel *channel, const char *uri, uint32_t gener
     host->channel = channel;
     host->arena.fd = -1;
     host->pagemap = -1;
+    host->region = region;
     snprintf(host->uri, sizeof(host->uri), "%s", uri);
     message_init(&host->reader, channel);
     err = host_hello(host, features);
+    host->region = NULL;
+    *ret_again = host->refused;
     if (err) {
         host_free(host);
         return err;
@@ -259,7 +313,31 @@ static int open_channel(struct channel *channel, const char *uri, uint32_t gener
 int host_open_channel(struct channel *channel, const char *uri, uint32_t generation,
                       struct host **ret_host)
 {
-    return open_channel(channel, uri, generation, 0, ret_host);
+    return open_channel(channel, uri, generation, 0, NULL, &(bool){0}, ret_host);
+}
+
+int host_open_region(struct channel *channel, const char *uri, const char *region,
+                     struct host **ret_host)
+{
+    return open_channel(channel, uri, 1, 0, region, &(bool){0}, ret_host);
+}
+
+/*
+ * Where the machine's memory is to be had for a session over this channel, or NULL. A channel that
+ * has memory of its own to export keeps that.
+ */
+static const char *region_path(const struct channel *channel, uint64_t features, char *text,
+                               size_t room)
+{
+    const char *named = getenv("VIADUCT_REGION");
+
+    if (features || channel->ops->shares_memory || channel->ops->share)
+        return NULL;
+    if (named && *named)
+        snprintf(text, room, "%s", named);
+    else if (!host_setting("region", text, room))
+        snprintf(text, room, "%s", BROKER_PATH);
+    return strcmp(text, "none") && !access(text, F_OK) ? text : NULL;
 }
 
 /* A setting of the environment, or of the file. */
@@ -303,10 +381,18 @@ int host_connect(const char *uri, struct channel **ret_channel)
 static int try_uri(const char *uri, uint32_t generation, uint64_t features, struct host **ret_host)
 {
     struct channel *channel;
+    char text[128];
+    bool again = false;
     int err = host_connect(uri, &channel);
 
     if (!err)
-        err = open_channel(channel, uri, generation, features, ret_host);
+        err = open_channel(channel, uri, generation, features,
+                           region_path(channel, features, text, sizeof(text)), &again, ret_host);
+    if (!err || !again)
+        return err;
+    err = host_connect(uri, &channel);
+    if (!err)
+        err = open_channel(channel, uri, generation, features, NULL, &again, ret_host);
     return err;
 }
 
@@ -385,6 +471,6 @@ void host_abandon(struct host **ref)
     host->arena.base = NULL;
     host->snapshot = NULL;
     /* Its thread did not come along either; what it held stays until the child ends. */
-    host->mirror = NULL;
+    host->link = host->mirror = NULL;
     host_free(host);
 }

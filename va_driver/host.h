@@ -25,12 +25,18 @@ struct host {
     bool dead;
     uint32_t generation; /* counts sessions of a display */
     struct channel *channel;
-    struct message_reader reader; /* without shared memory the mirror's after HELLO */
+    struct message_reader reader; /* the link's after HELLO, where there is one */
     struct arena arena;
-    struct mirror_guest *mirror; /* the host does not share memory; else NULL */
+    /*
+     * A thread that reads the channel: if the host does not share memory, or does so from under
+     * another kernel (VD_FEATURE_REGION); else NULL. mirror: the same in the first case only.
+     */
+    struct mirror_guest *link, *mirror;
     struct upload upload;
-    uint8_t *snapshot; /* private mapping of the frame zone, made when first needed */
-    int pagemap;       /* with it: /proc/self/pagemap, -1 if it cannot be had */
+    const char *region; /* at HELLO: where the machine's memory is to be had, or NULL */
+    bool refused;       /* it was not, though the host had some */
+    uint8_t *snapshot;  /* private mapping of the frame zone, made when first needed */
+    int pagemap;        /* with it: /proc/self/pagemap, -1 if it cannot be had */
     uint32_t serial;
     uint32_t submission; /* pictures submitted */
     uint32_t max_contexts, max_surfaces;
@@ -67,6 +73,9 @@ int host_connect(const char *uri, struct channel **ret_channel);
 /* The same over a given channel (owned from now on): for tests. */
 int host_open_channel(struct channel *channel, const char *uri, uint32_t generation,
                       struct host **ret_host);
+/* The same where memory of this machine is to be had by a broker at the path `region`. */
+int host_open_region(struct channel *channel, const char *uri, const char *region,
+                     struct host **ret_host);
 struct host *host_ref(struct host *host);
 /* Any thread, but never the last reference without the driver's lock. */
 void host_unref(struct host **host);
@@ -90,6 +99,11 @@ int host_call_take(struct host *host, uint32_t op, const void *req, void *rep,
 /* A one-way message. */
 int host_send(struct host *host, uint32_t op, const void *req, const void *tail,
               uint32_t tail_count);
+/*
+ * Whether descriptors reach the host: the app's memory for imports. Where not, pixels are copied
+ * (inband.c), and the arena's descriptor is nothing to show to others.
+ */
+bool host_passes(const struct host *host);
 /* Marks the session dead and says so once. Lock held. */
 void host_lost(struct host *host);
 /* For fence_wait: any thread; NULL arg is dead. */

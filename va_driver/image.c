@@ -315,6 +315,9 @@ out:
 /* The private mapping of the frame zone that views of surfaces lie in. */
 static uint8_t *snapshot_base(struct host *host)
 {
+    /* A device's memory cannot be mapped so that it is copied when it is written to. */
+    if (host->link && !host->mirror)
+        return NULL;
     if (!host->snapshot) {
         void *base =
             arena_view(host->arena.fd, host->arena.frame_offset, host->arena.frame_size, true);

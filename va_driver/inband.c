@@ -10,7 +10,8 @@
 
 /*
  * Sessions whose host does not share the arena (transport/mirror.h): what has to be sent beside the
- * messages themselves. With shared memory all of this does nothing.
+ * messages themselves. With shared memory all of this does nothing, but what is about imports:
+ * their pixels are copied wherever descriptors do not reach the host.
  */
 
 int inband_submit(struct context *context, const struct vd_submit_req *req,
@@ -149,7 +150,7 @@ static void let_go(struct driver *driver, struct surface *surface, struct host *
 
 static bool is_copied(const struct surface *surface)
 {
-    return surface->import && surface->host && surface->host->mirror;
+    return surface->import && surface->host && !host_passes(surface->host);
 }
 
 int inband_pull(struct driver *driver, struct surface *surface)

@@ -84,7 +84,7 @@ int surface_register(struct driver *driver, struct surface *surface)
     if (err)
         return err;
     bind(surface, host);
-    if (surface->import && !host->mirror)
+    if (surface->import && host_passes(host))
         err = import_register(host, id.id, surface->format, surface->import);
     return err;
 }
@@ -275,8 +275,8 @@ VAStatus driver_CreateSurfaces2(VADriverContextP ctx, unsigned rt_format, unsign
             bind(object_find(&driver->surfaces, ids[told + i]), host);
         told += n;
     }
-    /* Without shared memory the host cannot have it: pixels are copied (inband.c). */
-    for (unsigned i = 0; i < count && external && !host->mirror && !err; i++) {
+    /* The host may not be able to have it: then pixels are copied (inband.c). */
+    for (unsigned i = 0; i < count && external && host_passes(host) && !err; i++) {
         struct surface *surface = object_find(&driver->surfaces, ids[i]);
 
         err = import_register(host, ids[i], format, surface->import);

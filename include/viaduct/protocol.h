@@ -25,10 +25,16 @@
 #define VD_FEATURE_SHARED_ARENA (1ull << 0) /* both sides see one arena and its status page */
 /* Each side has an arena of its own, with the same layout; what changes in it is sent. */
 #define VD_FEATURE_IN_BAND (1ull << 1)
+/*
+ * One arena, in memory that a virtual machine has in common with its host (docs/GUEST-QEMU.md): the
+ * guest gets it by REGION, and events wake it, since futexes do not reach other kernels. No
+ * descriptors pass.
+ */
+#define VD_FEATURE_REGION (1ull << 2)
 /* A session for CUDA: it has CUDA's messages and no others but HELLO, and in band
  * arena_write. */
 #define VD_FEATURE_CUDA (1ull << 8)
-#define VD_FEATURES     (VD_FEATURE_SHARED_ARENA | VD_FEATURE_IN_BAND)
+#define VD_FEATURES     (VD_FEATURE_SHARED_ARENA | VD_FEATURE_IN_BAND | VD_FEATURE_REGION)
 
 /* header.op of a reply, of an event. */
 #define VD_REPLY 0x80000000u
@@ -271,7 +277,9 @@ struct vd_status_page {
     uint32_t consumed;         /* host: submissions whose buffers have been copied */
     uint32_t consumed_waiters; /* guest: threads that sleep on `consumed` */
     uint32_t mapped;           /* guest: pictures it looked at, for statistics only */
-    uint32_t reserved[13];
+    uint32_t reserved;
+    uint64_t region[2]; /* host: VD_FEATURE_REGION: which memory this is, as REGION says it */
+    uint32_t reserved2[8];
     struct vd_context_slot contexts[VD_MAX_CONTEXTS];
     struct vd_surface_slot surfaces[VD_MAX_SURFACES];
     struct vd_backing_slot backings[VD_MAX_BACKINGS];

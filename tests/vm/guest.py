@@ -56,7 +56,7 @@ class Guest:
     """Boots; `devices` are further options of QEMU."""
 
     def __init__(self, folder, kernel, dest, devices, env=None, memory=768,
-                 program="qemu-system-x86_64"):
+                 program="qemu-system-x86_64", room=""):
         self.folder = folder
         self.env = "".join(f"export {name}={value}\n" for name, value in (env or {}).items())
         self.out = os.path.join(folder, "out")
@@ -71,7 +71,7 @@ class Guest:
         self.console = os.path.join(folder, "console")
         self.process = subprocess.Popen(
             [program, "-accel", "tcg", "-cpu", "Nehalem", "-smp", "1",
-             "-m", str(memory),
+             "-m", str(memory) + room,
              "-object", f"memory-backend-memfd,id=mem,size={memory}M,share=on",
              "-machine", "pc,memory-backend=mem", "-display", "none", "-vga", "none",
              "-nodefaults", "-no-reboot", "-serial", f"file:{self.console}",

@@ -18,7 +18,8 @@ import zlib
 
 # The first that finds a device, or needs none, has renderD128.
 MODULES = ["virtio_pci", "9p", "9pnet_virtio", "overlay", "virtio_rng", "virtio_gpu", "vgem",
-           "vmw_vsock_virtio_transport", "virtio_console", "virtio_net"]
+           "vmw_vsock_virtio_transport", "virtio_console", "virtio_net", "nd_pmem", "dax_pmem",
+           "device_dax", "virtio_pmem"]
 
 # Mounts: the root of this machine below, over it what was installed for the test, over that memory.
 INIT = """#!/bin/sh

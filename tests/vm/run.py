@@ -24,8 +24,9 @@ import kernel
 from guest import Guest
 
 SKIP = 77
-CHANNELS = ["vsock", "serial", "tls", "vhost", "virtgpu"]
+CHANNELS = ["vsock", "region", "serial", "tls", "vhost", "virtgpu"]
 PORT = "/dev/virtio-ports/org.viaduct.0"
+REGIONS = 2
 DEVICE = "-hwaccel vaapi -hwaccel_device /dev/dri/renderD128"
 QUIET = "ffmpeg -nostdin -v error"
 CLIPS = {"small": "testsrc2=s=352x288:r=25:d=1", "long": "testsrc2=s=352x288:r=25:d=4"}
@@ -99,6 +100,8 @@ class Bench:
         self.kernel = None
         self.service = None
         self.clips = {}
+        # Memory that is a file: QEMU and the service map it.
+        self.memory = tempfile.mkdtemp(prefix="viaduct-vm-", dir="/dev/shm")
 
     def path(self, name):
         return os.path.join(self.folder, name)
@@ -129,6 +132,13 @@ class Bench:
             more = ["--tls-secret", os.path.join(self.dest, "secret")]
         if self.channel == "vhost":
             listen.append("vsock:any:7474")
+        if self.channel == "region":
+            config = self.path("viaductd.conf")
+            with open(config, "w", encoding="utf-8") as out:
+                for number in (3, 4):
+                    out.write(f"[client {number}]\nfrom = vm:guest{number}\n"
+                              f"region = {self.regions(number)}\n")
+            more = ["--config", config]
         for uri in listen:
             more += ["--listen", uri]
         self.service = Daemon(self.folder, "viaductd",
@@ -151,8 +161,9 @@ class Bench:
         env = {"serial": {"VIADUCT_HOST": "serial:" + PORT},
                "tls": {"VIADUCT_HOST": f"tls:10.0.2.2:{self.port}",
                        "VIADUCT_TLS_SECRET": "/secret"}}
+        room = ",slots=2,maxmem=8G" if self.channel == "region" else ""
         guest = Guest(folder, self.kernel, self.dest, devices, env.get(self.channel),
-                      program=self.qemu)
+                      program=self.qemu, room=room)
         self.guests.append(guest)
         return guest
 
@@ -166,6 +177,15 @@ class Bench:
         self.daemons.append(relay)
         return ["-chardev", f"socket,id=vs,path={end}", "-device",
                 "vhost-user-vsock-pci,chardev=vs"]
+
+    def regions(self, number):
+        return f"{self.memory}/vm{number}"
+
+    def devices_region(self, number, folder):
+        """vsock, and memory that the host sees."""
+        text = host_run([self.program("vm", "viaduct-region"), "--make", self.regions(number),
+                         "--count", str(REGIONS), "--size", "256M"])
+        return self.devices_vsock(number, folder) + text.split("\n", 1)[1].split()
 
     def devices_serial(self, number, folder):
         end = os.path.join(folder, "port")
@@ -245,10 +265,17 @@ def test_boot(bench):
     guest = bench.boot()
     start = time.time()
     guest.wait_up()
+    if bench.channel == "region":
+        start_broker(guest)
     # Another one, beside the tests of the first.
     if not bench.args.names or "two_guests" in bench.args.names:
         bench.boot()
     return f"up after {time.time() - start:.0f} s: {guest.run('uname -r').strip()}"
+
+
+def start_broker(guest):
+    guest.run("viaduct-region </dev/null >>/run/broker.log 2>&1 & echo $! >/run/broker\n"
+              "while [ ! -S /run/viaduct-region.sock ]; do sleep 0.1; done")
 
 
 def test_vainfo(bench):
@@ -403,6 +430,8 @@ def test_two_guests(bench):
     """Two guests, two processes each; one process is killed, nobody else notices."""
     clip, want = bench.clip()
     bench.guests[1].wait_up()
+    if bench.channel == "region":
+        start_broker(bench.guests[1])
     if bench.channel == "serial":
         return one_at_a_time(bench, clip, want)
     # Reads a stream that does not end, so that it is there to be killed.
@@ -632,6 +661,7 @@ def main():
             print(f"kept: {folder}")
         else:
             shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(bench.memory, ignore_errors=True)
     print(f"{totals['ok']} passed, {totals['FAIL']} failed, {totals['skip']} skipped")
     return 1 if totals["FAIL"] else 0
 

@@ -72,7 +72,7 @@ static void publish(struct hosted *m, struct job *job)
     m->done = job->number;
     /* Under the lock: a slot whose model has left may be another's. */
     if (!m->left) {
-        fence_signal(&slot->done, &slot->waiters, job->number);
+        arena_signal(m->setup.arena, &slot->done, &slot->waiters, job->number);
         if (m->setup.arena->mirror)
             mirror_host_context(m->setup.arena->mirror, m->setup.id, job->number);
     }
