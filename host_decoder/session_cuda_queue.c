@@ -35,8 +35,8 @@ static void passed(void *arg, uint64_t number)
                      (uint32_t)atomic_load(&c->contexts[q->context]->error), __ATOMIC_RELEASE);
     atomic_store(&q->passed, number);
     fence_signal(&slot->done, &slot->waiters, (uint32_t)number);
-    fence_signal(&status->progress, &status->progress_waiters,
-                 __atomic_load_n(&status->progress, __ATOMIC_RELAXED) + 1);
+    /* Queues come to their ends on threads of their own. */
+    fence_count(&status->progress, &status->progress_waiters);
 }
 
 static struct cuda_session_queue *find(struct cuda_session *c, uint32_t slot)

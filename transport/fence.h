@@ -24,6 +24,8 @@ static inline bool fence_passed(uint32_t value, uint32_t target)
 
 /* Producer: publishes `value`; wakes only if `waiters` says that somebody sleeps. */
 void fence_signal(uint32_t *word, uint32_t *waiters, uint32_t value);
+/* The same for a fence of several producers: the next number, none is lost. */
+void fence_count(uint32_t *word, uint32_t *waiters);
 /*
  * Waits until the fence has passed `target`. `alive` is asked every FENCE_SLICE_MS and must not
  * block. 0, -VD_ERR_TIMEOUT, or -VD_ERR_GONE if the producer died first. timeout_ns

@@ -208,6 +208,8 @@ struct cuda_backend {
     size_t (*printed)(struct cuda_device *device, char *text, size_t room);
     /* Optional: ends the kernel that runs, as if it had used up its time. */
     void (*cancel)(struct cuda_device *device);
+    /* Optional: a sentence on the fault that poisoned a context; its bytes, 0: there is none. */
+    size_t (*fault)(struct cuda_context *context, char *text, size_t room);
     /* Optional: poisons a context; what waits in its queues for others does not any more. */
     void (*abort)(struct cuda_context *context, int error);
 };
