@@ -167,6 +167,9 @@ struct cuda_backend {
     void (*host_destroy)(void *memory, uint64_t size);
     /* The host's memory as device memory at its own address, on all devices, now and later. */
     int (*memory_map)(void *memory, uint64_t size);
+    /* Optional: the host's memory, for copies alone: they are made without another. Undone by
+     * memory_unmap. */
+    int (*memory_lock)(void *memory, uint64_t size);
     /* The same at an address of the caller's choice. */
     int (*memory_map_as)(void *memory, uint64_t size, uint64_t address);
     /* Optional: a descriptor's memory, which the caller has mapped there; else memory_map does. Of

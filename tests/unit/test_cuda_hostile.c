@@ -517,7 +517,7 @@ static void test_descriptions(void **state)
 static void test_words(void **state)
 {
     (void)state;
-    for (uint64_t random = 1; random < 12; random++)
+    for (uint64_t random = 1; random < 6; random++)
         check_play(false, VD_OP_cuda_module_create | VD_REPLY, 0, LIE_WORDS, random);
 }
 
