@@ -507,3 +507,22 @@ int session_cuda_print(void *self, const struct vd_cuda_print_req *req, const st
     reply->tail_count = (uint32_t)((n + 7) / 8);
     return 0;
 }
+
+int session_cuda_fault(void *self, const struct vd_cuda_fault_req *req, const struct vd_none *tail,
+                       uint32_t tail_count, struct dispatch_reply *reply)
+{
+    struct cuda_session *c = ((struct session *)self)->cuda;
+    struct vd_cuda_fault_rep *rep = reply->fixed;
+    uint8_t *text = reply->tail;
+    size_t n = 0;
+
+    (void)tail, (void)tail_count;
+    if (req->context >= VD_MAX_CUDA_CONTEXTS || !c->contexts[req->context])
+        return VD_ERR_PROTOCOL;
+    if (c->backend->fault && atomic_load(&c->contexts[req->context]->error))
+        n = c->backend->fault(c->contexts[req->context], (char *)text, VD_MAX_CUDA_FAULT * 8);
+    memset(text + n, 0, (8 - n % 8) % 8);
+    rep->bytes = (uint32_t)n;
+    reply->tail_count = (uint32_t)((n + 7) / 8);
+    return 0;
+}

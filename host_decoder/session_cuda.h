@@ -80,6 +80,7 @@ struct cuda_session {
     uint32_t range_count, range_room;
     struct cuda_session_free *frees;
     uint32_t free_count, free_room;
+    bool locked;                                    /* staging memory, for copies */
     uint32_t taken;                                 /* of the ring; the status has a copy */
     uint64_t message[(VD_CUDA_RING_BYTES / 2) / 8]; /* the ring's message that is looked at */
 };

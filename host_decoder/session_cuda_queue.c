@@ -6,11 +6,14 @@
 
 #include <transport/fence.h>
 #include <viaduct/errors.h>
+#include <wire/log.h>
 
 /* Queues, and a handler for each command. */
 
 /* Extents beyond this are nobody's memory, and below it sums of them do not wrap. */
 #define EXTENT_MOST ((uint64_t)1 << 46)
+/* Of staging memory, which a driver has for itself from then on: eight pieces of a large copy. */
+#define LOCKED_BYTES (32u << 20)
 
 /* A command is over; on a thread of the backend. */
 static void passed(void *arg, uint64_t number)
@@ -35,8 +38,8 @@ static void passed(void *arg, uint64_t number)
                      (uint32_t)atomic_load(&c->contexts[q->context]->error), __ATOMIC_RELEASE);
     atomic_store(&q->passed, number);
     fence_signal(&slot->done, &slot->waiters, (uint32_t)number);
-    fence_signal(&status->progress, &status->progress_waiters,
-                 __atomic_load_n(&status->progress, __ATOMIC_RELAXED) + 1);
+    /* Queues come to their ends on threads of their own. */
+    fence_count(&status->progress, &status->progress_waiters);
 }
 
 static struct cuda_session_queue *find(struct cuda_session *c, uint32_t slot)
@@ -181,6 +184,23 @@ static bool arena_has(const struct arena *a, uint64_t offset, uint64_t bytes)
     return offset >= first && offset <= end && bytes <= end - offset;
 }
 
+/*
+ * The guest takes staging memory from its start, so what is there is used again and again: a driver
+ * copies from and to that itself. Where it cannot, it makes copies of its own.
+ */
+static void lock_staging(struct session *s)
+{
+    struct cuda_session *c = s->cuda;
+    uint64_t first = (sizeof(struct vd_cuda_status) + 4095) / 4096 * 4096;
+    int err = 0;
+
+    c->locked = true;
+    if (c->backend->memory_lock)
+        err = c->backend->memory_lock(s->arena.base + s->arena.upload_offset + first, LOCKED_BYTES);
+    if (err)
+        log_info("cuda: staging memory cannot be registered: error %d", err);
+}
+
 /* What a copy brings to a guest that does not see it is told when the copy is over. */
 static int keep_bytes(struct session *s, struct cuda_session_queue *q,
                       const struct vd_cuda_copy_req *req, uint64_t bytes)
@@ -226,6 +246,8 @@ int session_cuda_copy(void *self, const struct vd_cuda_copy_req *req, const stru
         else if (!cuda_session_has(c, side->address, bytes[i]))
             return refuse(c, q, CUDA_ERROR_ILLEGAL_ADDRESS);
     }
+    if (!c->locked && (command.copy.to.host || command.copy.from.host))
+        lock_staging(s);
     if (c->mirror && command.copy.to.host)
         err = keep_bytes(s, q, req, bytes[0]);
     return err ? err : submit(c, q, &command);

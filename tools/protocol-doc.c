@@ -161,6 +161,11 @@ static const struct {
      "(addresses are taken), `NOT_SUPPORTED` (the device cannot have it there), `OUT_OF_MEMORY`. "
      "No "
      "descriptor ends the session."},
+    {"cuda_fault",
+     "The sentence on what poisoned a context: which kernel, where, why. The guest asks when it "
+     "finds "
+     "one poisoned, and puts it into its log.",
+     "No bytes where the host knows no more than the error. An unknown context ends the session."},
 };
 
 static const struct {

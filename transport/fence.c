@@ -42,12 +42,23 @@ void fence_wake(uint32_t *word)
     syscall(SYS_futex, word, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
 }
 
-void fence_signal(uint32_t *word, uint32_t *waiters, uint32_t value)
+static void wake(uint32_t *word, uint32_t *waiters)
 {
-    __atomic_store_n(word, value, __ATOMIC_SEQ_CST);
     /* Not a FUTEX_PRIVATE: the sleeper is in another process. */
     if (__atomic_load_n(waiters, __ATOMIC_SEQ_CST))
         fence_wake(word);
+}
+
+void fence_signal(uint32_t *word, uint32_t *waiters, uint32_t value)
+{
+    __atomic_store_n(word, value, __ATOMIC_SEQ_CST);
+    wake(word, waiters);
+}
+
+void fence_count(uint32_t *word, uint32_t *waiters)
+{
+    __atomic_add_fetch(word, 1, __ATOMIC_SEQ_CST);
+    wake(word, waiters);
 }
 
 int fence_wait(uint32_t *word, uint32_t *waiters, uint32_t target, uint64_t timeout_ns,

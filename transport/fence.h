@@ -24,6 +24,8 @@ static inline bool fence_passed(uint32_t value, uint32_t target)
 
 /* Producer: publishes `value`; wakes only if `waiters` says that somebody sleeps. */
 void fence_signal(uint32_t *word, uint32_t *waiters, uint32_t value);
+/* The same for a fence of several producers: the next number, none is lost. */
+void fence_count(uint32_t *word, uint32_t *waiters);
 /*
  * Wakes who sleeps on the word in this process, which somebody elsewhere has changed already: a
  * producer under another kernel.

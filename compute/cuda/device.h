@@ -167,6 +167,9 @@ struct cuda_backend {
     void (*host_destroy)(void *memory, uint64_t size);
     /* The host's memory as device memory at its own address, on all devices, now and later. */
     int (*memory_map)(void *memory, uint64_t size);
+    /* Optional: the host's memory, for copies alone: they are made without another. Undone by
+     * memory_unmap. */
+    int (*memory_lock)(void *memory, uint64_t size);
     /* The same at an address of the caller's choice. */
     int (*memory_map_as)(void *memory, uint64_t size, uint64_t address);
     /* Optional: a descriptor's memory, which the caller has mapped there; else memory_map does. Of
@@ -208,6 +211,8 @@ struct cuda_backend {
     size_t (*printed)(struct cuda_device *device, char *text, size_t room);
     /* Optional: ends the kernel that runs, as if it had used up its time. */
     void (*cancel)(struct cuda_device *device);
+    /* Optional: a sentence on the fault that poisoned a context; its bytes, 0: there is none. */
+    size_t (*fault)(struct cuda_context *context, char *text, size_t room);
     /* Optional: poisons a context; what waits in its queues for others does not any more. */
     void (*abort)(struct cuda_context *context, int error);
 };

@@ -69,6 +69,7 @@
 #define VD_MAX_CUDA_INFO       (256ull << 20) /* bytes of one module's description */
 #define VD_MAX_CUDA_PARAMETERS 4096           /* words of a launch: 32 KiB */
 #define VD_MAX_CUDA_TEXT       8192           /* words of one cuda_print: 64 KiB */
+#define VD_MAX_CUDA_FAULT      32             /* words of one cuda_fault */
 #define VD_CUDA_NAME_BYTES     64             /* name of a device, NUL-terminated */
 #define VD_CUDA_LOG_BYTES      16384          /* of a compiler's log */
 #define VD_CUDA_RING_BYTES     (1u << 20)     /* of the ring; a power of two */

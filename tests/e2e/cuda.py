@@ -86,6 +86,16 @@ class Test:
     def test_works(self):
         self.run("works")
 
+    def test_fault(self):
+        """The sentence is in the program's log, once; only the executor knows one."""
+        client = subprocess.run([self.args.client, "fault"], env=dict(self.env, VIADUCT_LOG="error"),
+                                text=True, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                                timeout=TIMEOUT, check=False)
+        assert client.returncode == 0, client.stderr
+        want = "viaduct: error: cuda: kernel add, line 15, block 0,0,0, thread 0: "\
+            "address out of bounds (0x10)\n"
+        assert client.stderr == (want if self.args.cuda == "ptx" else ""), client.stderr
+
     def test_limit(self):
         self.run("limit")
 

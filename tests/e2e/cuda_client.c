@@ -114,6 +114,21 @@ static void run_killed(void)
     works();
 }
 
+/* A fault, on which the log has a sentence. */
+static void run_fault(void)
+{
+    unsigned n = 32, value = 3;
+    CUdeviceptr d = 16;
+    void *parameters[] = {&d, &n, &value};
+
+    begin();
+    OK(launch("add", NULL, parameters));
+    WANT(cuCtxSynchronize(), CUDA_ERROR_ILLEGAL_ADDRESS);
+    WANT(cuCtxSynchronize(), CUDA_ERROR_ILLEGAL_ADDRESS);
+    OK(cuCtxDestroy_v2(context));
+    works();
+}
+
 /* Leaves without a word while a kernel runs. */
 static void run_leave(void)
 {
@@ -338,9 +353,9 @@ int main(int argc, char **argv)
         const char *name;
         void (*run)(void);
     } all[] = {
-        {"works", works},         {"limit", run_limit}, {"killed", run_killed},
-        {"leave", run_leave},     {"quota", run_quota}, {"print", run_print},
-        {"streams", run_streams}, {"large", run_large}, {"bench", run_bench},
+        {"works", works},     {"fault", run_fault}, {"limit", run_limit}, {"killed", run_killed},
+        {"leave", run_leave}, {"quota", run_quota}, {"print", run_print}, {"streams", run_streams},
+        {"large", run_large}, {"bench", run_bench},
     };
 
     for (size_t i = 0; argc == 2 && i < sizeof(all) / sizeof(all[0]); i++) {
@@ -351,6 +366,6 @@ int main(int argc, char **argv)
         return 0;
     }
     fprintf(stderr,
-            "usage: cuda_client works|limit|killed|leave|quota|print|streams|large|bench\n");
+            "usage: cuda_client works|fault|limit|killed|leave|quota|print|streams|large|bench\n");
     return 2;
 }

@@ -250,6 +250,70 @@ static void test_copies(void **state)
     b->queue_release(gate);
 }
 
+static _Atomic unsigned sets; /* that the driver was given */
+static __typeof__(cuMemsetD32Async) *real_set;
+
+static CUresult counting_set(CUdeviceptr address, unsigned value, size_t count, CUstream stream)
+{
+    atomic_fetch_add(&sets, 1);
+    return real_set(address, value, count, stream);
+}
+
+static void look(void *user, int error)
+{
+    (void)error;
+    *(unsigned *)user = atomic_load(&sets);
+}
+
+/* More than a driver takes at a time: submitting never waits, and the order stays. */
+static void test_many(void **state)
+{
+    enum { MANY = 5000 };
+    struct cuda_queue *gate = queue(), *q = queue(), *other = queue();
+    unsigned got[2] = {0}, at_call = 0, given;
+    uint64_t address, number = 0, half = 0;
+
+    (void)state;
+    assert_int_equal(b->memory_create(device, context, 4096, &address), 0);
+    atomic_store(&sets, 0);
+    real_set = native.cuMemsetD32Async;
+    native.cuMemsetD32Async = counting_set;
+    wait_for(q, gate, 1);
+    for (unsigned i = 0; i < MANY; i++) {
+        number = b->submit(q, &(struct cuda_command){.kind = CUDA_SET,
+                                                     .set = {.address = address,
+                                                             .value = i,
+                                                             .element = 4,
+                                                             .pitch = 4,
+                                                             .width = 1,
+                                                             .height = 1}});
+        assert_true(number);
+        if (i == MANY / 2) {
+            half = copy(q, host(&got[0], 4), there(address, 4), 4, 1);
+            b->submit(q, &(struct cuda_command){.kind = CUDA_CALL, .call = {look, &at_call}});
+        }
+    }
+    number = copy(q, host(&got[1], 4), there(address, 4), 4, 1);
+    /* A number that the driver has not been given yet. */
+    wait_for(other, q, half);
+    given = atomic_load(&sets);
+    assert_true(given < 300);
+    assert_false(b->done(q, 2));
+    nothing(gate);
+    b->wait(other, 1);
+    assert_int_equal(got[0], MANY / 2);
+    b->wait(q, number);
+    assert_int_equal(got[1], MANY - 1);
+    assert_int_equal(atomic_load(&sets), MANY);
+    assert_true(at_call > MANY / 2);
+    assert_int_equal(context->error, 0);
+    native.cuMemsetD32Async = real_set;
+    b->memory_destroy(device, address);
+    b->queue_release(other);
+    b->queue_release(q);
+    b->queue_release(gate);
+}
+
 static void test_kernels(void **state)
 {
     struct cuda_queue *q = queue();
@@ -352,8 +416,10 @@ int main(void)
         cmocka_unit_test(test_scan_broken),
     };
     static const struct CMUnitTest queues[] = {
-        cmocka_unit_test(test_future),  cmocka_unit_test(test_call),  cmocka_unit_test(test_copies),
-        cmocka_unit_test(test_kernels), cmocka_unit_test(test_fault), cmocka_unit_test(test_abort),
+        cmocka_unit_test(test_future),  cmocka_unit_test(test_call),
+        cmocka_unit_test(test_copies),  cmocka_unit_test(test_many),
+        cmocka_unit_test(test_kernels), cmocka_unit_test(test_fault),
+        cmocka_unit_test(test_abort),
     };
     int failed = cmocka_run_group_tests(texts, NULL, NULL);
 

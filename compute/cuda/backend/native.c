@@ -2,7 +2,6 @@
 #include "native.h"
 
 #include <fcntl.h>
-#include <search.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +12,7 @@
 
 #include <wire/log.h>
 
-/* Devices, contexts and memory. */
+/* Devices, what kernels print, and the backend's table. */
 
 /* Programs are told that a device can do what the executor can. */
 #define LEAST_CAPABILITY 80
@@ -52,7 +51,7 @@ uint64_t native_now(void)
  * There is no other way to stop a kernel, nor to go on after most of its faults: the driver ends
  * both with the process. The client finds its session lost, and may open another.
  */
-static _Noreturn void leave(const char *why)
+_Noreturn void native_leave(const char *why)
 {
     log_warn("cuda: the worker ends: %s", why);
     _exit(1);
@@ -64,7 +63,7 @@ int native_enter(CUcontext context)
 {
     /* Whatever is next would wait for it. */
     if (atomic_load(&hung))
-        leave(too_long);
+        native_leave(too_long);
     return (int)native.cuCtxSetCurrent(context);
 }
 
@@ -221,7 +220,7 @@ static void print(struct cuda_device *d)
 }
 
 /* With native_lock, or before anybody has it: the context that all else belongs to. */
-static int make_home(struct cuda_device *d)
+int native_make_home(struct cuda_device *d)
 {
     CUcontext home;
     void *words = NULL;
@@ -253,7 +252,7 @@ static int make_home(struct cuda_device *d)
 
 static void *guard(void *argument);
 
-static int open_device(unsigned index, struct cuda_device **ret_device)
+int native_open(unsigned index, struct cuda_device **ret_device)
 {
     struct cuda_device *d = NULL;
     pthread_t thread;
@@ -275,7 +274,7 @@ static int open_device(unsigned index, struct cuda_device **ret_device)
     pthread_cond_init(&d->changed, NULL);
     err = (int)native.cuDeviceGet(&d->handle, ordinals[index]);
     if (!err)
-        err = make_home(d);
+        err = native_make_home(d);
     if (!err && limits.seconds) {
         if (pthread_create(&thread, NULL, guard, d))
             log_warn("cuda: no thread to watch how long kernels take");
@@ -312,7 +311,7 @@ static void *guard(void *argument)
         if (atomic_load(&hung)) {
             /* Its client has learnt why, by then. */
             sleep(HUNG_SECONDS);
-            leave(too_long);
+            native_leave(too_long);
         }
     }
     return NULL;
@@ -326,272 +325,12 @@ static void cancel(struct cuda_device *d)
     if (!d->cancelled_ns || now - d->cancelled_ns > 2 * CANCEL_NS)
         d->cancelled_ns = now;
     if (native_queue_busy(d, &since) && now - d->cancelled_ns > CANCEL_NS)
-        leave("what its client has left does not end");
+        native_leave("what its client has left does not end");
     pthread_mutex_unlock(&native_lock);
-}
-
-static void abort_context(struct cuda_context *context, int error)
-{
-    struct native_context *c = (struct native_context *)context;
-
-    pthread_mutex_lock(&native_lock);
-    native_queue_fail(c, error);
-    pthread_mutex_unlock(&native_lock);
-}
-
-static int context_create(struct cuda_device *d, struct cuda_context **ret_context)
-{
-    struct native_context *c = calloc(1, sizeof(*c));
-    int err = 0;
-
-    if (!c)
-        return CUDA_ERROR_OUT_OF_MEMORY;
-    c->device = d;
-    pthread_mutex_lock(&native_lock);
-    c->home = !d->home_used && !d->home_broken;
-    if (c->home) {
-        d->home_used = true;
-        c->handle = d->home;
-    } else {
-        err = (int)native.cuCtxCreate_v2(&c->handle, CU_CTX_MAP_HOST | CU_CTX_SCHED_BLOCKING_SYNC,
-                                         d->handle);
-        native.cuCtxSetCurrent(NULL);
-    }
-    if (!err) {
-        c->next = d->contexts;
-        d->contexts = c;
-    }
-    pthread_mutex_unlock(&native_lock);
-    if (err) {
-        free(c);
-        return err;
-    }
-    *ret_context = &c->head;
-    return 0;
-}
-
-/* Registered memory, under the lock. */
-static struct registered {
-    uint64_t address, size;
-    struct registered *next;
-} * registrations;
-
-bool native_is_registered(uint64_t address, uint64_t bytes)
-{
-    bool is = false;
-
-    pthread_mutex_lock(&lock);
-    for (const struct registered *r = registrations; r && !is; r = r->next)
-        is = address >= r->address && address - r->address < r->size &&
-             bytes <= r->size - (address - r->address);
-    pthread_mutex_unlock(&lock);
-    return is;
-}
-
-static int by_address(const void *a, const void *b)
-{
-    const struct native_memory *x = a, *y = b;
-
-    return x->address < y->address ? -1 : x->address > y->address;
-}
-
-/* With native_lock: takes what is known of memory out. */
-static struct native_memory *forget(struct cuda_device *d, CUdeviceptr address)
-{
-    struct native_memory key = {.address = address}, **found = tfind(&key, &d->memory, by_address),
-                         *m;
-
-    if (!found)
-        return NULL;
-    m = *found;
-    tdelete(&key, &d->memory, by_address);
-    return m;
-}
-
-struct search {
-    CUcontext context;
-    struct native_memory *found;
-};
-
-static void find_of(const void *node, VISIT visit, void *argument)
-{
-    struct native_memory *m = *(struct native_memory *const *)node;
-    struct search *s = argument;
-
-    if ((visit == postorder || visit == leaf) && m->context == s->context) {
-        m->next = s->found;
-        s->found = m;
-    }
-}
-
-/* With native_lock: memory that goes with its context. */
-static void forget_all(struct cuda_device *d, CUcontext context)
-{
-    struct search s = {.context = context};
-
-    twalk_r(d->memory, find_of, &s);
-    while (s.found) {
-        struct native_memory *m = s.found;
-
-        s.found = m->next;
-        tdelete(m, &d->memory, by_address);
-        free(m);
-    }
-}
-
-/* With native_lock, nothing being left of the last context. What was registered is not any more. */
-static void renew_home(struct cuda_device *d)
-{
-    pthread_mutex_lock(&lock);
-    while (registrations) {
-        struct registered *next = registrations->next;
-
-        native.cuMemHostUnregister((void *)(uintptr_t)registrations->address);
-        free(registrations);
-        registrations = next;
-    }
-    pthread_mutex_unlock(&lock);
-    if (!native_enter(d->home))
-        native_bounce_drop_all(d);
-    forget_all(d, d->home);
-    native.cuCtxDestroy_v2(d->home);
-    if (make_home(d))
-        leave("its device is not usable after a fault");
-}
-
-static void context_destroy(struct cuda_context *context)
-{
-    struct native_context *c = (struct native_context *)context;
-    struct cuda_device *d = c->device;
-    bool broken;
-
-    broken = native_enter(c->handle) || native.cuCtxSynchronize();
-    pthread_mutex_lock(&native_lock);
-    while (c->queues || d->frees || d->freeing)
-        pthread_cond_wait(&d->changed, &native_lock);
-    for (struct native_context **at = &d->contexts; *at; at = &(*at)->next)
-        if (*at == c) {
-            *at = c->next;
-            break;
-        }
-    if (c->base)
-        native.cuEventDestroy_v2(c->base->event);
-    free(c->base);
-    for (int i = 0; i < 2; i++)
-        for (struct native_event *e = c->events[i], *next; e; e = next) {
-            next = e->next;
-            native.cuEventDestroy_v2(e->event);
-            free(e);
-        }
-    native.cuCtxSetCurrent(NULL);
-    if (!c->home)
-        forget_all(d, c->handle);
-    if (c->home) {
-        d->home_used = false;
-        d->home_broken = broken;
-    } else {
-        native.cuCtxDestroy_v2(c->handle);
-    }
-    if (!d->contexts && d->home_broken)
-        renew_home(d);
-    pthread_mutex_unlock(&native_lock);
-    free(c);
-}
-
-static int memory_create(struct cuda_device *d, struct cuda_context *context, uint64_t size,
-                         uint64_t *ret_address)
-{
-    struct native_context *c = (struct native_context *)context;
-    struct native_memory *m = calloc(1, sizeof(*m));
-    int err = m ? native_enter(c->handle) : CUDA_ERROR_OUT_OF_MEMORY;
-
-    if (!err)
-        err = (int)native.cuMemAlloc_v2(&m->address, size);
-    /* Of others nothing is left in it. No queue waits for this stream, nor it for one. */
-    if (!err) {
-        err = (int)native.cuMemsetD8Async(m->address, 0, size, NULL);
-        if (!err)
-            err = (int)native.cuStreamSynchronize(NULL);
-        if (err)
-            native.cuMemFree_v2(m->address);
-    }
-    if (!err) {
-        m->context = c->handle;
-        pthread_mutex_lock(&native_lock);
-        if (!tsearch(m, &d->memory, by_address))
-            err = CUDA_ERROR_OUT_OF_MEMORY;
-        pthread_mutex_unlock(&native_lock);
-        if (err)
-            native.cuMemFree_v2(m->address);
-    }
-    if (err)
-        free(m);
-    else
-        *ret_address = m->address;
-    return err;
-}
-
-/* Frees what queues let go of. */
-static void *freer(void *argument)
-{
-    struct cuda_device *d = argument;
-
-    pthread_mutex_lock(&native_lock);
-    for (;;) {
-        struct native_memory *m = d->frees;
-
-        if (!m) {
-            pthread_cond_wait(&d->changed, &native_lock);
-            continue;
-        }
-        d->frees = m->next;
-        d->freeing = true;
-        pthread_mutex_unlock(&native_lock);
-        if (!native_enter(m->context))
-            native.cuMemFree_v2(m->address);
-        native.cuCtxSetCurrent(NULL);
-        free(m);
-        pthread_mutex_lock(&native_lock);
-        d->freeing = false;
-        pthread_cond_broadcast(&d->changed);
-    }
-    return NULL;
-}
-
-void native_free(struct cuda_device *d, CUdeviceptr address, bool later)
-{
-    struct native_memory *m = forget(d, address);
-    pthread_t thread;
-
-    if (!m)
-        return;
-    if (later && !d->has_freer && !pthread_create(&thread, NULL, freer, d)) {
-        pthread_detach(thread);
-        d->has_freer = true;
-    }
-    if (later && d->has_freer) {
-        m->next = d->frees;
-        d->frees = m;
-        pthread_cond_broadcast(&d->changed);
-        return;
-    }
-    pthread_mutex_unlock(&native_lock);
-    if (!native_enter(m->context))
-        native.cuMemFree_v2(m->address);
-    free(m);
-    pthread_mutex_lock(&native_lock);
-}
-
-static int memory_destroy(struct cuda_device *d, uint64_t address)
-{
-    pthread_mutex_lock(&native_lock);
-    native_free(d, address, false);
-    pthread_mutex_unlock(&native_lock);
-    return 0;
 }
 
 /* A device that is open, with a whole context being current. Errors: there is none. */
-static int enter_any(void)
+int native_enter_any(void)
 {
     int err = CUDA_ERROR_INVALID_CONTEXT;
 
@@ -603,125 +342,25 @@ static int enter_any(void)
     return err;
 }
 
-/* What is registered has its own address on all devices that are taken (unified addressing). */
-static int memory_map(void *memory, uint64_t size)
-{
-    CUdeviceptr address = 0;
-    struct registered *r = malloc(sizeof(*r));
-    struct cuda_device *d;
-    int err = r ? open_device(0, &d) : CUDA_ERROR_OUT_OF_MEMORY;
-
-    if (!err)
-        err = enter_any();
-    if (!err)
-        err = (int)native.cuMemHostRegister_v2(
-            memory, size, CU_MEMHOSTREGISTER_PORTABLE | CU_MEMHOSTREGISTER_DEVICEMAP);
-    if (err)
-        goto out;
-    err = (int)native.cuMemHostGetDevicePointer_v2(&address, memory, 0);
-    if (!err && address != (uintptr_t)memory)
-        err = CUDA_ERROR_NOT_SUPPORTED;
-    if (err) {
-        native.cuMemHostUnregister(memory);
-        goto out;
-    }
-    pthread_mutex_lock(&lock);
-    *r = (struct registered){(uintptr_t)memory, size, registrations};
-    registrations = r;
-    pthread_mutex_unlock(&lock);
-    return 0;
-out:
-    free(r);
-    return err;
-}
-
-static int memory_map_as(void *memory, uint64_t size, uint64_t address)
-{
-    return address == (uintptr_t)memory ? memory_map(memory, size) : CUDA_ERROR_NOT_SUPPORTED;
-}
-
-static void memory_unmap(uint64_t address)
-{
-    struct registered *found;
-
-    pthread_mutex_lock(&lock);
-    for (struct registered **at = &registrations; (found = *at); at = &found->next)
-        if (found->address == address) {
-            *at = found->next;
-            break;
-        }
-    pthread_mutex_unlock(&lock);
-    if (found && !enter_any())
-        native.cuMemHostUnregister((void *)(uintptr_t)address);
-    free(found);
-}
-
-static int host_create(uint64_t size, bool kernels, void **ret_memory)
-{
-    struct cuda_device *d;
-    int err = open_device(0, &d);
-
-    (void)kernels;
-    if (!err)
-        err = enter_any();
-    return err ? err
-               : (int)native.cuMemHostAlloc(ret_memory, size,
-                                            CU_MEMHOSTALLOC_PORTABLE | CU_MEMHOSTALLOC_DEVICEMAP);
-}
-
-static void host_destroy(void *memory, uint64_t size)
-{
-    (void)size;
-    if (!enter_any())
-        native.cuMemFreeHost(memory);
-}
-
-static int memory_info(struct cuda_device *d, uint64_t *ret_free, uint64_t *ret_total)
-{
-    size_t left, total;
-    int err = native_enter(d->home);
-
-    if (!err)
-        err = (int)native.cuMemGetInfo_v2(&left, &total);
-    if (!err) {
-        *ret_free = left;
-        *ret_total = total;
-    }
-    return err;
-}
-
-static int heap(struct cuda_device *d, uint64_t bytes)
-{
-    int err = 0;
-
-    pthread_mutex_lock(&native_lock);
-    for (struct native_context *c = d->contexts; c && !err; c = c->next) {
-        err = native_enter(c->handle);
-        if (!err)
-            err = (int)native.cuCtxSetLimit(CU_LIMIT_MALLOC_HEAP_SIZE, bytes);
-    }
-    pthread_mutex_unlock(&native_lock);
-    return err;
-}
-
 const struct cuda_backend cuda_backend_native = {
     .name = "cuda",
     .count = count,
     .properties = properties,
-    .open = open_device,
-    .context_create = context_create,
-    .context_destroy = context_destroy,
-    .memory_create = memory_create,
-    .host_create = host_create,
-    .host_destroy = host_destroy,
-    .memory_map = memory_map,
-    .memory_map_as = memory_map_as,
-    .memory_unmap = memory_unmap,
-    .memory_destroy = memory_destroy,
-    .memory_info = memory_info,
+    .open = native_open,
+    .context_create = native_context_create,
+    .context_destroy = native_context_destroy,
+    .memory_create = native_memory_create,
+    .host_create = native_host_create,
+    .host_destroy = native_host_destroy,
+    .memory_map = native_memory_map,
+    .memory_lock = native_memory_lock,
+    .memory_map_as = native_memory_map_as,
+    .memory_unmap = native_memory_unmap,
+    .memory_destroy = native_memory_destroy,
+    .memory_info = native_memory_info,
     .module_create = native_module_create,
     .module_destroy = native_module_destroy,
-    .heap = heap,
+    .heap = native_context_heap,
     .queue_create = native_queue_create,
     .queue_hold = native_queue_hold,
     .queue_release = native_queue_release,
@@ -735,5 +374,5 @@ const struct cuda_backend cuda_backend_native = {
     .print = print,
     .printed = printed,
     .cancel = cancel,
-    .abort = abort_context,
+    .abort = native_context_abort,
 };

@@ -153,9 +153,38 @@ struct native_memory {
 /* native.c */
 /* Makes the context the calling thread's. 0 or a CUresult. */
 int native_enter(CUcontext context);
-/* Frees device memory, at once or when `later`. */
-void native_free(struct cuda_device *d, CUdeviceptr address, bool later);
+/* The same with any whole context of a device that is open. */
+int native_enter_any(void);
+int native_open(unsigned index, struct cuda_device **ret_device);
+/* With native_lock, or before anybody has it: the context that all else belongs to. */
+int native_make_home(struct cuda_device *d);
+/* Ends the worker: its device does not go on. */
+_Noreturn void native_leave(const char *why);
 uint64_t native_now(void);
+
+/* native_context.c */
+int native_context_create(struct cuda_device *d, struct cuda_context **ret_context);
+void native_context_destroy(struct cuda_context *context);
+void native_context_abort(struct cuda_context *context, int error);
+int native_context_heap(struct cuda_device *d, uint64_t bytes);
+
+/* native_memory.c */
+int native_memory_create(struct cuda_device *d, struct cuda_context *context, uint64_t size,
+                         uint64_t *ret_address);
+int native_memory_destroy(struct cuda_device *d, uint64_t address);
+int native_memory_info(struct cuda_device *d, uint64_t *ret_free, uint64_t *ret_total);
+int native_memory_map(void *memory, uint64_t size);
+int native_memory_lock(void *memory, uint64_t size);
+int native_memory_map_as(void *memory, uint64_t size, uint64_t address);
+void native_memory_unmap(uint64_t address);
+int native_host_create(uint64_t size, bool kernels, void **ret_memory);
+void native_host_destroy(void *memory, uint64_t size);
+/* With native_lock: frees device memory, at once or when `later`. */
+void native_free(struct cuda_device *d, CUdeviceptr address, bool later);
+/* With native_lock: memory that goes with its context. */
+void native_memory_forget(struct cuda_device *d, CUcontext context);
+/* The device that has it goes; nothing is registered any more. */
+void native_memory_unregister(void);
 /* Whether the driver reaches all of that memory of the host without copies. */
 bool native_is_registered(uint64_t address, uint64_t bytes);
 

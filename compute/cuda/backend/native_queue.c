@@ -8,6 +8,12 @@
 /* Queues: streams, and a thread each that tells how far they are. */
 
 #define STACK_BYTES (256u << 10)
+/*
+ * Commands that a stream has at a time. A driver whose queues are full (NVIDIA's take about a
+ * thousand launches) lets the caller wait, which may be what the stream waits for. More stay here,
+ * and are given by the queue's thread.
+ */
+#define GIVEN_MOST 256u
 
 struct cuda_stamp {
     _Atomic uint64_t time;
@@ -20,6 +26,8 @@ struct item {
     uint64_t number;
     enum cuda_command_kind kind;
     struct native_event *event; /* behind it; NULL: nothing went to the device */
+    bool given, giving;         /* to the stream; that goes on right now */
+    struct cuda_command *kept;  /* until then, with its parameters; NULL: the caller has it */
     /* By kind. */
     struct cuda_queue *other; /* held */
     uint64_t other_number;
@@ -43,6 +51,8 @@ struct cuda_queue {
     unsigned references;
     bool threaded, ended; /* ended: nobody has it any more */
     struct item *first, **last;
+    struct item *ungiven;         /* the first that waits to be given */
+    unsigned given;               /* and not over */
     uint64_t submitted, began_ns; /* of the first item */
     _Atomic uint64_t completed;
     void (*passed)(void *arg, uint64_t number);
@@ -195,6 +205,9 @@ static void advance(struct cuda_queue *q)
     q->first = i->next;
     if (!q->first)
         q->last = &q->first;
+    if (q->ungiven == i)
+        q->ungiven = i->next;
+    q->given -= i->given;
     q->began_ns = native_now();
     atomic_store(&q->completed, i->number);
     word_write(q, i->number);
@@ -204,7 +217,15 @@ static void advance(struct cuda_queue *q)
     event_give(c, i->event);
     if (i->other)
         drop(i->other);
+    free(i->kept);
     free(i);
+}
+
+/* With native_lock: what is left of a device whose work was given up. */
+static void advance_all(struct cuda_queue *q)
+{
+    while (q->first && !q->first->giving)
+        advance(q);
 }
 
 void native_queue_give_up(struct cuda_device *d, int error)
@@ -213,8 +234,7 @@ void native_queue_give_up(struct cuda_device *d, int error)
     for (struct native_context *c = d->contexts; c; c = c->next)
         native_queue_fail(c, error);
     for (struct cuda_queue *q = d->queues; q; q = q->next)
-        while (q->first)
-            advance(q);
+        advance_all(q);
 }
 
 /* With native_lock: whoever sees that a wait is over sees what was waited for, too; its queue's
@@ -227,6 +247,8 @@ static void settle(struct cuda_queue *q)
            atomic_load(&i->other->completed) < i->other_number)
         pthread_cond_wait(&i->other->done, &native_lock);
 }
+
+static void give_more(struct cuda_queue *q);
 
 static void *follow(void *argument)
 {
@@ -241,6 +263,12 @@ static void *follow(void *argument)
             pthread_cond_wait(&q->work, &native_lock);
         if (!q->first)
             break;
+        if (!q->first->given || (q->ungiven && q->given <= GIVEN_MOST / 2)) {
+            pthread_mutex_unlock(&native_lock);
+            give_more(q);
+            pthread_mutex_lock(&native_lock);
+            continue;
+        }
         if (q->first->event) {
             CUevent event = q->first->event->event;
 
@@ -438,54 +466,115 @@ static void fill(struct item *i, const struct cuda_command *c)
     }
 }
 
-uint64_t native_queue_submit(struct cuda_queue *q, const struct cuda_command *command)
+/* With `submit`, the item being marked as `giving`. */
+static void give_item(struct cuda_queue *q, struct item *i, const struct cuda_command *command)
 {
     struct cuda_device *d = q->device;
     struct native_context *c = q->context;
-    struct item *i = calloc(1, sizeof(*i));
-    uint64_t number = 0;
-    int err;
+    int err = atomic_load(&c->head.error) ? -1 : give(q, command, i);
 
-    if (!i)
-        return 0;
-    i->kind = command->kind;
-    pthread_mutex_lock(&q->submit);
-    err = atomic_load(&c->head.error) ? -1 : give(q, command, i);
     pthread_mutex_lock(&native_lock);
-    fill(i, command);
     if (!err)
         err = event_take(c, i->kind == CUDA_STAMP, &i->event);
     pthread_mutex_unlock(&native_lock);
-    /* Where much is queued, this may stand and wait. */
     if (!err)
         err = (int)native.cuEventRecord(i->event->event, q->stream);
+    /* What comes next waits for the function, which the queue's thread calls. */
+    if (!err && command->kind == CUDA_CALL)
+        err = (int)native.cuStreamWaitValue32_v2(q->stream,
+                                                 d->words_address + q->word * sizeof(uint32_t),
+                                                 (uint32_t)i->number, CU_STREAM_WAIT_VALUE_GEQ);
     pthread_mutex_lock(&native_lock);
     if (err) {
         event_give(c, i->event);
         i->event = NULL;
     }
-    number = i->number = ++q->submitted;
-    if (!q->first)
-        q->began_ns = native_now();
-    *q->last = i;
-    q->last = &i->next;
+    i->given = true;
+    i->giving = false;
+    q->given++;
     if (err > 0)
         native_queue_fail(c, err);
     /* An abort in between did not see it. */
     else if (atomic_load(&c->head.error) && i->kind == CUDA_WAIT)
         native_queue_fail(c, CUDA_ERROR_UNKNOWN);
-    while (d->hung && q->first)
-        advance(q);
+    if (d->hung)
+        advance_all(q);
     pthread_cond_signal(&q->work);
     pthread_mutex_unlock(&native_lock);
-    /* What comes next waits for the function, which the queue's thread calls. */
-    if (!err && command->kind == CUDA_CALL &&
-        native.cuStreamWaitValue32_v2(q->stream, d->words_address + q->word * sizeof(uint32_t),
-                                      (uint32_t)number, CU_STREAM_WAIT_VALUE_GEQ)) {
+}
+
+/* The queue's thread: gives what waits, as long as there is room. */
+static void give_more(struct cuda_queue *q)
+{
+    struct item *i;
+
+    pthread_mutex_lock(&q->submit);
+    do {
+        struct cuda_command *kept = NULL;
+
         pthread_mutex_lock(&native_lock);
-        native_queue_fail(c, CUDA_ERROR_UNKNOWN);
+        i = q->given < GIVEN_MOST ? q->ungiven : NULL;
+        if (i) {
+            i->giving = true;
+            q->ungiven = i->next;
+            kept = i->kept;
+            i->kept = NULL;
+        }
         pthread_mutex_unlock(&native_lock);
+        if (i)
+            give_item(q, i, kept);
+        free(kept);
+    } while (i);
+    pthread_mutex_unlock(&q->submit);
+}
+
+static struct cuda_command *keep(const struct cuda_command *c)
+{
+    size_t bytes = c->kind == CUDA_LAUNCH ? c->launch.parameter_bytes : 0;
+    struct cuda_command *kept = malloc(sizeof(*kept) + bytes);
+
+    if (!kept)
+        return NULL;
+    *kept = *c;
+    if (bytes) {
+        memcpy(kept + 1, c->launch.parameters, bytes);
+        kept->launch.parameters = kept + 1;
     }
+    return kept;
+}
+
+uint64_t native_queue_submit(struct cuda_queue *q, const struct cuda_command *command)
+{
+    struct item *i = calloc(1, sizeof(*i));
+    uint64_t number = 0;
+    bool later;
+
+    if (!i)
+        return 0;
+    i->kind = command->kind;
+    pthread_mutex_lock(&q->submit);
+    pthread_mutex_lock(&native_lock);
+    later = q->ungiven || q->given >= GIVEN_MOST;
+    i->giving = !later;
+    if (later)
+        i->kept = keep(command);
+    if (!later || i->kept) {
+        fill(i, command);
+        number = i->number = ++q->submitted;
+        if (!q->first)
+            q->began_ns = native_now();
+        *q->last = i;
+        q->last = &i->next;
+        if (later && !q->ungiven)
+            q->ungiven = i;
+    }
+    if (q->device->hung)
+        advance_all(q);
+    pthread_mutex_unlock(&native_lock);
+    if (number && !later)
+        give_item(q, i, command);
+    else if (!number)
+        free(i);
     pthread_mutex_unlock(&q->submit);
     return number;
 }

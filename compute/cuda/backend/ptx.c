@@ -27,6 +27,9 @@ struct cuda_device {
 struct context {
     struct cuda_context head;
     struct cuda_device *device;
+    /* On its first fault, which is the one that poisons it. */
+    char fault[192];
+    atomic_int fault_state; /* 1: is being written, 2: is there */
 };
 
 struct module {
@@ -222,7 +225,27 @@ static int run_set(struct ptx_context *p, const struct cuda_command *c)
     return err ? CUDA_ERROR_ILLEGAL_ADDRESS : 0;
 }
 
-static int run_launch(struct ptx_context *p, const struct cuda_command *c)
+static void keep_fault(struct context *context, const char *text)
+{
+    int none = 0;
+
+    if (!atomic_compare_exchange_strong(&context->fault_state, &none, 1))
+        return;
+    snprintf(context->fault, sizeof(context->fault), "%s", text);
+    atomic_store(&context->fault_state, 2);
+}
+
+static size_t fault(struct cuda_context *context, char *text, size_t room)
+{
+    struct context *c = (struct context *)context;
+    size_t n = atomic_load(&c->fault_state) == 2 ? strlen(c->fault) : 0;
+
+    n = n < room ? n : room;
+    memcpy(text, c->fault, n);
+    return n;
+}
+
+static int run_launch(struct context *context, const struct cuda_command *c)
 {
     struct ptx_launch l = {.shared_bytes = c->launch.shared_bytes,
                            .cooperative = c->launch.cooperative,
@@ -231,7 +254,6 @@ static int run_launch(struct ptx_context *p, const struct cuda_command *c)
     struct ptx_result result = {.fault = PTX_FAULT_NONE};
     int err;
 
-    (void)p;
     if (limits.idle)
         return 0;
     memcpy(l.grid, c->launch.grid, sizeof(l.grid));
@@ -239,6 +261,7 @@ static int run_launch(struct ptx_context *p, const struct cuda_command *c)
     err = ptx_launch(c->launch.kernel, &l, &result);
     if (err == VD_ERR_DECODE) {
         log_error("cuda: %s", result.text);
+        keep_fault(context, result.text);
         return error_of_fault(result.fault);
     }
     return error_of(err);
@@ -268,7 +291,7 @@ static int run(struct cuda_context *context, const struct cuda_command *c)
 
     switch (c->kind) {
     case CUDA_LAUNCH:
-        return run_launch(p, c);
+        return run_launch((struct context *)context, c);
     case CUDA_COPY:
         return run_copy(p, c);
     case CUDA_SET:
@@ -529,6 +552,7 @@ const struct cuda_backend cuda_backend_ptx = {
     .stamp_time = stamp_time,
     .print = print,
     .printed = printed,
+    .fault = fault,
     .cancel = cancel,
     .abort = abort_context,
 };

@@ -168,6 +168,10 @@ int remote_put(struct remote *r, uint32_t op, const void *req, size_t req_size, 
 /* With the lock taken meanwhile. */
 int remote_post(struct remote *r, uint32_t op, const void *req, size_t req_size);
 
+/* remote_device.c */
+/* Says in the log what the host knows of the fault that poisoned a context. No locks. */
+void remote_fault(struct remote_context *c);
+
 /* remote_memory.c: the table's, and */
 int remote_memory_create(struct cuda_device *device, struct cuda_context *context, uint64_t size,
                          uint64_t *ret_address);

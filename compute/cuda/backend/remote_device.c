@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include <viaduct/errors.h>
+#include <wire/log.h>
 
 #include "remote.h"
 
@@ -134,6 +135,25 @@ static void context_destroy(struct cuda_context *context)
     pthread_mutex_unlock(&r->lock);
     remote_drop(r);
     free(c);
+}
+
+void remote_fault(struct remote_context *c)
+{
+    struct vd_cuda_fault_req req = {.context = c->slot};
+    struct vd_cuda_fault_rep rep;
+    char text[VD_MAX_CUDA_FAULT * 8 + 1];
+    uint32_t words = 0;
+
+    if (!remote_alive(c->remote) ||
+        remote_call(c->remote, VD_OP_cuda_fault, &req, &rep, text, &words) || !rep.bytes ||
+        rep.bytes > words * 8)
+        return;
+    /* It is for a terminal, maybe. */
+    for (uint32_t i = 0; i < rep.bytes; i++)
+        if (text[i] < ' ' || text[i] > '~')
+            text[i] = '?';
+    text[rep.bytes] = '\0';
+    log_error("cuda: %s", text);
 }
 
 static int heap(struct cuda_device *device, uint64_t bytes)

@@ -133,8 +133,7 @@ static int apply_queue(struct remote *r, const struct vd_cuda_queue_event *e)
         __atomic_store_n(&status->printed, 1, __ATOMIC_RELEASE);
     __atomic_store_n(&status->errors[e->context], e->error, __ATOMIC_RELEASE);
     fence_signal(&slot->done, &slot->waiters, e->done);
-    fence_signal(&status->progress, &status->progress_waiters,
-                 __atomic_load_n(&status->progress, __ATOMIC_RELAXED) + 1);
+    fence_count(&status->progress, &status->progress_waiters);
     return 0;
 }
 

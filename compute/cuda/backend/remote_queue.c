@@ -181,11 +181,12 @@ static void take_error(struct cuda_queue *q)
 {
     struct remote *r = q->remote;
     int error = (int)__atomic_load_n(&r->status->errors[q->context->slot], __ATOMIC_ACQUIRE);
+    int none = 0;
 
     if (atomic_load(&r->dead) && !error)
         error = CUDA_ERROR_LAUNCH_FAILED;
-    if (error && !atomic_load(&q->context->head.error))
-        atomic_store(&q->context->head.error, error);
+    if (error && atomic_compare_exchange_strong(&q->context->head.error, &none, error))
+        remote_fault(q->context);
 }
 
 bool remote_queue_done(struct cuda_queue *q, uint64_t number)
