@@ -76,6 +76,11 @@ struct ort_sequence_type_info {
     struct ort_type_info *element;
 };
 
+struct ort_map_type_info {
+    int key;
+    struct ort_type_info *value;
+};
+
 struct ort_optional_type_info {
     struct ort_type_info *contained;
 };
@@ -84,6 +89,7 @@ struct ort_type_info {
     int type;
     struct ort_tensor_type_and_shape_info tensor;
     struct ort_sequence_type_info sequence;
+    struct ort_map_type_info map;
     struct ort_optional_type_info optional;
 };
 
@@ -101,7 +107,7 @@ struct front_text {
 
 struct ort_value {
     atomic_int refs;
-    int type; /* ORT_TYPE_TENSOR, _SEQUENCE; _UNKNOWN: an optional value that is not there */
+    int type; /* ORT_TYPE_TENSOR, _SEQUENCE, _MAP; _UNKNOWN: an optional value that is not there */
     int dtype;
     size_t rank;
     int64_t dims[FRONT_MAX_RANK];
@@ -112,7 +118,7 @@ struct ort_value {
     struct ort_allocator *allocator;
     struct npu *npu;          /* of `tensor` */
     struct front_text *texts; /* a tensor of strings */
-    struct ort_value **items; /* a sequence: count of them */
+    struct ort_value **items; /* a sequence: count of them; a map: keys, values */
     const struct ort_memory_info *memory;
 };
 
