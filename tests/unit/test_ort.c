@@ -128,8 +128,11 @@ static void test_table(void **state)
     for (size_t i = 0; i < sizeof(*api) / sizeof(void *); i++)
         assert_non_null(((void *const *)api)[i]);
     (void)domain;
-    bad(api->CreateCustomOpDomain(), ORT_NOT_IMPLEMENTED, "CreateCustomOpDomain");
-    bad(api->SessionEndProfiling(), ORT_NOT_IMPLEMENTED, "SessionEndProfiling");
+#define ORT_SLOT(number, since, name, ...)
+#define ORT_NONE(number, since, name) bad(api->name(), ORT_NOT_IMPLEMENTED, #name);
+#define ORT_VOID(number, since, name) api->name(NULL);
+#define ORT_ZERO(number, since, name) assert_null(api->name());
+#include <compute/npu/ort/ortapi.def>
     memcpy(&newer, (const char *)api + sizeof(*api), sizeof(newer));
     bad(newer(), ORT_NOT_IMPLEMENTED, "newer than version 29");
 }
@@ -554,6 +557,66 @@ static void test_maps(void **state)
     api->ReleaseSession(session);
 }
 
+/* A file that viewers of traces open: a list of events. */
+static void test_profile(void **state)
+{
+    char prefix[] = "/tmp/viaduct-profile-XXXXXX", bytes[4096], *path = NULL;
+    struct ort_session_options *options = NULL, *clone = NULL;
+    struct ort_session *session = NULL;
+    float x[] = {1, 2, 3};
+    struct ort_value *in, *y;
+    uint64_t start = 0;
+    struct message m;
+    size_t size;
+    FILE *file;
+
+    (void)state;
+    close(mkstemp(prefix));
+    unlink(prefix);
+    simple(&m, "Mul");
+    good(api->CreateSessionOptions(&options));
+    good(api->EnableProfiling(options, prefix));
+    good(api->CloneSessionOptions(options, &clone));
+    good(api->DisableProfiling(options));
+    good(api->CreateSessionFromArray(env, m.bytes, m.size, options, &session));
+    good(api->SessionEndProfiling(session, allocator, &path));
+    assert_string_equal(path, "");
+    good(api->AllocatorFree(allocator, path));
+    api->ReleaseSession(session);
+    good(api->CreateSessionFromArray(env, m.bytes, m.size, clone, &session));
+    good(api->SessionGetProfilingStartTimeNs(session, &start));
+    assert_true(start > 0);
+    in = wrap(x, 1);
+    for (int i = 0; i < 3; i++) {
+        y = NULL;
+        good(run(session, NULL, in, &y));
+        api->ReleaseValue(y);
+    }
+    good(api->SessionEndProfiling(session, allocator, &path));
+    assert_memory_equal(path, prefix, strlen(prefix));
+    file = fopen(path, "r");
+    assert_non_null(file);
+    size = fread(bytes, 1, sizeof(bytes) - 1, file);
+    bytes[size] = 0;
+    fclose(file);
+    unlink(path);
+    assert_memory_equal(bytes, "[\n{", 3);
+    assert_string_equal(bytes + size - 4, "}}\n]\n" + 1);
+    assert_non_null(strstr(bytes, "\"session_initialization\""));
+    size = 0;
+    for (const char *at = bytes; (at = strstr(at, "\"model_run\"")); at++)
+        size++;
+    assert_int_equal(size, 3);
+    assert_non_null(strstr(bytes, "\"host_execute\""));
+    api->ReleaseSession(session);
+    /* It was written once. */
+    assert_int_equal(access(path, F_OK), -1);
+    good(api->AllocatorFree(allocator, path));
+    api->ReleaseValue(in);
+    api->ReleaseSessionOptions(options);
+    api->ReleaseSessionOptions(clone);
+}
+
 static void test_host_dies(void **state)
 {
     struct ort_session *session = load_simple("Mul");
@@ -620,7 +683,7 @@ int main(void)
 #define HERE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
     const struct CMUnitTest tests[] = {
         HERE(test_table), HERE(test_info),      HERE(test_run),
-        HERE(test_wrong), HERE(test_strings),   HERE(test_binding), HERE(test_maps),
+        HERE(test_wrong), HERE(test_strings),   HERE(test_binding), HERE(test_maps), HERE(test_profile),
         HERE(test_async), HERE(test_host_dies), HERE(test_cycles),
     };
 

@@ -152,6 +152,7 @@ struct ort_session_options {
     int threads, mode;
     bool mem_pattern, canceled;
     struct front_weights weights;
+    char *profile; /* what the names of profiles begin with; NULL: none are made */
 };
 
 struct ort_run_options {
@@ -174,7 +175,21 @@ struct ort_session {
     struct npu_model *model;
     const struct npu_info *info;
     struct ort_key_value_pairs dimensions;
+    struct front_profile *profile; /* NULL: there is none */
 };
+
+/* What a session did when. Any thread; a NULL one takes events and forgets them. */
+struct front_profile;
+
+int64_t front_profile_now(void); /* ns */
+struct ort_status *front_profile_create(const char *prefix, struct front_profile **ret_profile);
+/* `name` stays; `length` in ns from `start`. */
+void front_profile_add(struct front_profile *profile, const char *name, int64_t start,
+                       int64_t length);
+/* Once; later calls do nothing. */
+struct ort_status *front_profile_write(struct front_profile *profile);
+/* Writes it, if nobody did. */
+void front_profile_destroy(struct front_profile *profile);
 
 struct ort_env {
     int nothing;
