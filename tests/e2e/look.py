@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Models that look at decoded pictures: samples/look.c, libavcodec and a service.
 
-usage: look.py --viaduct PROGRAM --look PROGRAM [NAME...]
+usage: look.py --viaduct PROGRAM --viaductd PROGRAM --look PROGRAM [NAME...]
 
 Clips and models are made here, so the answers are known. The service's counters must show that the
 pictures were decoded there, and that the program saw none of them.
@@ -14,6 +14,7 @@ import struct
 import sys
 import tempfile
 
+from channels import Remote, client, need_tls
 from run import Bench, judge, run
 
 # Bars of 64 columns: the letters of the text below. Red is the model's class 0, and its blank.
@@ -178,18 +179,58 @@ def test_refused(bench):
     return ""
 
 
+def test_command(bench):
+    """The same as a command."""
+    text, stats = bench.bridge([bench.args.viaduct, "npu", "watch", "--size", "16x16", "--frames", "2",
+                                bars(bench), mean_model(bench)])
+    lines = [line for line in text.splitlines() if line[:1].isdigit()]
+    if len(lines) != 6 or int(stats.get("mapped", "0")):
+        raise AssertionError(text)
+    return ""
+
+
+def look_from_afar(bench, scheme, options, env):
+    """Over a channel that shares no memory: the same answers, and no picture travels."""
+    service = Remote(bench, scheme, *options, name="look-" + scheme)
+    command = [bench.args.look, "--size", "16x16", bars(bench), mean_model(bench)]
+    try:
+        near = run([bench.args.viaduct, "exec", "--", *command], env=service.near).stdout.decode()
+        far = client(bench, service, command, **env).stdout.decode()
+        total = service.counters(bench)["total"]
+    finally:
+        service.stop()
+    lines = [[line for line in text.splitlines() if line[:1].isdigit()] for text in (near, far)]
+    if len(lines[1]) != 36 or lines[0] != lines[1] or int(total.get("mapped", 0)):
+        raise AssertionError(f"{len(lines[1])} lines, {total.get('mapped')} pictures: {far[-400:]}")
+    return f"{len(lines[1])} lines as over the Unix socket"
+
+
+def test_tcp(bench):
+    return look_from_afar(bench, "tcp", [], {})
+
+
+def test_tls(bench):
+    folder = need_tls(bench)
+    return look_from_afar(bench, "tls", ["--tls-secret", f"{folder}/secret"],
+                          {"VIADUCT_TLS_SECRET": f"{folder}/secret"})
+
+
 TESTS = {
     "classes": test_classes,
     "parts": test_parts,
     "text": test_text,
     "regions": test_regions,
     "refused": test_refused,
+    "command": test_command,
+    "tcp": test_tcp,
+    "tls": test_tls,
 }
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--viaduct", required=True)
+    parser.add_argument("--viaductd", required=True)
     parser.add_argument("--look", required=True)
     parser.add_argument("names", nargs="*")
     args = parser.parse_args()
