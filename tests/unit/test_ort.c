@@ -682,9 +682,9 @@ int main(void)
 {
 #define HERE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
     const struct CMUnitTest tests[] = {
-        HERE(test_table), HERE(test_info),      HERE(test_run),
-        HERE(test_wrong), HERE(test_strings),   HERE(test_binding), HERE(test_maps), HERE(test_profile),
-        HERE(test_async), HERE(test_host_dies), HERE(test_cycles),
+        HERE(test_table),   HERE(test_info),      HERE(test_run),    HERE(test_wrong),
+        HERE(test_strings), HERE(test_binding),   HERE(test_maps),   HERE(test_profile),
+        HERE(test_async),   HERE(test_host_dies), HERE(test_cycles),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -34,8 +34,8 @@ static bool read_io(struct reader *r, const struct vd_npu_io *io, struct npu_io 
 {
     bool map = io->kind == VD_NPU_MAP || io->kind == VD_NPU_MAPS;
 
-    if ((io->kind > VD_NPU_OTHER && !map) || io->kind == VD_NPU_NONE || (io->flags & ~VD_NPU_IO_FLAGS) ||
-        (io->rank > NPU_MAX_RANK && io->rank != VD_NPU_ANY_RANK))
+    if ((io->kind > VD_NPU_OTHER && !map) || io->kind == VD_NPU_NONE ||
+        (io->flags & ~VD_NPU_IO_FLAGS) || (io->rank > NPU_MAX_RANK && io->rank != VD_NPU_ANY_RANK))
         return false;
     *ret = (struct npu_io){
         .kind = (enum npu_kind)io->kind,

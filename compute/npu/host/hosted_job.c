@@ -172,8 +172,8 @@ static int check_input(const struct hosted *m, const struct vd_npu_value *row, s
     const struct onnx_io *io;
 
     if (row->index >= m->model->description.input_count) {
-        fail(out, VD_ERR_PARAMETER, "the model has %zu inputs, not %u", m->model->description.input_count,
-             row->index + 1);
+        fail(out, VD_ERR_PARAMETER, "the model has %zu inputs, not %u",
+             m->model->description.input_count, row->index + 1);
         return VD_ERR_PARAMETER;
     }
     io = &m->model->description.inputs[row->index];

@@ -94,9 +94,9 @@ static int make_maps(const struct onnx_value *from, struct ort_value **maps, siz
         for (size_t k = 0; k < 2 && !err; k++)
             err = ort_value_make(&from->items[2 * i + k], &parts[k], error, error_size);
         if (!err)
-            err = ort_result(api->CreateValue((const struct ort_value *const *)parts, 2,
-                                              ORT_TYPE_MAP, &maps[i]),
-                             error, error_size);
+            err = ort_result(
+                api->CreateValue((const struct ort_value *const *)parts, 2, ORT_TYPE_MAP, &maps[i]),
+                error, error_size);
         for (size_t k = 0; k < 2; k++) {
             if (parts[k])
                 api->ReleaseValue(parts[k]);
@@ -260,8 +260,8 @@ static int take_maps(struct ort_run *m, struct ort_value *from, size_t count,
     for (size_t i = 0; i < count && !err; i++) {
         struct ort_value *map;
 
-        err = ort_result(api->GetValue(from, (int)i, ort_library.allocator, &map), error,
-                         error_size);
+        err =
+            ort_result(api->GetValue(from, (int)i, ort_library.allocator, &map), error, error_size);
         if (err)
             break;
         err = hold(m, map);

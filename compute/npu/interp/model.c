@@ -135,8 +135,8 @@ static int read_type(struct onnx_model *model, struct proto type, struct onnx_io
                                  "%s is a map whose keys are of another type than int64 and string",
                                  io->name);
         } else if (f.number == 7 || f.number == 8) {
-            return onnx_fail(model->error, VD_ERR_UNSUPPORTED, "%s is neither tensor, sequence nor map",
-                             io->name);
+            return onnx_fail(model->error, VD_ERR_UNSUPPORTED,
+                             "%s is neither tensor, sequence nor map", io->name);
         }
     }
     return 0;

@@ -326,14 +326,14 @@ struct ort_status *ort_GetTensorTypeAndShape(const struct ort_value *value,
 struct ort_status *ort_GetTypeInfo(const struct ort_value *value, struct ort_type_info **out)
 {
     static const struct ort_key_value_pairs none;
-    bool maps = value->type == ORT_TYPE_SEQUENCE && value->count &&
-                value->items[0]->type == ORT_TYPE_MAP;
+    bool maps =
+        value->type == ORT_TYPE_SEQUENCE && value->count && value->items[0]->type == ORT_TYPE_MAP;
     const struct ort_value *map = maps ? value->items[0] : value;
     struct npu_io io = {
-        .kind = maps                                ? NPU_KIND_MAPS
+        .kind = maps                               ? NPU_KIND_MAPS
                 : value->type == ORT_TYPE_SEQUENCE ? NPU_KIND_SEQUENCE
                 : value->type == ORT_TYPE_MAP      ? NPU_KIND_MAP
-                                                    : NPU_KIND_TENSOR,
+                                                   : NPU_KIND_TENSOR,
         .key = map->type == ORT_TYPE_MAP ? map->items[0]->dtype : 0,
         .dtype = value->dtype,
         .rank = -1,
