@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <errno.h>
 #include <getopt.h>
 #include <limits.h>
 #include <inttypes.h>
@@ -6,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 #include <viaduct/npu.h>
 
 #include "cli.h"
@@ -17,8 +19,10 @@ static const char usage_text[] =
     "       viaduct npu info MODEL [options]\n"
     "       viaduct npu run MODEL [options]\n"
     "       viaduct npu bench MODEL [options]\n"
+    "       viaduct npu watch [options] VIDEO MODEL\n"
     "Runs models (ONNX) on the host: lists what it runs them on; shows what a model takes and\n"
-    "gives; runs it once; measures what a run takes, and how much of that is the way to the host.\n"
+    "gives; runs it once; measures what a run takes, and how much of that is the way to the host;\n"
+    "decodes a video there and prints what the model says of each picture (watch --help).\n"
     "\n"
     "  --device NAME,...  where, best first (default: as the host prefers)\n"
     "  --require          there or nowhere\n"
@@ -307,6 +311,23 @@ static void finish(struct command *c)
     npu_close(c->npu);
 }
 
+/* A program of its own: this one needs no libavcodec. */
+static int watch(char **argv)
+{
+    char path[PATH_MAX];
+
+    if (!places_find(PLACE_LOOK, path, sizeof(path))) {
+        fprintf(stderr,
+                "viaduct npu: %s is not there: it is built where libavformat and libavcodec are\n",
+                path);
+        return CLI_FAIL;
+    }
+    argv[1] = path;
+    execv(path, argv + 1);
+    fprintf(stderr, "viaduct npu: cannot run %s: %s\n", path, strerror(errno));
+    return CLI_FAIL;
+}
+
 int npu_command_run(int argc, char **argv)
 {
     static const struct {
@@ -314,8 +335,11 @@ int npu_command_run(int argc, char **argv)
         int (*run)(struct command *c);
     } verbs[] = {{"info", show_info}, {"run", show_run}, {"bench", show_bench}};
     struct command c = {.runs = 1000};
-    int code = parse(argc, argv, &c);
+    int code;
 
+    if (argc > 1 && !strcmp(argv[1], "watch"))
+        return watch(argv);
+    code = parse(argc, argv, &c);
     if (code)
         return code;
     if (npu_open(NULL, &c.npu))

@@ -30,6 +30,7 @@ static const struct {
                    VIADUCT_LIBDIR "/npu/libonnxruntime.so.1"},
     [PLACE_NPU_LOCAL] = {"../compute/npu/ort_local/libonnxruntime.so.1", NULL,
                          VIADUCT_LIBDIR "/npu/local/libonnxruntime.so.1"},
+    [PLACE_LOOK] = {"viaduct-look", NULL, VIADUCT_LIBEXECDIR "/viaduct-look"},
     [PLACE_SELF] = {"viaduct", NULL, VIADUCT_BINDIR "/viaduct"},
 };
 

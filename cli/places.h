@@ -17,6 +17,7 @@ enum place {
     PLACE_SELF,
     PLACE_NPU,
     PLACE_NPU_LOCAL,
+    PLACE_LOOK,
 };
 
 /* Absolute path of a part. False if it is nowhere; `path` then says where it should be. */

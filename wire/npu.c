@@ -91,6 +91,12 @@ int npu_value_check(const struct vd_npu_value *value)
     switch (value->kind) {
     case VD_NPU_NONE:
         return value->size ? VD_ERR_PROTOCOL : 0;
+    case VD_NPU_MAP:
+    case VD_NPU_MAPS:
+        /* Keys and values, for each map. */
+        if (dims[0] % 2 || (value->kind == VD_NPU_MAP && dims[0] != 2))
+            return VD_ERR_PROTOCOL;
+        return value->rank != 1 || value->size / sizeof(*value) < count ? VD_ERR_PROTOCOL : 0;
     case VD_NPU_SEQUENCE:
         return value->rank != 1 || value->size / sizeof(*value) < count ? VD_ERR_PROTOCOL : 0;
     case VD_NPU_TENSOR:
@@ -120,9 +126,27 @@ static int check_strings(const uint8_t *bytes, uint64_t size, uint64_t count)
     return at == size ? 0 : VD_ERR_PROTOCOL;
 }
 
+/* Rows of keys, int64 or strings, and of values of the type that was said, as many. */
+static int check_map_item(const struct vd_npu_value *value, uint64_t i,
+                          const struct vd_npu_value *item, struct vd_npu_value *keys)
+{
+    if (item->rank != 1)
+        return VD_ERR_PROTOCOL;
+    if (i % 2)
+        return item->dtype == value->dtype && !memcmp(item->dims, keys->dims, sizeof(item->dims))
+                   ? 0
+                   : VD_ERR_PROTOCOL;
+    if ((item->dtype != NPU_INT64_KEY && item->dtype != NPU_STRING) ||
+        (i && item->dtype != keys->dtype))
+        return VD_ERR_PROTOCOL;
+    *keys = *item;
+    return 0;
+}
+
 int npu_value_check_bytes(const struct vd_npu_value *value, const uint8_t *bytes)
 {
     int64_t dims[VD_MAX_NPU_RANK];
+    struct vd_npu_value keys = {0};
     uint64_t count = 0;
     int err = 0;
 
@@ -130,14 +154,16 @@ int npu_value_check_bytes(const struct vd_npu_value *value, const uint8_t *bytes
     err = npu_count(dims, value->rank, &count);
     if (!err && value->kind == VD_NPU_TENSOR && value->dtype == NPU_STRING)
         return check_strings(bytes, value->size, count);
-    if (value->kind != VD_NPU_SEQUENCE)
+    if (!npu_has_items(value->kind))
         return err;
     for (uint64_t i = 0; i < count && !err; i++) {
         struct vd_npu_value item;
 
         memcpy(&item, bytes + i * sizeof(item), sizeof(item));
         /* A sequence holds tensors of its type. */
-        if (item.kind != VD_NPU_TENSOR || item.dtype != value->dtype || npu_value_check(&item) ||
+        if (item.kind != VD_NPU_TENSOR || npu_value_check(&item) ||
+            (value->kind == VD_NPU_SEQUENCE ? item.dtype != value->dtype
+                                            : check_map_item(value, i, &item, &keys) != 0) ||
             item.offset % 8 || item.offset > value->size || item.size > value->size - item.offset)
             return VD_ERR_PROTOCOL;
         err = npu_value_check_bytes(&item, bytes + item.offset);

@@ -12,8 +12,9 @@
  * are those of TensorProto.DataType, which are OrtApi's ONNXTensorElementDataType, too.
  */
 
-#define NPU_STRING 8u
-#define NPU_DTYPES 24u
+#define NPU_STRING    8u
+#define NPU_INT64_KEY 7u
+#define NPU_DTYPES    24u
 
 /* Name of a type as people write it ("float32"), or "type N". Never NULL. */
 const char *npu_dtype_name(uint32_t dtype);
@@ -26,6 +27,12 @@ unsigned npu_dtype_bits(uint32_t dtype);
 int npu_count(const int64_t *dims, uint32_t rank, uint64_t *ret_count);
 /* Bytes of a tensor of numbers. 0, or -VD_ERR_PARAMETER. */
 int npu_bytes(uint32_t dtype, const int64_t *dims, uint32_t rank, uint64_t *ret_bytes);
+
+/* Whether a value of this kind is made of tensors: a sequence, a map, a sequence of maps. */
+static inline bool npu_has_items(uint32_t kind)
+{
+    return kind == VD_NPU_SEQUENCE || kind == VD_NPU_MAP || kind == VD_NPU_MAPS;
+}
 
 void npu_value_dims(const struct vd_npu_value *value, int64_t *ret_dims);
 void npu_value_set_dims(struct vd_npu_value *value, const int64_t *dims, uint32_t rank);

@@ -65,9 +65,8 @@ static bool has_instructions(void)
 }
 
 /* The state is held as the instructions want it: a, b, e, f and c, d, g, h, the last one lowest. */
-__attribute__((target("sha,sse4.1"))) static void take_blocks_fast(uint32_t state[8],
-                                                                   const uint8_t *block,
-                                                                   size_t count)
+__attribute__((target("sha,sse4.1"))) static void
+take_blocks_fast(uint32_t state[8], const uint8_t *block, size_t count)
 {
     const __m128i swap = _mm_set_epi64x(0x0c0d0e0f08090a0bll, 0x0405060700010203ll);
     __m128i abef = _mm_set_epi32((int)state[0], (int)state[1], (int)state[4], (int)state[5]);

@@ -70,8 +70,11 @@ enum npu_kind {
     NPU_KIND_TENSOR,
     NPU_KIND_SEQUENCE, /* of tensors */
     NPU_KIND_NONE,     /* an optional value that is not there */
-    NPU_KIND_OTHER,    /* of an input or output: what cannot be carried (maps) */
+    NPU_KIND_OTHER,    /* of an input or output: what cannot be carried */
     NPU_KIND_PICTURE, /* a surface and what is made of it: an input of runs, without numbers here */
+    /* Items are rows: keys (int64 or strings), values; of MAPS, a sequence, for each map. */
+    NPU_KIND_MAP = 6,
+    NPU_KIND_MAPS = 7,
 };
 
 enum npu_device_kind { NPU_DEVICE_CPU = 1, NPU_DEVICE_GPU, NPU_DEVICE_NPU };
@@ -117,7 +120,8 @@ struct npu_io {
     const char *name;
     enum npu_kind kind;
     bool optional;
-    int dtype;                         /* 0: the model does not say */
+    int dtype;                         /* of a map's values; 0: the model does not say */
+    int key;                           /* of a map: the type of its keys */
     int rank;                          /* -1: the model does not say */
     int64_t dims[NPU_MAX_RANK];        /* -1: any */
     const char *symbols[NPU_MAX_RANK]; /* the name of such a dimension, or NULL */
@@ -186,6 +190,13 @@ NPU_EXPORT int npu_tensor_wrap(struct npu *npu, int dtype, const int64_t *dims, 
 NPU_EXPORT int npu_tensor_create_sequence(struct npu *npu, int dtype,
                                           struct npu_tensor *const *items, size_t count,
                                           struct npu_tensor **ret_tensor);
+/*
+ * A map, or a sequence of them: `count` tensors, which are copied: keys, values, keys, values.
+ * `dtype`: of values.
+ */
+NPU_EXPORT int npu_tensor_create_maps(struct npu *npu, enum npu_kind kind, int dtype,
+                                      struct npu_tensor *const *items, size_t count,
+                                      struct npu_tensor **ret_tensor);
 /* An optional value that is not there. */
 NPU_EXPORT int npu_tensor_create_none(struct npu *npu, struct npu_tensor **ret_tensor);
 /* How a part of a picture fills the input. */

@@ -119,6 +119,9 @@
 #define VD_NPU_PICTURE 4u
 /* npu_value.kind of an output in a request: what npu_post makes of it. */
 #define VD_NPU_POST 5u
+/* npu_value.kind, npu_io.kind: a map, a sequence of maps; as a sequence of keys, values, keys... */
+#define VD_NPU_MAP  6u
+#define VD_NPU_MAPS 7u
 
 /* npu_picture.fit: how a part of a picture fills the tensor. */
 #define VD_NPU_FIT_STRETCH   0u

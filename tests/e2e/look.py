@@ -2,19 +2,22 @@
 # SPDX-License-Identifier: MIT
 """Models that look at decoded pictures: samples/look.c, libavcodec and a service.
 
-usage: look.py --viaduct PROGRAM --look PROGRAM [NAME...]
+usage: look.py --viaduct PROGRAM --viaductd PROGRAM --look PROGRAM [--gst FOLDER] [NAME...]
 
 Clips and models are made here, so the answers are known. The service's counters must show that the
 pictures were decoded there, and that the program saw none of them.
 """
 import argparse
 import os
+import re
 import shutil
 import struct
+import subprocess
 import sys
 import tempfile
 
-from run import Bench, judge, run
+from channels import Remote, client, need_tls
+from run import Bench, Skip, judge, run
 
 # Bars of 64 columns: the letters of the text below. Red is the model's class 0, and its blank.
 BARS = ["red", "lime", "lime", "red", "lime", "blue", "red", "blue"]
@@ -149,15 +152,22 @@ def test_text(bench):
     return ""
 
 
-def test_regions(bench):
-    """Boxes come in pixels of the picture, through a letterbox."""
-    model = bench.path("green.onnx")
+def green_model(bench):
+    path = bench.path("green.onnx")
     weight = (b"".join(number(1, d) for d in (1, 3, 1, 1)) + number(2, 1) + nest(8, "w") +
               nest(9, struct.pack("<3f", -1, 1, -1)))
-    write_model(model, [node("Conv", ["x", "w"], ["y"])], [1, 3, 64, 64], [1, 1, 64, 64], [weight])
-    video = clip(bench, "box", "color=black:s=640x320:r=25,drawbox=x=160:y=80:w=80:h=40:color=lime:t=fill")
-    lines = watch(bench, ["--post", "regions", "--threshold", "0.6", "--fit", "letterbox"], video,
-                  model)
+    write_model(path, [node("Conv", ["x", "w"], ["y"])], [1, 3, 64, 64], [1, 1, 64, 64], [weight])
+    return path
+
+
+def box_clip(bench):
+    return clip(bench, "box", "color=black:s=640x320:r=25,drawbox=x=160:y=80:w=80:h=40:color=lime:t=fill")
+
+
+def test_regions(bench):
+    """Boxes come in pixels of the picture, through a letterbox."""
+    lines = watch(bench, ["--post", "regions", "--threshold", "0.6", "--fit", "letterbox"],
+                  box_clip(bench), green_model(bench))
     for line in lines:
         at, size = line.split(" at ")[1].split(" size ")
         found = [float(v) for v in at.split(",") + size.split("x")]
@@ -178,19 +188,99 @@ def test_refused(bench):
     return ""
 
 
+def test_command(bench):
+    """The same as a command."""
+    text, stats = bench.bridge([bench.args.viaduct, "npu", "watch", "--size", "16x16", "--frames", "2",
+                                bars(bench), mean_model(bench)])
+    lines = [line for line in text.splitlines() if line[:1].isdigit()]
+    if len(lines) != 6 or int(stats.get("mapped", "0")):
+        raise AssertionError(text)
+    return ""
+
+
+def look_from_afar(bench, scheme, options, env):
+    """Over a channel that shares no memory: the same answers, and no picture travels."""
+    service = Remote(bench, scheme, *options, name="look-" + scheme)
+    command = [bench.args.look, "--size", "16x16", bars(bench), mean_model(bench)]
+    try:
+        near = run([bench.args.viaduct, "exec", "--", *command], env=service.near).stdout.decode()
+        far = client(bench, service, command, **env).stdout.decode()
+        total = service.counters(bench)["total"]
+    finally:
+        service.stop()
+    lines = [[line for line in text.splitlines() if line[:1].isdigit()] for text in (near, far)]
+    if len(lines[1]) != 36 or lines[0] != lines[1] or int(total.get("mapped", 0)):
+        raise AssertionError(f"{len(lines[1])} lines, {total.get('mapped')} pictures: {far[-400:]}")
+    return f"{len(lines[1])} lines as over the Unix socket"
+
+
+def test_tcp(bench):
+    return look_from_afar(bench, "tcp", [], {})
+
+
+def test_tls(bench):
+    folder = need_tls(bench)
+    return look_from_afar(bench, "tls", ["--tls-secret", f"{folder}/secret"],
+                          {"VIADUCT_TLS_SECRET": f"{folder}/secret"})
+
+
+def pipeline(bench, video, *element):
+    command = ["gst-launch-1.0", "-m", "-v", "filesrc", f"location={video}", "!", "qtdemux", "!",
+               "h264parse", "!", "vah264dec", "!", "viaductinfer", *element, "!", "identity",
+               "silent=false", "!", "fakesink"]
+    return bench.bridge(command, env={"GST_PLUGIN_PATH": bench.args.gst, "NO_COLOR": "1"},
+                        expect=None)
+
+
+def test_gstreamer(bench):
+    """The element: messages of boxes, and regions at the buffers; no picture comes to the program."""
+    if not bench.args.gst:
+        raise Skip("this build has no element for GStreamer")
+    if not shutil.which("gst-launch-1.0") or \
+            subprocess.run(["gst-inspect-1.0", "va"], check=False, stdout=subprocess.DEVNULL).returncode:
+        raise Skip("GStreamer's plugin va is not installed")
+    model, video = green_model(bench), box_clip(bench)
+    text, stats = pipeline(bench, video, f"model={model}", "post=regions", "threshold=0.6", "fit=letterbox",
+                           "every=2")
+    found = re.findall(r"viaduct-infer, frame=\(guint64\)(\d+).*", text)
+    if found != ["0", "2", "4", "6", "8", "10"]:
+        raise AssertionError(f"{found}: {text[-600:]}")
+    for line in text.splitlines():
+        if "viaduct-infer," not in line:
+            continue
+        numbers = {k: int(v) for k, v in re.findall(r"\b([xywh])\\=\\\(int\\\)(\d+)", line)}
+        wanted = {"x": 160, "y": 80, "w": 80, "h": 40}
+        if numbers.keys() != wanted.keys() or any(abs(numbers[k] - v) > 10 for k, v in wanted.items()):
+            raise AssertionError(line)
+    if text.count("GstVideoRegionOfInterestMeta") < 6:
+        raise AssertionError("no regions at the buffers")
+    if int(stats.get("mapped", "0")) or int(stats["inferences"]) != 6:
+        raise AssertionError(f"{stats['mapped']} pictures came, {stats['inferences']} runs")
+    text, _ = pipeline(bench, video, f"model={model}", "post=nonsense")
+    if "nonsense" not in text or "viaductinfer" not in text:
+        raise AssertionError(f"a wrong post is not told: {text[-400:]}")
+    return "6 messages of a box each"
+
+
 TESTS = {
     "classes": test_classes,
     "parts": test_parts,
     "text": test_text,
     "regions": test_regions,
     "refused": test_refused,
+    "command": test_command,
+    "tcp": test_tcp,
+    "tls": test_tls,
+    "gstreamer": test_gstreamer,
 }
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--viaduct", required=True)
+    parser.add_argument("--viaductd", required=True)
     parser.add_argument("--look", required=True)
+    parser.add_argument("--gst", help="folder of the plugin for GStreamer")
     parser.add_argument("names", nargs="*")
     args = parser.parse_args()
     if not shutil.which("ffmpeg"):

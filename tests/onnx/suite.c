@@ -113,7 +113,7 @@ static int same(const struct onnx_value *is, const struct onnx_value *must)
         return 0;
     if (must->kind == ONNX_NONE)
         return 1;
-    if (must->kind == ONNX_SEQUENCE) {
+    if (must->kind != ONNX_TENSOR) {
         if (is->item_count != must->item_count)
             return 0;
         for (size_t i = 0; i < must->item_count; i++)

@@ -255,8 +255,7 @@ static void test_shapes(void **state)
     memcpy(choose.bytes, m.bytes, m.size);
     assert_int_equal(shelf_take(shelf, &key, choose_load, &choose, &model), 0);
     assert_null(choose.bytes);
-    assert_string_equal(model->description.placement,
-                        "openvino-npu, made for each set of shapes");
+    assert_string_equal(model->description.placement, "openvino-npu, made for each set of shapes");
     for (int64_t n = 1; n <= 2 * SPECIAL_KEPT; n++) {
         float x[3 * 2 * SPECIAL_KEPT] = {10, 20, 30};
         struct onnx_value in = {
@@ -371,8 +370,9 @@ static void test_cache(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_devices), cmocka_unit_test(test_run),    cmocka_unit_test(test_types),
-        cmocka_unit_test(test_refused), cmocka_unit_test(test_cancel), cmocka_unit_test(test_shapes),
+        cmocka_unit_test(test_devices), cmocka_unit_test(test_run),
+        cmocka_unit_test(test_types),   cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_cancel),  cmocka_unit_test(test_shapes),
         cmocka_unit_test(test_cache),
     };
 

@@ -128,8 +128,11 @@ static void test_table(void **state)
     for (size_t i = 0; i < sizeof(*api) / sizeof(void *); i++)
         assert_non_null(((void *const *)api)[i]);
     (void)domain;
-    bad(api->CreateCustomOpDomain(), ORT_NOT_IMPLEMENTED, "CreateCustomOpDomain");
-    bad(api->SessionEndProfiling(), ORT_NOT_IMPLEMENTED, "SessionEndProfiling");
+#define ORT_SLOT(number, since, name, ...)
+#define ORT_NONE(number, since, name) bad(api->name(), ORT_NOT_IMPLEMENTED, #name);
+#define ORT_VOID(number, since, name) api->name(NULL);
+#define ORT_ZERO(number, since, name) assert_null(api->name());
+#include <compute/npu/ort/ortapi.def>
     memcpy(&newer, (const char *)api + sizeof(*api), sizeof(newer));
     bad(newer(), ORT_NOT_IMPLEMENTED, "newer than version 29");
 }
@@ -395,6 +398,225 @@ static void test_async(void **state)
     api->ReleaseSession(session);
 }
 
+/* A type of maps from strings to floats, in a sequence or not, as an input or output. */
+static void map_io(struct message *graph, unsigned field, const char *name, bool sequence)
+{
+    struct message value = {.size = 0}, type = {.size = 0}, map = {.size = 0}, list = {.size = 0};
+    struct message tensor = {.size = 0}, element = {.size = 0}, outer = {.size = 0};
+
+    number(&tensor, 1, ONNX_F32);
+    nest(&element, 1, &tensor);
+    number(&map, 1, ONNX_STRING);
+    nest(&map, 2, &element);
+    nest(&type, 5, &map);
+    nest(&list, 1, &type);
+    nest(&outer, 4, &list);
+    text(&value, 1, name);
+    nest(&value, 2, sequence ? &outer : &type);
+    nest(graph, field, &value);
+}
+
+/* A node of ai.onnx.ml with one attribute: words. */
+static void words_node(struct message *graph, const char *op, const char *attribute,
+                       const char *const words[3])
+{
+    struct message n = {.size = 0}, a = {.size = 0};
+
+    text(&a, 1, attribute);
+    for (int i = 0; i < 3; i++)
+        text(&a, 9, words[i]);
+    number(&a, 20, 8);
+    text(&n, 1, "x");
+    text(&n, 2, "y");
+    text(&n, 4, op);
+    nest(&n, 5, &a);
+    text(&n, 7, "ai.onnx.ml");
+    nest(graph, 1, &n);
+}
+
+static struct ort_session *load_words(const struct message *graph)
+{
+    struct message m = {.size = 0}, set = {.size = 0};
+
+    finish(&m, graph);
+    text(&set, 1, "ai.onnx.ml");
+    number(&set, 2, 3);
+    nest(&m, 8, &set);
+    return load_model(&m);
+}
+
+/* The type of an output: a sequence of maps, or a map. */
+static void check_map_type(struct ort_type_info *type, bool sequence)
+{
+    const struct ort_sequence_type_info *list = NULL;
+    const struct ort_tensor_type_and_shape_info *info = NULL;
+    const struct ort_map_type_info *map = NULL;
+    struct ort_type_info *element = NULL, *value = NULL;
+    int kind = 0, dtype = 0;
+
+    if (sequence) {
+        good(api->GetOnnxTypeFromTypeInfo(type, &kind));
+        assert_int_equal(kind, ORT_TYPE_SEQUENCE);
+        good(api->CastTypeInfoToSequenceTypeInfo(type, &list));
+        good(api->GetSequenceElementType(list, &element));
+    }
+    good(api->GetOnnxTypeFromTypeInfo(sequence ? element : type, &kind));
+    assert_int_equal(kind, ORT_TYPE_MAP);
+    good(api->CastTypeInfoToMapTypeInfo(sequence ? element : type, &map));
+    good(api->GetMapKeyType(map, &dtype));
+    assert_int_equal(dtype, ONNX_STRING);
+    good(api->GetMapValueType(map, &value));
+    good(api->CastTypeInfoToTensorInfo(value, &info));
+    good(api->GetTensorElementType(info, &dtype));
+    assert_int_equal(dtype, ONNX_F32);
+    api->ReleaseTypeInfo(value);
+    if (sequence)
+        api->ReleaseTypeInfo(element);
+}
+
+/* What classifiers of scikit-learn give, and what its vectorisers take. */
+static void test_maps(void **state)
+{
+    static const char *const words[] = {"no", "perhaps", "yes"};
+    struct message graph = {.size = 0};
+    struct ort_value *x, *y = NULL, *map = NULL, *keys = NULL, *values = NULL, *vector = NULL;
+    struct ort_type_info *type = NULL;
+    struct ort_session *session;
+    float scores[] = {1, 2, 3, 4, 5, 6}, *data = NULL;
+    const int64_t two = 2;
+    size_t count = 0, length = 0;
+    char letters[16];
+    int kind = 0;
+
+    (void)state;
+    words_node(&graph, "ZipMap", "classlabels_strings", words);
+    text(&graph, 2, "zip");
+    io(&graph, 11, "x", ONNX_F32, 2, row);
+    map_io(&graph, 12, "y", true);
+    session = load_words(&graph);
+    good(api->SessionGetOutputTypeInfo(session, 0, &type));
+    check_map_type(type, true);
+    api->ReleaseTypeInfo(type);
+    x = wrap(scores, 2);
+    good(run(session, NULL, x, &y));
+    good(api->GetValueCount(y, &count));
+    assert_int_equal(count, 2);
+    good(api->GetTypeInfo(y, &type));
+    check_map_type(type, true);
+    api->ReleaseTypeInfo(type);
+    good(api->GetValue(y, 1, allocator, &map));
+    good(api->GetValueType(map, &kind));
+    assert_int_equal(kind, ORT_TYPE_MAP);
+    good(api->GetValueCount(map, &count));
+    assert_int_equal(count, 2);
+    good(api->GetValue(map, 0, allocator, &keys));
+    good(api->GetValue(map, 1, allocator, &values));
+    bad(api->GetValue(map, 2, allocator, &vector), ORT_INVALID_ARGUMENT, "no value 2");
+    good(api->GetStringTensorElementLength(keys, 1, &length));
+    assert_int_equal(length, 7);
+    good(api->GetStringTensorElement(keys, length, 1, letters));
+    assert_memory_equal(letters, "perhaps", 7);
+    good(api->GetTensorMutableData(values, (void **)&data));
+    assert_true(data[0] == 4 && data[1] == 5 && data[2] == 6);
+    api->ReleaseValue(keys);
+    api->ReleaseValue(values);
+    api->ReleaseValue(y);
+    api->ReleaseValue(x);
+    api->ReleaseSession(session);
+    /* The map goes back as an input of another model, then one of the program's own. */
+    graph.size = 0;
+    words_node(&graph, "DictVectorizer", "string_vocabulary", words);
+    text(&graph, 2, "vectorise");
+    map_io(&graph, 11, "x", false);
+    io(&graph, 12, "y", ONNX_F32, 2, row);
+    session = load_words(&graph);
+    good(api->SessionGetInputTypeInfo(session, 0, &type));
+    check_map_type(type, false);
+    api->ReleaseTypeInfo(type);
+    good(run(session, NULL, map, &vector));
+    good(api->GetTensorMutableData(vector, (void **)&data));
+    assert_true(data[0] == 4 && data[1] == 5 && data[2] == 6);
+    api->ReleaseValue(vector);
+    api->ReleaseValue(map);
+    good(api->CreateTensorAsOrtValue(allocator, &two, 1, ONNX_STRING, &keys));
+    good(api->FillStringTensor(keys, (const char *const[]){"yes", "never"}, 2));
+    good(api->CreateTensorWithDataAsOrtValue(cpu, scores, 8, &two, 1, ONNX_F32, &values));
+    good(api->CreateValue((const struct ort_value *const[]){keys, values}, 2, ORT_TYPE_MAP, &map));
+    bad(api->CreateValue((const struct ort_value *const[]){values, values}, 2, ORT_TYPE_MAP, &y),
+        ORT_INVALID_ARGUMENT, "a map is made of");
+    vector = NULL;
+    good(run(session, NULL, map, &vector));
+    good(api->GetTensorMutableData(vector, (void **)&data));
+    assert_true(data[0] == 0 && data[1] == 0 && data[2] == 1);
+    api->ReleaseValue(vector);
+    vector = NULL;
+    bad(run(session, NULL, values, &vector), ORT_INVALID_ARGUMENT, "is not a map");
+    api->ReleaseValue(map);
+    api->ReleaseValue(keys);
+    api->ReleaseValue(values);
+    api->ReleaseSession(session);
+}
+
+/* A file that viewers of traces open: a list of events. */
+static void test_profile(void **state)
+{
+    char prefix[] = "/tmp/viaduct-profile-XXXXXX", bytes[4096], *path = NULL;
+    struct ort_session_options *options = NULL, *clone = NULL;
+    struct ort_session *session = NULL;
+    float x[] = {1, 2, 3};
+    struct ort_value *in, *y;
+    uint64_t start = 0;
+    struct message m;
+    size_t size;
+    FILE *file;
+
+    (void)state;
+    close(mkstemp(prefix));
+    unlink(prefix);
+    simple(&m, "Mul");
+    good(api->CreateSessionOptions(&options));
+    good(api->EnableProfiling(options, prefix));
+    good(api->CloneSessionOptions(options, &clone));
+    good(api->DisableProfiling(options));
+    good(api->CreateSessionFromArray(env, m.bytes, m.size, options, &session));
+    good(api->SessionEndProfiling(session, allocator, &path));
+    assert_string_equal(path, "");
+    good(api->AllocatorFree(allocator, path));
+    api->ReleaseSession(session);
+    good(api->CreateSessionFromArray(env, m.bytes, m.size, clone, &session));
+    good(api->SessionGetProfilingStartTimeNs(session, &start));
+    assert_true(start > 0);
+    in = wrap(x, 1);
+    for (int i = 0; i < 3; i++) {
+        y = NULL;
+        good(run(session, NULL, in, &y));
+        api->ReleaseValue(y);
+    }
+    good(api->SessionEndProfiling(session, allocator, &path));
+    assert_memory_equal(path, prefix, strlen(prefix));
+    file = fopen(path, "r");
+    assert_non_null(file);
+    size = fread(bytes, 1, sizeof(bytes) - 1, file);
+    bytes[size] = 0;
+    fclose(file);
+    unlink(path);
+    assert_memory_equal(bytes, "[\n{", 3);
+    assert_string_equal(bytes + size - 4, "}}\n]\n" + 1);
+    assert_non_null(strstr(bytes, "\"session_initialization\""));
+    size = 0;
+    for (const char *at = bytes; (at = strstr(at, "\"model_run\"")); at++)
+        size++;
+    assert_int_equal(size, 3);
+    assert_non_null(strstr(bytes, "\"host_execute\""));
+    api->ReleaseSession(session);
+    /* It was written once. */
+    assert_int_equal(access(path, F_OK), -1);
+    good(api->AllocatorFree(allocator, path));
+    api->ReleaseValue(in);
+    api->ReleaseSessionOptions(options);
+    api->ReleaseSessionOptions(clone);
+}
+
 static void test_host_dies(void **state)
 {
     struct ort_session *session = load_simple("Mul");
@@ -460,9 +682,9 @@ int main(void)
 {
 #define HERE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
     const struct CMUnitTest tests[] = {
-        HERE(test_table), HERE(test_info),      HERE(test_run),
-        HERE(test_wrong), HERE(test_strings),   HERE(test_binding),
-        HERE(test_async), HERE(test_host_dies), HERE(test_cycles),
+        HERE(test_table),   HERE(test_info),      HERE(test_run),    HERE(test_wrong),
+        HERE(test_strings), HERE(test_binding),   HERE(test_maps),   HERE(test_profile),
+        HERE(test_async),   HERE(test_host_dies), HERE(test_cycles),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -32,8 +32,10 @@ static bool read_text(struct reader *r, const uint32_t *at, const char **ret_tex
 
 static bool read_io(struct reader *r, const struct vd_npu_io *io, struct npu_io *ret)
 {
-    if (io->kind > VD_NPU_OTHER || io->kind == VD_NPU_NONE || (io->flags & ~VD_NPU_IO_FLAGS) ||
-        (io->rank > NPU_MAX_RANK && io->rank != VD_NPU_ANY_RANK))
+    bool map = io->kind == VD_NPU_MAP || io->kind == VD_NPU_MAPS;
+
+    if ((io->kind > VD_NPU_OTHER && !map) || io->kind == VD_NPU_NONE ||
+        (io->flags & ~VD_NPU_IO_FLAGS) || (io->rank > NPU_MAX_RANK && io->rank != VD_NPU_ANY_RANK))
         return false;
     *ret = (struct npu_io){
         .kind = (enum npu_kind)io->kind,
@@ -42,6 +44,10 @@ static bool read_io(struct reader *r, const struct vd_npu_io *io, struct npu_io 
         .rank = io->rank == VD_NPU_ANY_RANK ? -1 : (int)io->rank,
     };
     memcpy(ret->dims, io->dims, sizeof(ret->dims));
+    if (map) {
+        ret->key = (int)io->dims[0];
+        ret->dims[0] = 0;
+    }
     if (!read_text(r, io->name, &ret->name))
         return false;
     for (int i = 0; i < ret->rank; i++) {

@@ -147,8 +147,9 @@ static const uint8_t *bytes_of(const struct npu_tensor *t)
     return t->piece.offset ? t->npu->host->arena.base + t->piece.offset : t->local;
 }
 
-int npu_tensor_create_sequence(struct npu *npu, int dtype, struct npu_tensor *const *items,
-                               size_t count, struct npu_tensor **ret_tensor)
+static int create_items(struct npu *npu, enum npu_kind kind, int dtype,
+                        struct npu_tensor *const *items, size_t count,
+                        struct npu_tensor **ret_tensor)
 {
     uint64_t size = count * sizeof(struct vd_npu_value);
     int64_t dims = (int64_t)count;
@@ -156,12 +157,13 @@ int npu_tensor_create_sequence(struct npu *npu, int dtype, struct npu_tensor *co
     int err;
 
     for (size_t i = 0; i < count; i++) {
-        if (items[i]->value.kind != VD_NPU_TENSOR || items[i]->value.dtype != (uint32_t)dtype)
+        if (items[i]->value.kind != VD_NPU_TENSOR ||
+            (items[i]->value.dtype != (uint32_t)dtype && (kind == NPU_KIND_SEQUENCE || i % 2)))
             return client_fail(VD_ERR_PARAMETER, "tensor %zu of a sequence is not of type %s", i,
                                npu_dtype_name((uint32_t)dtype));
         size += (items[i]->value.size + 7) & ~UINT64_C(7);
     }
-    err = create(npu, NPU_KIND_SEQUENCE, dtype, &dims, 1, &t);
+    err = create(npu, kind, dtype, &dims, 1, &t);
     if (err)
         return err;
     err = give_local(t, size);
@@ -181,8 +183,29 @@ int npu_tensor_create_sequence(struct npu *npu, int dtype, struct npu_tensor *co
             memcpy(t->local + size, bytes_of(items[i]), row.size);
         size += (row.size + 7) & ~UINT64_C(7);
     }
+    if (npu_value_check_bytes(&t->value, t->local)) {
+        npu_tensor_destroy(t);
+        return client_fail(VD_ERR_PARAMETER, "a map's keys and values are rows, as many of both, "
+                                             "keys int64 or strings");
+    }
     *ret_tensor = t;
     return 0;
+}
+
+int npu_tensor_create_sequence(struct npu *npu, int dtype, struct npu_tensor *const *items,
+                               size_t count, struct npu_tensor **ret_tensor)
+{
+    return create_items(npu, NPU_KIND_SEQUENCE, dtype, items, count, ret_tensor);
+}
+
+int npu_tensor_create_maps(struct npu *npu, enum npu_kind kind, int dtype,
+                           struct npu_tensor *const *items, size_t count,
+                           struct npu_tensor **ret_tensor)
+{
+    if ((kind != NPU_KIND_MAP && kind != NPU_KIND_MAPS) || count % 2 ||
+        (kind == NPU_KIND_MAP && count != 2))
+        return client_fail(VD_ERR_PARAMETER, "%zu tensors are no keys and values of maps", count);
+    return create_items(npu, kind, dtype, items, count, ret_tensor);
 }
 
 int npu_tensor_create_none(struct npu *npu, struct npu_tensor **ret_tensor)
@@ -301,7 +324,7 @@ int npu_tensor_item(const struct npu_tensor *t, size_t index, struct npu_tensor 
     int64_t dims[NPU_MAX_RANK];
     int err;
 
-    if (t->value.kind != VD_NPU_SEQUENCE || index >= npu_tensor_count(t))
+    if (!npu_has_items(t->value.kind) || index >= npu_tensor_count(t))
         return client_fail(VD_ERR_PARAMETER, "there is no tensor %zu in it", index);
     memcpy(&row, t->local + index * sizeof(row), sizeof(row));
     npu_value_dims(&row, dims);

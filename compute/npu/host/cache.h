@@ -9,9 +9,9 @@
 
 /*
  * What drivers made of models, in a folder of the service's (VIADUCT_NPU_CACHE; none: no cache), so
- * that the next client need not wait for the compiler. An entry is what the runtime wrote (NAME.bin)
- * and its size and SHA-256 (NAME.sum), NAME being the hash of all that it depends on. An entry
- * whose sum is not right, or not there, does not exist.
+ * that the next client need not wait for the compiler. An entry is what the runtime wrote
+ * (NAME.bin) and its size and SHA-256 (NAME.sum), NAME being the hash of all that it depends on. An
+ * entry whose sum is not right, or not there, does not exist.
  *
  * Workers only make files: they may not remove any. What is too much, or was left unfinished, the
  * nursery removes before it starts one.

@@ -76,8 +76,7 @@ static int try_wish(struct choose *c, struct shelf_model *m, struct candidates *
     for (uint32_t i = 0; i < from->count; i++)
         exact = exact || !strcmp(from->devices[i].name, wish);
     for (uint32_t i = 0; i < from->count && err && !c->left(c->owner); i++) {
-        if (exact ? strcmp(from->devices[i].name, wish)
-                  : !provider_wished(wish, &from->devices[i]))
+        if (exact ? strcmp(from->devices[i].name, wish) : !provider_wished(wish, &from->devices[i]))
             continue;
         known = true;
         if (!from->tried[i])

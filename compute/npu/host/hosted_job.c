@@ -172,8 +172,8 @@ static int check_input(const struct hosted *m, const struct vd_npu_value *row, s
     const struct onnx_io *io;
 
     if (row->index >= m->model->description.input_count) {
-        fail(out, VD_ERR_PARAMETER, "the model has %zu inputs, not %u", m->model->description.input_count,
-             row->index + 1);
+        fail(out, VD_ERR_PARAMETER, "the model has %zu inputs, not %u",
+             m->model->description.input_count, row->index + 1);
         return VD_ERR_PARAMETER;
     }
     io = &m->model->description.inputs[row->index];
@@ -185,11 +185,13 @@ static int check_input(const struct hosted *m, const struct vd_npu_value *row, s
         return 0;
     if (row->kind == VD_NPU_PICTURE ? io->kind != ONNX_TENSOR : row->kind != (uint32_t)io->kind) {
         fail(out, VD_ERR_PARAMETER, "input %s is not a %s", io->name,
-             io->kind == ONNX_TENSOR ? "tensor" : "sequence");
+             io->kind == ONNX_TENSOR     ? "tensor"
+             : io->kind == ONNX_SEQUENCE ? "sequence"
+                                         : "map, or a sequence of maps");
         return VD_ERR_PARAMETER;
     }
     /* A sequence without tensors may not know what they would be. */
-    if (row->kind == VD_NPU_SEQUENCE && !row->dims[0] && !row->dims[1])
+    if (npu_has_items(row->kind) && !row->dims[0] && !row->dims[1])
         return 0;
     if (io->dtype && row->dtype != (uint32_t)io->dtype) {
         fail(out, VD_ERR_PARAMETER, "input %s is of type %s, not %s", io->name,
@@ -395,7 +397,7 @@ static void give_outputs(struct hosted *m, const struct job *job, struct outcome
             return;
         }
         pack_row(value, size, &row);
-        if (value->kind == ONNX_SEQUENCE && !row.dtype)
+        if (npu_has_items((uint32_t)value->kind) && !row.dtype)
             row.dtype = (uint32_t)m->model->description.outputs[row.index].dtype;
         if (size <= rows[i].size) {
             pack_write(value, m->setup.arena->base + row.offset);

@@ -329,8 +329,8 @@ static void name_compiled(const struct provider_load *load, const char *device,
 {
     static const char *const properties[] = {"FULL_DEVICE_NAME", "NPU_DRIVER_VERSION"};
     char values[2][128] = {"", ""}, threads[16];
-    const char *const parts[] = {"openvino", ov.runtime, device, values[0], values[1], threads,
-                                 NULL};
+    const char *const parts[] = {"openvino", ov.runtime, device, values[0],
+                                 values[1],  threads,    NULL};
 
     for (size_t i = 0; i < 2; i++) {
         char *value = NULL;
@@ -515,8 +515,8 @@ static int give(struct openvino_run *r, const struct onnx_io *io, const struct o
     return err;
 }
 
-static int take(struct openvino_run *r, const struct onnx_io *io, struct onnx_value *ret, char *error,
-                size_t error_size)
+static int take(struct openvino_run *r, const struct onnx_io *io, struct onnx_value *ret,
+                char *error, size_t error_size)
 {
     struct onnx_value value = {.kind = ONNX_TENSOR};
     struct ov_shape shape = {0, NULL};

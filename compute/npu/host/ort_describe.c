@@ -88,6 +88,40 @@ static int describe_tensor(struct ort_model *m, const struct ort_type_info *type
     return err;
 }
 
+/* The types of keys and values. A map of other things than tensors is not carried. */
+static int describe_map(const struct ort_type_info *type, enum onnx_kind kind, struct onnx_io *row,
+                        char *error, size_t error_size)
+{
+    const struct ort_api *api = ort_library.api;
+    const struct ort_tensor_type_and_shape_info *info = NULL;
+    const struct ort_map_type_info *map = NULL;
+    struct ort_type_info *value = NULL;
+    int value_kind = 0, key = 0, dtype = 0;
+    int err = ort_result(api->CastTypeInfoToMapTypeInfo(type, &map), error, error_size);
+
+    row->kind = PROVIDER_OTHER;
+    row->rank = -1;
+    if (!err && map)
+        err = ort_result(api->GetMapKeyType(map, &key), error, error_size);
+    if (!err && map)
+        err = ort_result(api->GetMapValueType(map, &value), error, error_size);
+    if (!err && value)
+        err = ort_result(api->GetOnnxTypeFromTypeInfo(value, &value_kind), error, error_size);
+    if (!err && value_kind == ORT_TYPE_TENSOR) {
+        err = ort_result(api->CastTypeInfoToTensorInfo(value, &info), error, error_size);
+        if (!err && info)
+            err = ort_result(api->GetTensorElementType(info, &dtype), error, error_size);
+        if (key == ONNX_I64 || key == ONNX_STRING) {
+            row->kind = kind;
+            row->key = (enum onnx_dtype)key;
+            row->dtype = (enum onnx_dtype)dtype;
+        }
+    }
+    if (value)
+        api->ReleaseTypeInfo(value);
+    return err;
+}
+
 static int describe_sequence(const struct ort_type_info *type, struct onnx_io *row, char *error,
                              size_t error_size)
 {
@@ -111,6 +145,8 @@ static int describe_sequence(const struct ort_type_info *type, struct onnx_io *r
             err = ort_result(api->GetTensorElementType(info, &dtype), error, error_size);
         row->dtype = (enum onnx_dtype)dtype;
     }
+    if (!err && kind == ORT_TYPE_MAP)
+        err = describe_map(element, ONNX_MAPS, row, error, error_size);
     if (element)
         api->ReleaseTypeInfo(element);
     return err;
@@ -132,6 +168,8 @@ static int describe_type(struct ort_model *m, const struct ort_type_info *type, 
         return describe_tensor(m, type, row, error, error_size);
     case ORT_TYPE_SEQUENCE:
         return describe_sequence(type, row, error, error_size);
+    case ORT_TYPE_MAP:
+        return describe_map(type, ONNX_MAP, row, error, error_size);
     case ORT_TYPE_OPTIONAL:
         err = ort_result(api->CastTypeInfoToOptionalTypeInfo(type, &optional), error, error_size);
         if (!err)

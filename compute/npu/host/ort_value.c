@@ -81,21 +81,51 @@ static int make_strings(const struct onnx_value *from, struct ort_value **ret_va
     return err;
 }
 
+/* Rows of keys and values become maps; `count` of these. The caller releases them. */
+static int make_maps(const struct onnx_value *from, struct ort_value **maps, size_t count,
+                     char *error, size_t error_size)
+{
+    const struct ort_api *api = ort_library.api;
+    int err = 0;
+
+    for (size_t i = 0; i < count && !err; i++) {
+        struct ort_value *parts[2] = {NULL, NULL};
+
+        for (size_t k = 0; k < 2 && !err; k++)
+            err = ort_value_make(&from->items[2 * i + k], &parts[k], error, error_size);
+        if (!err)
+            err = ort_result(
+                api->CreateValue((const struct ort_value *const *)parts, 2, ORT_TYPE_MAP, &maps[i]),
+                error, error_size);
+        for (size_t k = 0; k < 2; k++) {
+            if (parts[k])
+                api->ReleaseValue(parts[k]);
+        }
+    }
+    return err;
+}
+
 static int make_sequence(const struct onnx_value *from, struct ort_value **ret_value, char *error,
                          size_t error_size)
 {
     const struct ort_api *api = ort_library.api;
     struct ort_value **items = calloc(from->item_count + 1, sizeof(struct ort_value *));
-    size_t made = 0;
+    size_t count = from->kind == ONNX_SEQUENCE ? from->item_count : from->item_count / 2;
     int err = items ? 0 : VD_ERR_MEMORY;
 
-    for (; made < from->item_count && !err; made++)
-        err = ort_value_make(&from->items[made], &items[made], error, error_size);
-    if (!err)
-        err = ort_result(api->CreateValue((const struct ort_value *const *)items, from->item_count,
+    if (!err && from->kind != ONNX_SEQUENCE)
+        err = make_maps(from, items, count, error, error_size);
+    for (size_t i = 0; from->kind == ONNX_SEQUENCE && i < count && !err; i++)
+        err = ort_value_make(&from->items[i], &items[i], error, error_size);
+    if (!err && from->kind == ONNX_MAP) {
+        *ret_value = items[0];
+        items[0] = NULL;
+    } else if (!err) {
+        err = ort_result(api->CreateValue((const struct ort_value *const *)items, count,
                                           ORT_TYPE_SEQUENCE, ret_value),
                          error, error_size);
-    for (size_t i = 0; i < made; i++) {
+    }
+    for (size_t i = 0; items && i < count; i++) {
         if (items[i])
             api->ReleaseValue(items[i]);
     }
@@ -108,7 +138,7 @@ int ort_value_make(const struct onnx_value *from, struct ort_value **ret_value, 
 {
     static uint64_t nothing;
 
-    if (from->kind == ONNX_SEQUENCE)
+    if (npu_has_items((uint32_t)from->kind))
         return make_sequence(from, ret_value, error, error_size);
     if (from->dtype == ONNX_STRING)
         return make_strings(from, ret_value, error, error_size);
@@ -200,6 +230,52 @@ static int take_tensor(struct ort_run *m, struct ort_value *from, struct onnx_va
     return ort_result(api->GetTensorMutableData(from, &ret->data), error, error_size);
 }
 
+/* A map's keys and values. */
+static int take_map(struct ort_run *m, struct ort_value *from, struct onnx_value parts[2],
+                    char *error, size_t error_size)
+{
+    const struct ort_api *api = ort_library.api;
+    int err = 0;
+
+    for (int i = 0; i < 2 && !err; i++) {
+        struct ort_value *part;
+
+        err = ort_result(api->GetValue(from, i, ort_library.allocator, &part), error, error_size);
+        if (!err)
+            err = ort_value_take(m, part, &parts[i], error, error_size);
+    }
+    return err;
+}
+
+/* A sequence of maps is all of their keys and values in a row. */
+static int take_maps(struct ort_run *m, struct ort_value *from, size_t count,
+                     struct onnx_value *ret, char *error, size_t error_size)
+{
+    const struct ort_api *api = ort_library.api;
+    struct onnx_value *items = take_memory(m, 2 * count * sizeof(*items));
+    int err = items ? 0 : VD_ERR_MEMORY;
+
+    if (err)
+        snprintf(error, error_size, "out of memory");
+    for (size_t i = 0; i < count && !err; i++) {
+        struct ort_value *map;
+
+        err =
+            ort_result(api->GetValue(from, (int)i, ort_library.allocator, &map), error, error_size);
+        if (err)
+            break;
+        err = hold(m, map);
+        if (!err)
+            err = take_map(m, map, items + 2 * i, error, error_size);
+    }
+    ret->kind = ONNX_MAPS;
+    ret->items = items;
+    ret->item_count = 2 * count;
+    if (count && !err)
+        ret->dtype = items[1].dtype;
+    return err;
+}
+
 static int take_sequence(struct ort_run *m, struct ort_value *from, struct onnx_value *ret,
                          char *error, size_t error_size)
 {
@@ -210,6 +286,18 @@ static int take_sequence(struct ort_run *m, struct ort_value *from, struct onnx_
 
     if (err)
         return err;
+    if (count) {
+        struct ort_value *first;
+        int type = 0;
+
+        err = ort_result(api->GetValue(from, 0, ort_library.allocator, &first), error, error_size);
+        if (!err)
+            err = ort_result(api->GetValueType(first, &type), error, error_size);
+        if (!err)
+            api->ReleaseValue(first);
+        if (err || type == ORT_TYPE_MAP)
+            return err ? err : take_maps(m, from, count, ret, error, error_size);
+    }
     items = take_memory(m, count * sizeof(*items));
     if (!items) {
         snprintf(error, error_size, "out of memory");
@@ -258,6 +346,15 @@ int ort_value_take(struct ort_run *m, struct ort_value *from, struct onnx_value 
         return take_tensor(m, from, ret, error, error_size);
     if (type == ORT_TYPE_SEQUENCE)
         return take_sequence(m, from, ret, error, error_size);
-    snprintf(error, error_size, "a result is neither a tensor nor a sequence of tensors");
+    if (type == ORT_TYPE_MAP) {
+        struct onnx_value *parts = take_memory(m, 2 * sizeof(*parts));
+
+        err = parts ? take_map(m, from, parts, error, error_size) : VD_ERR_MEMORY;
+        if (!err)
+            *ret = (struct onnx_value){
+                .kind = ONNX_MAP, .dtype = parts[1].dtype, .items = parts, .item_count = 2};
+        return err;
+    }
+    snprintf(error, error_size, "a result is neither a tensor, a sequence nor a map");
     return VD_ERR_UNSUPPORTED;
 }

@@ -47,6 +47,8 @@ int pack_size(const struct onnx_value *value, uint64_t *ret_size)
         }
         break;
     case ONNX_SEQUENCE:
+    case ONNX_MAP:
+    case ONNX_MAPS:
         size = value->item_count * sizeof(struct vd_npu_value);
         for (size_t i = 0; i < value->item_count && !err; i++) {
             uint64_t item = 0;
@@ -73,7 +75,7 @@ void pack_row(const struct onnx_value *value, uint64_t size, struct vd_npu_value
     if (value->kind == ONNX_TENSOR)
         npu_value_set_dims(ret_row, value->dims, (uint32_t)value->rank);
     else
-        npu_value_set_dims(ret_row, &items, value->kind == ONNX_SEQUENCE ? 1 : 0);
+        npu_value_set_dims(ret_row, &items, npu_has_items(ret_row->kind));
 }
 
 static void write_strings(const struct onnx_value *value, uint8_t *to)
@@ -114,7 +116,7 @@ void pack_write(const struct onnx_value *value, uint8_t *to)
 {
     uint64_t size = 0;
 
-    if (value->kind == ONNX_SEQUENCE)
+    if (npu_has_items((uint32_t)value->kind))
         write_items(value, to);
     else if (value->kind == ONNX_TENSOR && value->dtype == ONNX_STRING)
         write_strings(value, to);
@@ -163,7 +165,7 @@ static void read_value(const struct vd_npu_value *row, uint8_t *bytes, uint8_t *
     /* The row was checked, so there are so many. */
     if (npu_count(dims, row->rank, &count))
         count = 0;
-    if (row->kind == VD_NPU_SEQUENCE) {
+    if (npu_has_items(row->kind)) {
         struct onnx_value *items = (void *)*memory;
 
         *memory += align64(count * sizeof(*items));
@@ -247,6 +249,8 @@ static void put_io(struct info_writer *w, const struct onnx_io *io, struct vd_np
         dims[i] = io->dims[i];
         put_text(w, io->symbols[i], ret->symbols + 2 * (ptrdiff_t)i);
     }
+    if (io->kind == ONNX_MAP || io->kind == ONNX_MAPS)
+        dims[0] = io->key;
     memcpy(ret->dims, dims, sizeof(dims));
 }
 

@@ -25,9 +25,9 @@ struct provider_load {
     const void *bytes; /* not needed afterwards */
     size_t size;
     uint8_t hash[SHA256_BYTES]; /* that names these bytes and no others */
-    const char *device; /* as npu_device.name, one of this provider's */
-    uint32_t threads;   /* 0: one */
-    bool alone;         /* nodes that the device does not take are an error */
+    const char *device;         /* as npu_device.name, one of this provider's */
+    uint32_t threads;           /* 0: one */
+    bool alone;                 /* nodes that the device does not take are an error */
 };
 
 /* Belongs to the model. */

@@ -99,7 +99,8 @@ int special_describe(struct shelf_model *model, uint8_t *bytes, uint64_t size,
 
 static void write_type(struct proto_writer *w, const struct onnx_value *value)
 {
-    size_t type = proto_writer_open(w, INFO_TYPE), tensor = proto_writer_open(w, TYPE_TENSOR), shape;
+    size_t type = proto_writer_open(w, INFO_TYPE), tensor = proto_writer_open(w, TYPE_TENSOR),
+           shape;
 
     proto_writer_number(w, TENSOR_ELEMENT, (uint64_t)value->dtype);
     shape = proto_writer_open(w, TENSOR_SHAPE);

@@ -339,7 +339,10 @@ static int check_input(struct onnx_run *run, const struct onnx_io *io, const str
         return 0;
     if (value->kind != io->kind)
         return onnx_fail(&run->error, VD_ERR_PARAMETER, "input %s is not a %s", io->name,
-                         io->kind == ONNX_TENSOR ? "tensor" : "sequence");
+                         io->kind == ONNX_TENSOR     ? "tensor"
+                         : io->kind == ONNX_SEQUENCE ? "sequence"
+                         : io->kind == ONNX_MAP      ? "map"
+                                                     : "sequence of maps");
     if (io->dtype != ONNX_UNKNOWN && value->dtype != io->dtype &&
         (io->kind == ONNX_TENSOR || value->item_count))
         return onnx_fail(&run->error, VD_ERR_PARAMETER, "input %s is of type %s, not %s", io->name,
@@ -421,7 +424,7 @@ static int give_value(struct onnx_run *run, const struct value *value, struct on
         else if (size)
             memcpy(place, value->data, size);
     }
-    if (value->kind == ONNX_SEQUENCE) {
+    if (value->kind != ONNX_TENSOR && value->kind != ONNX_NONE) {
         struct onnx_value *items =
             (void *)onnx_text(run, (value->item_count + 1) * sizeof(struct onnx_value));
 

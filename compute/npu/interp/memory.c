@@ -226,7 +226,7 @@ struct value *onnx_value_sequence(struct onnx_run *run, struct value **items, si
     return value;
 }
 
-/* Items of sequences are tensors. */
+/* Items of sequences and maps are tensors. */
 struct value *onnx_value_borrow(struct onnx_run *run, const struct onnx_value *from)
 {
     struct value *value;
@@ -258,6 +258,7 @@ struct value *onnx_value_borrow(struct onnx_run *run, const struct onnx_value *f
     value = onnx_value_sequence(run, NULL, 0);
     if (!value)
         return NULL;
+    value->kind = from->kind;
     onnx_memory_put(run, value->items);
     value->items = onnx_memory_get(run, from->item_count * sizeof(*value->items));
     for (size_t i = 0; value->items && i < from->item_count; i++) {
@@ -271,7 +272,7 @@ struct value *onnx_value_borrow(struct onnx_run *run, const struct onnx_value *f
     }
     if (value->item_count == from->item_count)
         return value;
-    onnx_fail(&run->error, VD_ERR_PARAMETER, "a sequence holds something else than tensors");
+    onnx_fail(&run->error, VD_ERR_PARAMETER, "a sequence or map holds something else than tensors");
     onnx_value_drop(run, value);
     return NULL;
 }

@@ -122,9 +122,21 @@ static int read_type(struct onnx_model *model, struct proto type, struct onnx_io
             while (onnx_proto_next(&f.bytes, &g) > 0)
                 if (g.number == 1 && g.type == PROTO_BYTES)
                     TRY(read_type(model, g.bytes, io, depth + 1));
-        } else if (f.number == 5 || f.number == 7 || f.number == 8) {
-            return onnx_fail(model->error, VD_ERR_UNSUPPORTED, "%s is neither tensor nor sequence",
-                             io->name);
+        } else if (f.number == 5) {
+            io->kind = io->kind == ONNX_SEQUENCE ? ONNX_MAPS : ONNX_MAP;
+            while (onnx_proto_next(&f.bytes, &g) > 0) {
+                if (g.number == 1 && g.type == PROTO_VARINT)
+                    io->key = g.value < ONNX_DTYPES ? (enum onnx_dtype)g.value : ONNX_UNKNOWN;
+                if (g.number == 2 && g.type == PROTO_BYTES)
+                    TRY(read_type(model, g.bytes, io, depth + 1));
+            }
+            if (io->key != ONNX_I64 && io->key != ONNX_STRING)
+                return onnx_fail(model->error, VD_ERR_UNSUPPORTED,
+                                 "%s is a map whose keys are of another type than int64 and string",
+                                 io->name);
+        } else if (f.number == 7 || f.number == 8) {
+            return onnx_fail(model->error, VD_ERR_UNSUPPORTED,
+                             "%s is neither tensor, sequence nor map", io->name);
         }
     }
     return 0;

@@ -55,6 +55,9 @@ enum onnx_kind {
     ONNX_TENSOR,
     ONNX_SEQUENCE,
     ONNX_NONE, /* an optional value that is not there */
+    /* Items are rows of keys and of values: two of a map, two for each of a sequence of maps. */
+    ONNX_MAP = 6,
+    ONNX_MAPS = 7,
 };
 
 /* What a model takes or gives. Tensors are dense, row by row, aligned to their elements. */
@@ -73,7 +76,8 @@ struct onnx_io {
     const char *name;
     enum onnx_kind kind;                /* of the value, or of what an optional one may hold */
     bool optional;                      /* may be ONNX_NONE */
-    enum onnx_dtype dtype;              /* of the tensor or of a sequence's tensors */
+    enum onnx_dtype dtype;              /* of the tensor, a sequence's tensors, a map's values */
+    enum onnx_dtype key;                /* of a map's keys */
     int rank;                           /* -1: the model does not say */
     int64_t dims[ONNX_MAX_RANK];        /* -1: any */
     const char *symbols[ONNX_MAX_RANK]; /* the name of such a dimension, or NULL */

@@ -114,9 +114,8 @@ static int put_default(struct call *call, struct value *to, int64_t at)
             return BAD(call, "its default is not one value of the type of the others");
         put(&one, 0, to, at);
     } else if (to->dtype == ONNX_STRING) {
-        ((struct onnx_string *)to->data)[at] = text && text->type == ATTR_STRING
-                                                   ? text->s
-                                                   : (struct onnx_string){"_Unused", 7};
+        ((struct onnx_string *)to->data)[at] =
+            text && text->type == ATTR_STRING ? text->s : (struct onnx_string){"_Unused", 7};
     } else if (to->dtype == ONNX_I64) {
         ((int64_t *)to->data)[at] = onnx_attr_int(call->node, "default_int64", -1);
     } else {
@@ -136,8 +135,8 @@ static int map(struct call *call, const struct list *keys, const struct list *va
     if (keys->dtype != x->dtype)
         return BAD(call, "its keys are of type %s, not %s", onnx_dtype_name(keys->dtype),
                    onnx_dtype_name(x->dtype));
-    if (!onnx_dtype_size(values->dtype) || (M(values->dtype) & (M_FLOAT | M(ONNX_I64) |
-                                                                M(ONNX_STRING) | M(ONNX_I16))) == 0)
+    if (!onnx_dtype_size(values->dtype) ||
+        (M(values->dtype) & (M_FLOAT | M(ONNX_I64) | M(ONNX_STRING) | M(ONNX_I16))) == 0)
         return CANT(call, "to type %s", onnx_dtype_name(values->dtype));
     if (!onnx_out(call, 0, values->dtype, x->rank, x->dims))
         return VD_ERR_MEMORY;

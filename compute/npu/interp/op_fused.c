@@ -172,8 +172,7 @@ int onnx_op_skip_norm(struct call *call)
     if (gamma->count != n || (beta && beta->count != n) || (bias && bias->count != n) ||
         skip->rank < 1 || !skip->count || x->count % skip->count || skip->dims[skip->rank - 1] != n)
         return BAD(call, "its inputs do not fit");
-    if (skip->count != x->count && x->rank == 3 &&
-        skip->count != onnx_product(x->dims, 1, x->rank))
+    if (skip->count != x->count && x->rank == 3 && skip->count != onnx_product(x->dims, 1, x->rank))
         return CANT(call, "with a skip that is spread");
     if (onnx_wanted(call, 1) || onnx_wanted(call, 2))
         return CANT(call, "has outputs of training");

@@ -73,10 +73,8 @@ static void softmax(float *scores, int64_t n, bool keeps_zero)
 int ml_post(struct call *call, enum ml_post *ret)
 {
     static const char *const names[] = {
-        [ML_NONE] = "NONE",
-        [ML_SOFTMAX] = "SOFTMAX",
-        [ML_LOGISTIC] = "LOGISTIC",
-        [ML_SOFTMAX_ZERO] = "SOFTMAX_ZERO",
+        [ML_NONE] = "NONE",         [ML_SOFTMAX] = "SOFTMAX",
+        [ML_LOGISTIC] = "LOGISTIC", [ML_SOFTMAX_ZERO] = "SOFTMAX_ZERO",
         [ML_PROBIT] = "PROBIT",
     };
     const char *name = onnx_attr_string(call->node, "post_transform", "NONE");

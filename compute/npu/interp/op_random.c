@@ -64,8 +64,9 @@ int onnx_op_random(struct call *call)
     y = call->out[0];
     TRY(onnx_work(call, (double)y->count * 16));
     for (int64_t i = 0; i < y->count; i++)
-        onnx_set(y, i, call->arg & 1 ? mean + scale * normal(state)
-                                     : low + (high - low) * uniform(state));
+        onnx_set(y, i,
+                 call->arg & 1 ? mean + scale * normal(state)
+                               : low + (high - low) * uniform(state));
     return 0;
 }
 

@@ -48,8 +48,7 @@ static int by_place(const void *a, const void *b)
 {
     const struct tree_node *one = a, *other = b;
 
-    return one->tree != other->tree ? compare(one->tree, other->tree)
-                                    : compare(one->id, other->id);
+    return one->tree != other->tree ? compare(one->tree, other->tree) : compare(one->id, other->id);
 }
 
 static int by_node(const void *a, const void *b)
@@ -72,7 +71,7 @@ static int64_t find(const struct trees *t, int64_t tree, int64_t id)
 
 static int read_mode(struct call *call, const struct onnx_string *name, enum mode *ret)
 {
-    static const char *const names[] = {"LEAF",       "BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE",
+    static const char *const names[] = {"LEAF",      "BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE",
                                         "BRANCH_GT", "BRANCH_EQ",  "BRANCH_NEQ"};
 
     for (size_t i = 0; i < ARRAY_COUNT(names); i++)

@@ -185,7 +185,7 @@ int onnx_op_bitwise_not(struct call *call)
     uint8_t *to = onnx_out_like(call, 0, x);
 
     for (size_t i = 0; to && i < bytes; i++)
-        to[i] = (uint8_t)~((const uint8_t *)x->data)[i];
+        to[i] = (uint8_t) ~((const uint8_t *)x->data)[i];
     return to ? 0 : VD_ERR_MEMORY;
 }
 

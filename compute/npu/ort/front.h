@@ -76,6 +76,11 @@ struct ort_sequence_type_info {
     struct ort_type_info *element;
 };
 
+struct ort_map_type_info {
+    int key;
+    struct ort_type_info *value;
+};
+
 struct ort_optional_type_info {
     struct ort_type_info *contained;
 };
@@ -84,6 +89,7 @@ struct ort_type_info {
     int type;
     struct ort_tensor_type_and_shape_info tensor;
     struct ort_sequence_type_info sequence;
+    struct ort_map_type_info map;
     struct ort_optional_type_info optional;
 };
 
@@ -101,7 +107,7 @@ struct front_text {
 
 struct ort_value {
     atomic_int refs;
-    int type; /* ORT_TYPE_TENSOR, _SEQUENCE; _UNKNOWN: an optional value that is not there */
+    int type; /* ORT_TYPE_TENSOR, _SEQUENCE, _MAP; _UNKNOWN: an optional value that is not there */
     int dtype;
     size_t rank;
     int64_t dims[FRONT_MAX_RANK];
@@ -112,7 +118,7 @@ struct ort_value {
     struct ort_allocator *allocator;
     struct npu *npu;          /* of `tensor` */
     struct front_text *texts; /* a tensor of strings */
-    struct ort_value **items; /* a sequence: count of them */
+    struct ort_value **items; /* a sequence: count of them; a map: keys, values */
     const struct ort_memory_info *memory;
 };
 
@@ -146,6 +152,7 @@ struct ort_session_options {
     int threads, mode;
     bool mem_pattern, canceled;
     struct front_weights weights;
+    char *profile; /* what the names of profiles begin with; NULL: none are made */
 };
 
 struct ort_run_options {
@@ -168,7 +175,21 @@ struct ort_session {
     struct npu_model *model;
     const struct npu_info *info;
     struct ort_key_value_pairs dimensions;
+    struct front_profile *profile; /* NULL: there is none */
 };
+
+/* What a session did when. Any thread; a NULL one takes events and forgets them. */
+struct front_profile;
+
+int64_t front_profile_now(void); /* ns */
+struct ort_status *front_profile_create(const char *prefix, struct front_profile **ret_profile);
+/* `name` stays; `length` in ns from `start`. */
+void front_profile_add(struct front_profile *profile, const char *name, int64_t start,
+                       int64_t length);
+/* Once; later calls do nothing. */
+struct ort_status *front_profile_write(struct front_profile *profile);
+/* Writes it, if nobody did. */
+void front_profile_destroy(struct front_profile *profile);
 
 struct ort_env {
     int nothing;

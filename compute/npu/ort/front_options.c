@@ -31,6 +31,7 @@ void ort_ReleaseSessionOptions(struct ort_session_options *input)
     front_pairs_finish(&input->config);
     front_pairs_finish(&input->dimensions);
     front_weights_finish(&input->weights);
+    free(input->profile);
     free(input);
 }
 
@@ -56,7 +57,8 @@ struct ort_status *ort_CloneSessionOptions(const struct ort_session_options *in_
     o->mode = in_options->mode;
     o->mem_pattern = in_options->mem_pattern;
     o->canceled = in_options->canceled;
-    if (copy_pairs(&o->config, &in_options->config) ||
+    o->profile = in_options->profile ? strdup(in_options->profile) : NULL;
+    if (!o->profile != !in_options->profile || copy_pairs(&o->config, &in_options->config) ||
         front_weights_copy(&o->weights, &in_options->weights) ||
         copy_pairs(&o->dimensions, &in_options->dimensions)) {
         ort_ReleaseSessionOptions(o);
@@ -236,14 +238,6 @@ struct ort_status *ort_SetOptimizedModelFilePath(struct ort_session_options *opt
                         optimized_model_filepath);
 }
 
-struct ort_status *ort_EnableProfiling(struct ort_session_options *options,
-                                       const char *profile_file_prefix)
-{
-    (void)options;
-    return front_status(ORT_NOT_IMPLEMENTED, "the host does not write profiles: %s",
-                        profile_file_prefix);
-}
-
 /* Said and kept by nobody: it makes no difference to results. */
 #define TAKEN(name, ...)                       \
     struct ort_status *ort_##name(__VA_ARGS__) \
@@ -252,7 +246,6 @@ struct ort_status *ort_EnableProfiling(struct ort_session_options *options,
     }
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wunused-parameter"
-TAKEN(DisableProfiling, struct ort_session_options *options)
 TAKEN(EnableCpuMemArena, struct ort_session_options *options)
 TAKEN(DisableCpuMemArena, struct ort_session_options *options)
 TAKEN(SetSessionLogId, struct ort_session_options *options, const char *logid)

@@ -194,6 +194,7 @@ void ort_ReleaseSession(struct ort_session *input)
 {
     if (!input)
         return;
+    front_profile_destroy(input->profile);
     npu_unload(input->model);
     npu_close(input->npu);
     front_pairs_finish(&input->dimensions);
@@ -227,6 +228,7 @@ static struct ort_status *create_session(const void *bytes, size_t size, const c
     };
     struct ort_session *session;
     struct ort_status *status = check_format(bytes, size);
+    int64_t start = front_profile_now();
     void *memory = NULL;
 
     if (!status && options && options->canceled)
@@ -236,7 +238,10 @@ static struct ort_status *create_session(const void *bytes, size_t size, const c
     session = calloc(1, sizeof(*session));
     if (!session)
         return front_no_memory();
-    status = front_connect(&session->npu);
+    status = options && options->profile ? front_profile_create(options->profile, &session->profile)
+                                         : NULL;
+    if (!status)
+        status = front_connect(&session->npu);
     if (!status && copy_dimensions(session, options))
         status = front_no_memory();
     if (!status && options)
@@ -249,6 +254,8 @@ static struct ort_status *create_session(const void *bytes, size_t size, const c
         return status;
     }
     session->info = npu_model_info(session->model);
+    front_profile_add(session->profile, "session_initialization", start,
+                      front_profile_now() - start);
     log_info("model %s runs on the host's %s%s%s", session->info->graph, session->info->device,
              session->info->reason[0] ? "; " : "", session->info->reason);
     *out = session;

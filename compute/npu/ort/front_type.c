@@ -17,6 +17,7 @@ void ort_ReleaseTypeInfo(struct ort_type_info *input)
         return;
     shape_finish(&input->tensor);
     ort_ReleaseTypeInfo(input->sequence.element);
+    ort_ReleaseTypeInfo(input->map.value);
     ort_ReleaseTypeInfo(input->optional.contained);
     free(input);
 }
@@ -30,6 +31,12 @@ void ort_ReleaseTensorTypeAndShapeInfo(struct ort_tensor_type_and_shape_info *in
 
 /* It belongs to its type info. */
 void ort_ReleaseSequenceTypeInfo(struct ort_sequence_type_info *input)
+{
+    (void)input;
+}
+
+/* The same. */
+void ort_ReleaseMapTypeInfo(struct ort_map_type_info *input)
 {
     (void)input;
 }
@@ -56,6 +63,9 @@ static struct ort_type_info *type_copy(const struct ort_type_info *from)
     if (shape_copy(&to->tensor, &from->tensor))
         goto fail;
     if (from->sequence.element && !(to->sequence.element = type_copy(from->sequence.element)))
+        goto fail;
+    to->map.key = from->map.key;
+    if (from->map.value && !(to->map.value = type_copy(from->map.value)))
         goto fail;
     if (from->optional.contained && !(to->optional.contained = type_copy(from->optional.contained)))
         goto fail;
@@ -97,11 +107,19 @@ struct ort_type_info *front_type_of(const struct npu_io *io,
         type->optional.contained = front_type_of(&inner, overrides);
         if (!type->optional.contained)
             goto fail;
-    } else if (io->kind == NPU_KIND_SEQUENCE) {
+    } else if (io->kind == NPU_KIND_SEQUENCE || io->kind == NPU_KIND_MAPS) {
         type->type = ORT_TYPE_SEQUENCE;
-        inner.kind = NPU_KIND_TENSOR;
+        inner.kind = io->kind == NPU_KIND_MAPS ? NPU_KIND_MAP : NPU_KIND_TENSOR;
         type->sequence.element = front_type_of(&inner, overrides);
         if (!type->sequence.element)
+            goto fail;
+    } else if (io->kind == NPU_KIND_MAP) {
+        type->type = ORT_TYPE_MAP;
+        type->map.key = io->key;
+        inner.kind = NPU_KIND_TENSOR;
+        inner.rank = 0;
+        type->map.value = front_type_of(&inner, overrides);
+        if (!type->map.value)
             goto fail;
     } else if (io->kind == NPU_KIND_TENSOR) {
         type->type = ORT_TYPE_TENSOR;
@@ -147,9 +165,21 @@ struct ort_status *ort_CastTypeInfoToTensorInfo(const struct ort_type_info *type
 struct ort_status *ort_CastTypeInfoToMapTypeInfo(const struct ort_type_info *type_info,
                                                  const struct ort_map_type_info **out)
 {
-    (void)type_info;
-    *out = NULL;
+    *out = type_info->type == ORT_TYPE_MAP ? &type_info->map : NULL;
     return NULL;
+}
+
+struct ort_status *ort_GetMapKeyType(const struct ort_map_type_info *map, int *out)
+{
+    *out = map->key;
+    return NULL;
+}
+
+struct ort_status *ort_GetMapValueType(const struct ort_map_type_info *map,
+                                       struct ort_type_info **type_info)
+{
+    *type_info = type_copy(map->value);
+    return *type_info ? NULL : front_no_memory();
 }
 
 struct ort_status *ort_CastTypeInfoToSequenceTypeInfo(const struct ort_type_info *type_info,
@@ -296,8 +326,15 @@ struct ort_status *ort_GetTensorTypeAndShape(const struct ort_value *value,
 struct ort_status *ort_GetTypeInfo(const struct ort_value *value, struct ort_type_info **out)
 {
     static const struct ort_key_value_pairs none;
+    bool maps =
+        value->type == ORT_TYPE_SEQUENCE && value->count && value->items[0]->type == ORT_TYPE_MAP;
+    const struct ort_value *map = maps ? value->items[0] : value;
     struct npu_io io = {
-        .kind = value->type == ORT_TYPE_SEQUENCE ? NPU_KIND_SEQUENCE : NPU_KIND_TENSOR,
+        .kind = maps                               ? NPU_KIND_MAPS
+                : value->type == ORT_TYPE_SEQUENCE ? NPU_KIND_SEQUENCE
+                : value->type == ORT_TYPE_MAP      ? NPU_KIND_MAP
+                                                   : NPU_KIND_TENSOR,
+        .key = map->type == ORT_TYPE_MAP ? map->items[0]->dtype : 0,
         .dtype = value->dtype,
         .rank = -1,
     };

@@ -149,15 +149,23 @@ struct ort_status *ort_CreateValue(const struct ort_value *const *in, size_t num
 {
     struct ort_value *v;
 
-    if (value_type != ORT_TYPE_SEQUENCE)
-        return front_status(ORT_NOT_IMPLEMENTED, "only sequences of tensors can be carried");
-    for (size_t i = 0; i < num_values; i++) {
-        if (in[i]->type != ORT_TYPE_TENSOR || in[i]->dtype != in[0]->dtype)
-            return front_status(ORT_INVALID_ARGUMENT,
-                                "value %zu of a sequence is not a tensor of the first one's type",
-                                i);
+    if (value_type == ORT_TYPE_MAP &&
+        (num_values != 2 || in[0]->type != ORT_TYPE_TENSOR || in[1]->type != ORT_TYPE_TENSOR ||
+         in[0]->rank != 1 || in[1]->rank != 1 || in[0]->count != in[1]->count ||
+         (in[0]->dtype != NPU_INT64 && in[0]->dtype != NPU_TEXT)))
+        return front_status(ORT_INVALID_ARGUMENT, "a map is made of a row of keys, int64 or "
+                                                  "strings, and a row of as many values");
+    if (value_type != ORT_TYPE_SEQUENCE && value_type != ORT_TYPE_MAP)
+        return front_status(ORT_NOT_IMPLEMENTED, "only sequences and maps can be carried");
+    for (size_t i = 0; i < num_values && value_type == ORT_TYPE_SEQUENCE; i++) {
+        if ((in[i]->type != ORT_TYPE_TENSOR && in[i]->type != ORT_TYPE_MAP) ||
+            in[i]->type != in[0]->type || in[i]->dtype != in[0]->dtype)
+            return front_status(
+                ORT_INVALID_ARGUMENT,
+                "value %zu of a sequence is not a tensor, or map, of the first one's type", i);
     }
-    v = create(ORT_TYPE_SEQUENCE, num_values ? in[0]->dtype : 0);
+    /* A map's type is that of its values. */
+    v = create(value_type, num_values ? in[num_values - 1]->dtype : 0);
     if (!v || !(v->items = calloc(num_values + 1, sizeof(struct ort_value *)))) {
         ort_ReleaseValue(v);
         return front_no_memory();
@@ -173,7 +181,7 @@ struct ort_status *ort_GetValue(const struct ort_value *value, int index,
                                 struct ort_allocator *allocator, struct ort_value **out)
 {
     (void)allocator;
-    if (value->type != ORT_TYPE_SEQUENCE || index < 0 || (size_t)index >= value->count)
+    if (!value->items || index < 0 || (size_t)index >= value->count)
         return front_status(ORT_INVALID_ARGUMENT, "there is no value %d in it", index);
     *out = front_value_ref(value->items[index]);
     return NULL;
@@ -181,8 +189,8 @@ struct ort_status *ort_GetValue(const struct ort_value *value, int index,
 
 struct ort_status *ort_GetValueCount(const struct ort_value *value, size_t *out)
 {
-    if (value->type != ORT_TYPE_SEQUENCE)
-        return front_status(ORT_INVALID_ARGUMENT, "the value is not a sequence");
+    if (!value->items)
+        return front_status(ORT_INVALID_ARGUMENT, "the value is neither a sequence nor a map");
     *out = value->count;
     return NULL;
 }
@@ -298,6 +306,54 @@ static int take_texts(struct ort_value *v, const struct npu_tensor *tensor)
     return 0;
 }
 
+/* Items `from` and the next one of what came are a map. */
+static struct ort_value *map_from(struct npu *npu, struct npu_tensor *tensor, size_t from)
+{
+    struct ort_value *v = create(ORT_TYPE_MAP, npu_tensor_dtype(tensor));
+
+    if (!v || !(v->items = calloc(3, sizeof(struct ort_value *))))
+        goto fail;
+    for (; v->count < 2; v->count++) {
+        struct npu_tensor *item;
+
+        if (npu_tensor_item(tensor, from + v->count, &item))
+            goto fail;
+        v->items[v->count] = front_value_from(npu, item);
+        if (!v->items[v->count])
+            goto fail;
+    }
+    return v;
+fail:
+    ort_ReleaseValue(v);
+    return NULL;
+}
+
+static struct ort_value *maps_from(struct npu *npu, struct npu_tensor *tensor)
+{
+    size_t count = npu_tensor_count(tensor) / 2;
+    struct ort_value *v;
+
+    if (npu_tensor_kind(tensor) == NPU_KIND_MAP) {
+        v = map_from(npu, tensor, 0);
+        npu_tensor_destroy(tensor);
+        return v;
+    }
+    v = create(ORT_TYPE_SEQUENCE, npu_tensor_dtype(tensor));
+    if (!v || !(v->items = calloc(count + 1, sizeof(struct ort_value *))))
+        goto fail;
+    for (; v->count < count; v->count++) {
+        v->items[v->count] = map_from(npu, tensor, 2 * v->count);
+        if (!v->items[v->count])
+            goto fail;
+    }
+    npu_tensor_destroy(tensor);
+    return v;
+fail:
+    ort_ReleaseValue(v);
+    npu_tensor_destroy(tensor);
+    return NULL;
+}
+
 static struct ort_value *sequence_from(struct npu *npu, struct npu_tensor *tensor)
 {
     struct ort_value *v = create(ORT_TYPE_SEQUENCE, npu_tensor_dtype(tensor));
@@ -328,6 +384,8 @@ struct ort_value *front_value_from(struct npu *npu, struct npu_tensor *tensor)
 
     if (npu_tensor_kind(tensor) == NPU_KIND_SEQUENCE)
         return sequence_from(npu, tensor);
+    if (npu_tensor_kind(tensor) == NPU_KIND_MAP || npu_tensor_kind(tensor) == NPU_KIND_MAPS)
+        return maps_from(npu, tensor);
     if (npu_tensor_kind(tensor) == NPU_KIND_NONE) {
         npu_tensor_destroy(tensor);
         return create(ORT_TYPE_UNKNOWN, 0);
@@ -367,6 +425,27 @@ static struct ort_status *texts_tensor(const struct ort_value *value, struct npu
     return status;
 }
 
+/* A map, or a sequence of them. */
+static struct ort_status *maps_tensor(const struct ort_value *value, struct npu *npu,
+                                      struct npu_tensor **ret_tensor)
+{
+    bool one = value->type == ORT_TYPE_MAP;
+    size_t count = one ? 2 : 2 * value->count;
+    struct npu_tensor **items = calloc(count + 1, sizeof(struct npu_tensor *));
+    struct ort_status *status = items ? NULL : front_no_memory();
+
+    for (size_t i = 0; i < count && !status; i++)
+        status = front_value_tensor(one ? value->items[i] : value->items[i / 2]->items[i % 2], npu,
+                                    &items[i]);
+    if (!status)
+        status = front_npu_status(npu_tensor_create_maps(npu, one ? NPU_KIND_MAP : NPU_KIND_MAPS,
+                                                         value->dtype, items, count, ret_tensor));
+    for (size_t i = 0; items && i < count; i++)
+        npu_tensor_destroy(items[i]);
+    free(items);
+    return status;
+}
+
 static struct ort_status *sequence_tensor(const struct ort_value *value, struct npu *npu,
                                           struct npu_tensor **ret_tensor)
 {
@@ -389,6 +468,9 @@ struct ort_status *front_value_tensor(const struct ort_value *value, struct npu 
 {
     if (value->type == ORT_TYPE_UNKNOWN)
         return front_npu_status(npu_tensor_create_none(npu, ret_tensor));
+    if (value->type == ORT_TYPE_MAP ||
+        (value->type == ORT_TYPE_SEQUENCE && value->count && value->items[0]->type == ORT_TYPE_MAP))
+        return maps_tensor(value, npu, ret_tensor);
     if (value->type == ORT_TYPE_SEQUENCE)
         return sequence_tensor(value, npu, ret_tensor);
     if (value->texts)
