@@ -593,7 +593,7 @@ def test_pause(bench):
 
 def test_names(bench):
     """The service's log names the machines."""
-    if bench.channel not in ("vsock", "serial", "virtgpu"):
+    if bench.channel not in ("vsock", "region", "serial", "virtgpu"):
         raise Skip("over this channel machines have no names")
     log = bench.service.log()
     for number in range(3, 3 + len(bench.guests)):
