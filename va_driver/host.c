@@ -98,6 +98,9 @@ static int open_region(struct host *host, const struct vd_hello_rep *hello)
         err = VD_ERR_PROTOCOL;
     if (!err)
         err = mirror_guest_create_region(&host->reader, &host->arena, &host->link);
+    if (!err)
+        log_info("frames are in memory of the machine that its host sees: %llu MiB",
+                 (unsigned long long)hello->arena_size >> 20);
     if (err)
         log_warn("no region of this machine's memory by %s: %s; pictures are sent instead",
                  host->region, errors_text(err));

@@ -417,7 +417,7 @@ def test_cut(bench):
 def test_frozen(bench):
     """A guest that is stopped while the host has pictures for it: others are served, and it goes on."""
     service = Remote(bench, "tcp", name="frozen")
-    clip = bench.clip("frozen", "testsrc2=s=640x480:r=25:d=4", suffix="h264")
+    clip = bench.clip("frozen", "testsrc2=s=320x240:r=25:d=4", suffix="h264")
     # Its input does not end before this says so.
     command = ffmpeg("pipe:0", ["-hwaccel", "vaapi", "-probesize", "20000", "-f", "h264"])
     with open(clip, "rb") as file:

@@ -132,13 +132,12 @@ class Bench:
             more = ["--tls-secret", os.path.join(self.dest, "secret")]
         if self.channel == "vhost":
             listen.append("vsock:any:7474")
-        if self.channel == "region":
-            config = self.path("viaductd.conf")
-            with open(config, "w", encoding="utf-8") as out:
-                for number in (3, 4):
-                    out.write(f"[client {number}]\nfrom = vm:guest{number}\n"
-                              f"region = {self.regions(number)}\n")
-            more = ["--config", config]
+        config = self.path("viaductd.conf")
+        with open(config, "w", encoding="utf-8") as out:
+            for number in self.with_regions():
+                out.write(f"[client {number}]\nfrom = vm:guest{number}\n"
+                          f"region = {self.regions(number)}\n")
+        more += ["--config", config]
         for uri in listen:
             more += ["--listen", uri]
         self.service = Daemon(self.folder, "viaductd",
@@ -161,7 +160,7 @@ class Bench:
         env = {"serial": {"VIADUCT_HOST": "serial:" + PORT},
                "tls": {"VIADUCT_HOST": f"tls:10.0.2.2:{self.port}",
                        "VIADUCT_TLS_SECRET": "/secret"}}
-        room = ",slots=2,maxmem=8G" if self.channel == "region" else ""
+        room = ",slots=2,maxmem=8G" if number in self.with_regions() else ""
         guest = Guest(folder, self.kernel, self.dest, devices, env.get(self.channel),
                       program=self.qemu, room=room)
         self.guests.append(guest)
@@ -175,17 +174,23 @@ class Bench:
                         "--port", "7000=unix:" + self.path("echo.sock")],
                        end)
         self.daemons.append(relay)
-        return ["-chardev", f"socket,id=vs,path={end}", "-device",
-                "vhost-user-vsock-pci,chardev=vs"]
-
-    def regions(self, number):
-        return f"{self.memory}/vm{number}"
-
-    def devices_region(self, number, folder):
-        """vsock, and memory that the host sees."""
+        device = ["-chardev", f"socket,id=vs,path={end}", "-device",
+                  "vhost-user-vsock-pci,chardev=vs"]
+        if number not in self.with_regions():
+            return device
         text = host_run([self.program("vm", "viaduct-region"), "--make", self.regions(number),
                          "--count", str(REGIONS), "--size", "256M"])
-        return self.devices_vsock(number, folder) + text.split("\n", 1)[1].split()
+        return device + text.split("\n", 1)[1].split()
+
+    def regions(self, number):
+        """The folder of a guest's memory that the host sees."""
+        return f"{self.memory}/{self.channel}{number}"
+
+    def with_regions(self):
+        """Guests that have some: over vsock one of two, so that both kinds are tested."""
+        return {"region": (3, 4), "vsock": (4,)}.get(self.channel, ())
+
+    devices_region = devices_vsock
 
     def devices_serial(self, number, folder):
         end = os.path.join(folder, "port")
@@ -268,13 +273,15 @@ def test_boot(bench):
     if bench.channel == "region":
         start_broker(guest)
     # Another one, beside the tests of the first.
-    if not bench.args.names or "two_guests" in bench.args.names:
+    if not bench.args.names or {"two_guests", "regions"} & set(bench.args.names):
         bench.boot()
     return f"up after {time.time() - start:.0f} s: {guest.run('uname -r').strip()}"
 
 
 def start_broker(guest):
-    guest.run("viaduct-region </dev/null >>/run/broker.log 2>&1 & echo $! >/run/broker\n"
+    """Another one, if there was one."""
+    guest.run("[ ! -e /run/broker ] || kill -9 $(cat /run/broker)\nrm -f /run/viaduct-region.sock\n"
+              "VIADUCT_LOG=warn viaduct-region </dev/null >>/run/broker.log 2>&1 & echo $! >/run/broker\n"
               "while [ ! -S /run/viaduct-region.sock ]; do sleep 0.1; done")
 
 
@@ -452,6 +459,76 @@ def test_two_guests(bench):
     return f"{len(jobs)} processes in 2 guests right, one killed"
 
 
+# Has both devices mapped: with a lock, as an honest program, or without; says in the end whether it
+# still has.
+HOLDER = """
+import fcntl, mmap, os, sys, time
+kept = []
+for name in ("/dev/dax0.0", "/dev/dax1.0"):
+    end = os.open(name, os.O_RDWR)
+    if sys.argv[1] == "locks":
+        fcntl.flock(end, fcntl.LOCK_EX)
+    kept.append(mmap.mmap(end, 64 << 20))
+print("holds", flush=True)
+while not os.path.exists("/run/end"):
+    time.sleep(0.1)
+print(sum(memory[4096] for memory in kept), "kept", flush=True)
+"""
+IN_REGION = "frames are in memory of the machine"
+
+
+def test_regions(bench):
+    """Memory that a guest and its host have in common: a region a program, whatever happens to the
+    broker; nothing of it for who had it before."""
+    if bench.channel not in ("vsock", "region"):
+        raise Skip("tested with vsock")
+    guest = bench.guests[1]
+    guest.wait_up()
+    clip, want = bench.clip()
+    look = "export VIADUCT_LOG=info\n" + decode(clip)
+
+    def check(text, in_region):
+        same(text, want)
+        if (IN_REGION in text) != in_region:
+            raise AssertionError(f"in a region: {not in_region}: {text[:600]}")
+
+    if bench.channel == "vsock":
+        check(guest.run(look), False)
+    start_broker(guest)
+    with open(os.path.join(guest.out, "holder.py"), "w", encoding="utf-8") as out:
+        out.write(HOLDER)
+
+    def held(how, in_region, times):
+        guest.run("rm -f /run/end /run/held")
+        holder = guest.start(f"python3 -B /run/out/holder.py {how} >/run/held")
+        guest.run("while ! grep -q holds /run/held; do sleep 0.1; done")
+        for _ in range(times):
+            check(guest.run(look), in_region)
+        guest.run("touch /run/end")
+        return holder.wait()
+
+    # One that is honest keeps what it has, and others go without.
+    code, text = held("locks", False, 1)
+    if code or "gets no region" not in guest.run("cat /run/broker.log"):
+        raise AssertionError(f"an honest program lost its memory: {code} {text}")
+    # One that is not loses it, if not by the first that needs a region: an access is a fault.
+    code, text = held("steals", True, 1)
+    if code != 128 + signal.SIGBUS:
+        raise AssertionError(f"a program kept another one's memory: {code} {text}")
+    # Three programs, two regions; the broker is killed while they run.
+    before = bench.counters()["decoded"]
+    jobs = [guest.start(look) for _ in range(REGIONS + 1)]
+    until_decoded(bench, before)
+    start_broker(guest)
+    for job in jobs:
+        code, text = job.wait()
+        if code:
+            raise AssertionError(text[-600:])
+        same(text, want)
+    check(guest.run(look), True)
+    return "one a program, nothing left to others, a broker killed, frames bit-exact"
+
+
 def one_at_a_time(bench, clip, want):
     """The same with ports that serve one process: a second one is told, one that is killed leaves
     the port to the next."""
@@ -516,7 +593,7 @@ def test_pause(bench):
 
 def test_names(bench):
     """The service's log names the machines."""
-    if bench.channel not in ("vsock", "serial", "virtgpu"):
+    if bench.channel not in ("vsock", "region", "serial", "virtgpu"):
         raise Skip("over this channel machines have no names")
     log = bench.service.log()
     for number in range(3, 3 + len(bench.guests)):
@@ -578,7 +655,7 @@ def measure_bytes(bench):
 
 FULL = [test_relay_restart, test_measure]
 SHORT = [test_boot, test_vainfo, test_doctor, test_decode, test_gstreamer, test_export,
-         test_export_10_bit, test_import, test_gstreamer_dmabuf, test_transcode, test_two_guests, test_restart, test_pause, test_names]
+         test_export_10_bit, test_import, test_gstreamer_dmabuf, test_transcode, test_two_guests, test_regions, test_restart, test_pause, test_names]
 
 
 def why_not():
