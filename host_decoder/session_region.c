@@ -17,8 +17,10 @@
  * Each file is one client's at a time: a lock on it, which ends with the session's process, keeps
  * the others out. It is emptied before it is used. Which one it is the guest is told by a random
  * number at its start, which only this client hears: whoever opens the device for it there
- * (viaduct-region) looks for that. So the host need not know what the guest calls its devices, and
- * a program of the guest cannot ask for those of others.
+ * (viaduct-region) looks for that. A program that has kept a device may see it there, and show it
+ * in another one; so the guest then writes a number of its own, and says which. So the host need
+ * not know what the guest calls its devices, and a program of the guest cannot ask for those of
+ * others.
  */
 
 /* What the session had instead. */
@@ -100,8 +102,13 @@ int session_region(void *self, const struct vd_region_req *req, const struct vd_
     struct session *s = self;
     struct vd_region_rep *rep = reply->fixed;
 
-    (void)req, (void)tail, (void)tail_count;
+    (void)tail, (void)tail_count;
     if (!s->arena.waker)
+        return VD_ERR_PROTOCOL;
+    /* The guest was given something else: by a program of it that could copy the number. */
+    if ((req->first || req->second) &&
+        (__atomic_load_n(&s->arena.status->region[0], __ATOMIC_ACQUIRE) != req->first ||
+         __atomic_load_n(&s->arena.status->region[1], __ATOMIC_ACQUIRE) != req->second))
         return VD_ERR_PROTOCOL;
     rep->first = s->region[0];
     rep->second = s->region[1];

@@ -69,9 +69,9 @@ static const struct {
      "None. An unknown id, and bytes outside the surface's memory, end the session."},
     {"region",
      "Sessions with `VD_FEATURE_REGION`: which of the machine's devices is the arena. The guest "
-     "maps "
-     "it from its start on.",
-     "None. In other sessions it ends the session."},
+     "maps it from its start on, writes random numbers of its own to `region`, and says them in a "
+     "second call.",
+     "None. In other sessions it ends the session, and so do numbers that are not in the arena."},
     {"npu_devices", "What this host runs models on; nothing if it has no inference.", "None."},
     {"npu_create", "Announces a model and where it should run.",
      "`UNSUPPORTED` (no inference here, or with `VD_NPU_REQUIRE` none of the devices), `LIMIT` "

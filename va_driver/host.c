@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <transport/broker.h>
 #include <transport/tls.h>
 #include <transport/virtgpu.h>
@@ -70,11 +71,26 @@ static int read_reply(struct host *host, int timeout_ms, const uint8_t **ret_byt
     return message_read(&host->reader, timeout_ms, ret_bytes, ret_size, ret_fd);
 }
 
-static int region_call(struct host *host, struct vd_region_rep *rep)
+static int region_call(struct host *host, const uint64_t own[2], struct vd_region_rep *rep)
 {
-    const struct vd_region_req req = {0};
+    const struct vd_region_req req = {.first = own[0], .second = own[1]};
 
     return host_call(host, VD_OP_region, &req, NULL, 0, rep, NULL, NULL);
+}
+
+/* Whether host and guest mean the same memory: what this side writes the other one must see. */
+static int check_region(struct host *host)
+{
+    struct vd_status_page *status = host->arena.status;
+    struct vd_region_rep rep;
+    uint64_t own[2];
+
+    if (getrandom(own, sizeof(own), 0) != sizeof(own))
+        return VD_ERR_IO;
+    own[0] |= 1; /* 0 would be a question */
+    __atomic_store_n(&status->region[0], own[0], __ATOMIC_RELEASE);
+    __atomic_store_n(&status->region[1], own[1], __ATOMIC_RELEASE);
+    return region_call(host, own, &rep);
 }
 
 /* The arena is memory of this machine: its host says which, its broker opens it. */
@@ -84,7 +100,7 @@ static int open_region(struct host *host, const struct vd_hello_rep *hello)
     uint64_t token[2];
     int fd, err;
 
-    err = region_call(host, &rep);
+    err = region_call(host, (const uint64_t[2]){0, 0}, &rep);
     if (err)
         return err;
     token[0] = rep.first;
@@ -93,9 +109,8 @@ static int open_region(struct host *host, const struct vd_hello_rep *hello)
     err = broker_take(host->region, token, &fd);
     if (!err)
         err = arena_open_region(&host->arena, fd, hello);
-    /* A region is what its host and this machine's device have in common, or it is none. */
-    if (!err && memcmp(host->arena.status->region, token, sizeof(token)))
-        err = VD_ERR_PROTOCOL;
+    if (!err)
+        err = check_region(host);
     if (!err)
         err = mirror_guest_create_region(&host->reader, &host->arena, &host->link);
     if (!err)

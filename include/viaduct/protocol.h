@@ -281,7 +281,7 @@ struct vd_status_page {
     uint32_t consumed_waiters; /* guest: threads that sleep on `consumed` */
     uint32_t mapped;           /* guest: pictures it looked at, for statistics only */
     uint32_t reserved;
-    uint64_t region[2]; /* host: VD_FEATURE_REGION: which memory this is, as REGION says it */
+    uint64_t region[2]; /* VD_FEATURE_REGION: which memory this is: host, then guest, see REGION */
     uint32_t reserved2[8];
     struct vd_context_slot contexts[VD_MAX_CONTEXTS];
     struct vd_surface_slot surfaces[VD_MAX_SURFACES];

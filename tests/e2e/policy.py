@@ -65,6 +65,8 @@ def test_mistakes(bench):
         "[client a]\nmax-clients = 0": ":2: max-clients = 0: give a number",
         "[client a]\ncuda = ptx": "only none",
         "[client a]\nbackend =": "a value is missing",
+        "[client a]\nregion = here": ":2: region = here: write a folder, from the root on",
+        "[client a]\nregion = /a\nregion = /b": ":3: region = /b: this client has one",
         "[client a]\nbackend = null\nbackend = null": ":3: backend = null: this client has one",
         "[client a]\nallow-any = yes": "no such setting of [client a]",
         "".join(f"[client {i}]\nbackend = b{i}\n" for i in range(9)): ":18: backend = b8: more than",

@@ -28,7 +28,8 @@ CONTENTS = {
         "/usr/lib/ARCH/dri/viaduct_drv_video.so", "/usr/lib/ARCH/dri/vgem_drv_video.so",
         "/usr/lib/ARCH/dri/virtio_gpu_drv_video.so", "/usr/share/man/man7/viaduct_drv_video.7.gz"],
     "viaduct-guest": [
-        "/lib/udev/rules.d/70-viaduct-guest.rules", "/lib/systemd/system/viaduct-vgem.service"],
+        "/lib/udev/rules.d/70-viaduct-guest.rules", "/lib/systemd/system/viaduct-vgem.service",
+        "/lib/systemd/system/viaduct-region.service", "/lib/systemd/system/viaduct-region.socket"],
     "viaductd": [
         "/usr/bin/viaductd", "/usr/lib/viaduct/viaduct-worker",
         "/usr/share/viaduct/cdi/viaduct.json", "/etc/viaductd.conf",
@@ -41,6 +42,7 @@ CONTENTS = {
         "/usr/share/man/man8/viaduct-gpu.8.gz"],
     "viaduct-tools": [
         "/usr/bin/viaduct", "/usr/lib/ARCH/viaduct/libviaduct-display.so",
+        "/usr/bin/viaduct-region", "/usr/share/man/man8/viaduct-region.8.gz",
         "/usr/share/man/man1/viaduct.1.gz", "/usr/share/doc/viaduct-tools/README.md.gz"],
     "viaduct-cuda": ["/usr/lib/ARCH/viaduct/cuda/libcuda.so.1",
                      "/usr/lib/ARCH/viaduct/cuda/libnvidia-ml.so.1"],

@@ -30,6 +30,7 @@ static struct test {
     int regions;
     uint8_t *memory;
     int listener, refusal;
+    int other; /* what the broker gives instead, or -1 */
     uint64_t asked[2];
     int questions;
     pthread_t thread;
@@ -90,7 +91,7 @@ static void *broker(void *arg)
         char control[CMSG_SPACE(sizeof(int))] __attribute__((aligned(8))) = {0};
         struct iovec iov = {&reply, sizeof(reply)};
         struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
-        int device = open_again(t.file);
+        int device = open_again(t.other >= 0 ? t.other : t.file);
 
         if (recv(fd, &request, sizeof(request), 0) == sizeof(request)) {
             memcpy(t.asked, request.token, sizeof(t.asked));
@@ -122,6 +123,7 @@ static int setup(void **state)
     t.descriptors = check_descriptors();
     t.regions = 1;
     t.bytes = BYTES;
+    t.other = -1;
     t.file = memfd_create("region", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     assert_int_equal(ftruncate(t.file, BYTES), 0);
     assert_int_equal(fcntl(t.file, F_ADD_SEALS, F_SEAL_SHRINK), 0);
@@ -195,7 +197,8 @@ static void test_used(void **state)
     assert_int_equal(t.questions, 1);
     assert_int_equal(host->arena.size, BYTES);
     assert_true(host->arena.frame_size < BYTES && host->max_bytes == host->arena.frame_size);
-    assert_memory_equal(host->arena.status->region, t.asked, sizeof(t.asked));
+    /* By now it has the guest's own numbers. */
+    assert_memory_not_equal(host->arena.status->region, t.asked, sizeof(t.asked));
     assert_true(t.asked[0] || t.asked[1]);
     for (uint64_t i = sizeof(struct vd_status_page); i < BYTES; i++) {
         if (t.memory[i])
@@ -252,6 +255,34 @@ static void test_refused(void **state)
     assert_int_equal(t.questions, 1);
     assert_int_equal(t.count, 3);
     host_unref(&host);
+}
+
+/* A program of the guest shows its own memory as what the host has named: seen, and not used. */
+static void test_swapped(void **state)
+{
+    struct host *host;
+    uint8_t *memory;
+
+    (void)state;
+    t.other = memfd_create("other", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    assert_int_equal(ftruncate(t.other, BYTES), 0);
+    assert_int_equal(fcntl(t.other, F_ADD_SEALS, F_SEAL_SHRINK), 0);
+    assert_int_equal(host_open(1, &host), 0);
+    assert_non_null(host->mirror);
+    assert_int_equal(t.questions, 1);
+    assert_int_equal(t.count, 2);
+    host_unref(&host);
+    guest_join(&t.guests[0]);
+    assert_int_equal(t.guests[0].result, VD_ERR_PROTOCOL);
+    /* Nothing but the numbers got there. */
+    memory = mmap(NULL, BYTES, PROT_READ, MAP_SHARED, t.other, 0);
+    assert_ptr_not_equal(memory, MAP_FAILED);
+    for (uint64_t i = 64; i < BYTES; i++) {
+        if (memory[i])
+            fail_msg("byte %llu is another program's", (unsigned long long)i);
+    }
+    munmap(memory, BYTES);
+    close(t.other);
 }
 
 /* A machine without, and one whose memory is too small for anything. */
@@ -466,6 +497,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_used, setup, teardown),
         cmocka_unit_test_setup_teardown(test_taken, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_swapped, setup, teardown),
         cmocka_unit_test_setup_teardown(test_absent, setup, teardown),
         cmocka_unit_test_setup_teardown(test_full, setup, teardown),
         cmocka_unit_test_setup_teardown(test_wake, setup, teardown),
