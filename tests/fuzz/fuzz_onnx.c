@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <stdbool.h>
+#include <stdio.h>
 
 #include "fuzz.h"
 
@@ -82,6 +83,99 @@ static void put_initial(struct message *graph, const char *name, unsigned dtype,
     put_message(graph, 5, &tensor);
 }
 
+static void put_list(struct message *node, const char *name, unsigned field, unsigned type,
+                     const void *values, size_t count, size_t each)
+{
+    struct message a = {.size = 0};
+
+    put(&a, 1, name, strlen(name));
+    for (size_t i = 0; i < count; i++) {
+        if (field == 8) {
+            put_number(&a, 8, ((const uint8_t *)values)[i]);
+        } else if (field == 7) {
+            a.bytes[a.size++] = 7 << 3 | 5;
+            memcpy(a.bytes + a.size, (const uint8_t *)values + i * each, each);
+            a.size += each;
+        } else {
+            put(&a, field, ((const char *const *)values)[i],
+                strlen(((const char *const *)values)[i]));
+        }
+    }
+    a.bytes[a.size++] = (20 << 3 & 127) | 128;
+    a.bytes[a.size++] = 1;
+    a.bytes[a.size++] = (uint8_t)type;
+    put_message(node, 5, &a);
+}
+
+#define INTS(node, name, ...)                                  \
+    put_list(node, name, 8, 7, (const uint8_t[]){__VA_ARGS__}, \
+             sizeof((const uint8_t[]){__VA_ARGS__}), 1)
+#define FLOATS(node, name, ...)                              \
+    put_list(node, name, 7, 6, (const float[]){__VA_ARGS__}, \
+             sizeof((const float[]){__VA_ARGS__}) / 4, 4)
+
+/* Of ai.onnx.ml: a forest, a map, an encoder. */
+static size_t seed_ml(int which, uint8_t *buffer, size_t room)
+{
+    static const char *const ops[] = {"TreeEnsembleRegressor", "TreeEnsembleClassifier", "ZipMap",
+                                      "LabelEncoder", "LinearClassifier"};
+    static const char *const modes[] = {"BRANCH_LEQ", "LEAF", "LEAF"};
+    static const char *const labels[] = {"a", "b", "c"};
+    const uint8_t dims[] = {2, 3};
+    struct message graph = {.size = 0}, model = {.size = 0}, opset = {.size = 0}, ml = {.size = 0};
+    struct message node = {.size = 0};
+
+    put(&node, 1, "x", 1);
+    put(&node, 2, "y", 1);
+    put(&node, 4, ops[which], strlen(ops[which]));
+    if (which < 2) {
+        const char *prefix = which ? "class" : "target";
+        char name[32];
+
+        INTS(&node, "nodes_treeids", 0, 0, 0);
+        INTS(&node, "nodes_nodeids", 0, 1, 2);
+        INTS(&node, "nodes_featureids", 1, 0, 0);
+        INTS(&node, "nodes_truenodeids", 1, 0, 0);
+        INTS(&node, "nodes_falsenodeids", 2, 0, 0);
+        FLOATS(&node, "nodes_values", 0.5f, 0, 0);
+        put_list(&node, "nodes_modes", 9, 8, modes, 3, 0);
+        snprintf(name, sizeof(name), "%s_treeids", prefix);
+        INTS(&node, name, 0, 0);
+        snprintf(name, sizeof(name), "%s_nodeids", prefix);
+        INTS(&node, name, 1, 2);
+        snprintf(name, sizeof(name), "%s_ids", prefix);
+        INTS(&node, name, 0, 0);
+        snprintf(name, sizeof(name), "%s_weights", prefix);
+        FLOATS(&node, name, 0.25f, 0.75f);
+    }
+    if (which == 1 || which == 2 || which == 4)
+        put_list(&node, "classlabels_strings", 9, 8, labels, which == 1 ? 2 : 3, 0);
+    if (which == 3) {
+        FLOATS(&node, "keys_floats", 0.5f, 1);
+        INTS(&node, "values_int64s", 4, 5);
+    }
+    if (which == 4) {
+        FLOATS(&node, "coefficients", 1, 2, 3, 4, 5, 6, 7, 8, 9);
+        FLOATS(&node, "intercepts", 1, 2, 3);
+    }
+    put(&node, 7, "ai.onnx.ml", 10);
+    put_message(&graph, 1, &node);
+    put(&graph, 2, "g", 1);
+    put_io(&graph, 11, "x", ONNX_F32, dims, 2);
+    put_io(&graph, 12, "y", ONNX_F32, dims, 0);
+    put_number(&opset, 2, 13);
+    put(&ml, 1, "ai.onnx.ml", 10);
+    put_number(&ml, 2, 3);
+    put_number(&model, 1, 8);
+    put_message(&model, 7, &graph);
+    put_message(&model, 8, &opset);
+    put_message(&model, 8, &ml);
+    if (model.size > room)
+        return 0;
+    memcpy(buffer, model.bytes, model.size);
+    return model.size;
+}
+
 size_t fuzz_seed(int index, uint8_t *buffer, size_t room)
 {
     static const char *const ops[] = {"Conv", "MatMul", "Gather", "Reshape", "Slice",
@@ -92,8 +186,10 @@ size_t fuzz_seed(int index, uint8_t *buffer, size_t room)
     struct message graph = {.size = 0}, model = {.size = 0}, opset = {.size = 0};
     bool conv = index == 0 || index == 1;
 
-    if (index >= (int)(sizeof(ops) / sizeof(ops[0])))
+    if (index >= (int)(sizeof(ops) / sizeof(ops[0])) + 5)
         return 0;
+    if (index >= (int)(sizeof(ops) / sizeof(ops[0])))
+        return seed_ml(index - (int)(sizeof(ops) / sizeof(ops[0])), buffer, room);
     if (conv)
         put_initial(&graph, "w", ONNX_F32, weights, 4, numbers, sizeof(numbers));
     else

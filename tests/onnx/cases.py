@@ -286,6 +286,26 @@ def trees():
                            post_transform=post, classlabels_strings=["no", "yes"], **nodes, **more, **base)
 
 
+def svm():
+    x = floats(81, 5, 3)
+    for kernel in ("LINEAR", "POLY", "RBF", "SIGMOID"):
+        more = {"kernel_type": kernel, "kernel_params": [0.25, 0.5, 2.0]}
+        simple("svm_regressor_" + kernel, "SVMRegressor", [x], [out(FLOAT, 5, 1)], ML, coefficients=values(82, 4),
+               support_vectors=values(83, 12), rho=values(84, 1), n_supports=4, **more)
+        simple("svm_classifier_" + kernel, "SVMClassifier", [x], [out(INT64, 5), out(FLOAT, 5, 3)], ML,
+               coefficients=values(85, 12), support_vectors=values(86, 18), rho=values(87, 3),
+               vectors_per_class=[2, 1, 3], classlabels_ints=[7, 8, 9], **more)
+    for signs in ("mixed", "positive"):
+        low = 0 if signs == "positive" else -1
+        simple("svm_classifier_two_" + signs, "SVMClassifier", [x], [out(INT64, 5), out(FLOAT, 5, 2)], ML,
+               coefficients=values(92, 4, low=low), support_vectors=values(93, 12), rho=[-0.625 if signs == "positive" else -0.125],
+               vectors_per_class=[2, 2], classlabels_ints=[0, 1], kernel_type="RBF", kernel_params=[0.5, 0.0, 3.0])
+    simple("svm_classifier_four", "SVMClassifier", [x], [out(STRING, 5), out(FLOAT, 5, 6)], ML,
+           coefficients=values(88, 15), support_vectors=values(89, 15), rho=values(90, 6),
+           vectors_per_class=[1, 1, 2, 1], classlabels_strings=["a", "b", "c", "d"], kernel_type="RBF",
+           kernel_params=[0.5, 0.0, 3.0])
+
+
 def fused():
     x = floats(51, 2, 3, 4)
     simple("ms_gelu", "Gelu", [x], [out(FLOAT, 2, 3, 4)], MS)
@@ -362,6 +382,7 @@ linear()
 rows()
 words()
 trees()
+svm()
 fused()
 quantised()
 

@@ -41,7 +41,8 @@ CONTENTS = {
         "/usr/bin/viaduct-gpu", "/lib/systemd/system/viaduct-gpu@.service",
         "/usr/share/man/man8/viaduct-gpu.8.gz"],
     "viaduct-tools": [
-        "/usr/bin/viaduct", "/usr/lib/ARCH/viaduct/libviaduct-display.so",
+        "/usr/bin/viaduct", "/usr/lib/viaduct/viaduct-look",
+        "/usr/lib/ARCH/viaduct/libviaduct-display.so",
         "/usr/bin/viaduct-region", "/usr/share/man/man8/viaduct-region.8.gz",
         "/usr/share/man/man1/viaduct.1.gz", "/usr/share/doc/viaduct-tools/README.md.gz"],
     "viaduct-cuda": ["/usr/lib/ARCH/viaduct/cuda/libcuda.so.1",
@@ -50,6 +51,7 @@ CONTENTS = {
                     "/usr/lib/ARCH/viaduct/npu/libonnxruntime.so.1",
                     "/usr/lib/ARCH/viaduct/npu/libviaduct-ep.so",
                     "/usr/lib/ARCH/viaduct/npu/local/libonnxruntime.so.1"],
+    "gstreamer1.0-viaduct": ["/usr/lib/ARCH/gstreamer-1.0/libgstviaduct.so"],
 }
 
 

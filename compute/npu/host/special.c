@@ -121,7 +121,7 @@ static const struct onnx_value *value_of(const struct provider_description *abou
                                          uint32_t count, struct proto info)
 {
     struct proto_field field;
-    struct proto name = {0};
+    struct proto name = onnx_proto_of("", 0);
 
     while (onnx_proto_next(&info, &field) > 0) {
         if (field.number == INFO_NAME && field.type == PROTO_BYTES)

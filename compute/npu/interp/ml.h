@@ -28,6 +28,8 @@ struct ml_labels {
 
 int ml_labels(struct call *call, struct ml_labels *ret);
 /* Output 0: a label for each row. */
+/* Output 1: `classes` scores for each row; memory of the node's own if nobody asks for them. */
+float *ml_scores_out(struct call *call, int64_t rows, int64_t classes);
 int ml_labels_out(struct call *call, const struct ml_labels *labels, int64_t rows, void **ret);
 void ml_label(const struct ml_labels *labels, int64_t label, void *to, int64_t row);
 

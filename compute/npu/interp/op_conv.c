@@ -293,53 +293,98 @@ static int64_t zero_of(const struct value *zero, int64_t i)
     return zero ? (int64_t)onnx_number(zero, zero->count == 1 ? 0 : i) : 0;
 }
 
-/* Sums of (x - xz) * (w - wz), window by window. */
+/* Bytes less their zero point; `each`: elements that have one of `zero`'s in common. */
+static int16_t *centred(struct call *call, const struct value *v, const struct value *zero,
+                        int64_t each)
+{
+    int16_t *to = onnx_scratch(call, (uint64_t)v->count + 1, sizeof(*to));
+
+    for (int64_t i = 0; to && i < v->count; i += each) {
+        int16_t z = (int16_t)zero_of(zero, i / each);
+
+        for (int64_t k = i; k < i + each; k++)
+            to[k] = (int16_t)((v->dtype == ONNX_U8 ? ((const uint8_t *)v->data)[k]
+                                                   : ((const int8_t *)v->data)[k]) -
+                              z);
+    }
+    return to;
+}
+
+/* Outputs of a dimension whose input under this tap is there: *from to below the result. */
+static int64_t covered(const struct spatial *s, int d, int64_t tap, int64_t *from)
+{
+    int64_t shift = tap * s->dilation[d] - s->before[d], stride = s->stride[d], to;
+
+    *from = shift < 0 ? (-shift + stride - 1) / stride : 0;
+    to = s->in[d] - shift > 0 ? (s->in[d] - shift - 1) / stride + 1 : 0;
+    return to < s->out[d] ? to : s->out[d];
+}
+
+/* One weight on one plane of the input, where both are. */
+static void add_tap(const struct spatial *s, const int64_t tap[3], int32_t weight, const int16_t *x,
+                    int32_t *y)
+{
+    int64_t from[3], to[3], shift[3];
+
+    for (int d = 0; d < 3; d++) {
+        to[d] = covered(s, d, tap[d], &from[d]);
+        shift[d] = tap[d] * s->dilation[d] - s->before[d];
+    }
+    for (int64_t oz = from[0]; oz < to[0]; oz++)
+        for (int64_t oy = from[1]; oy < to[1]; oy++) {
+            const int16_t *row =
+                x + ((oz * s->stride[0] + shift[0]) * s->in[1] + oy * s->stride[1] + shift[1]) *
+                        s->in[2];
+            int32_t *sums = y + (oz * s->out[1] + oy) * s->out[2];
+            int64_t step = s->stride[2];
+
+            if (step == 1)
+                for (int64_t ox = from[2]; ox < to[2]; ox++)
+                    sums[ox] += weight * row[ox + shift[2]];
+            else
+                for (int64_t ox = from[2]; ox < to[2]; ox++)
+                    sums[ox] += weight * row[ox * step + shift[2]];
+        }
+}
+
+/* Sums of (x - xz) * (w - wz), weight by weight. */
 static int conv_sums(struct call *call, const struct value *x, const struct value *xz,
                      const struct value *w, const struct value *wz, struct spatial *s,
                      int32_t **ret)
 {
-    int64_t group = onnx_attr_int(call->node, "group", 1), filters, at = 0;
+    int64_t group = onnx_attr_int(call->node, "group", 1), filters, taps, channels;
+    int16_t *xs, *ws;
     int32_t *sums;
 
     TRY(check_conv(call, x, w, group));
     TRY(onnx_spatial_read(call, x, w->dims + 2, s));
     if ((xz && xz->count != 1) || (wz && wz->count != 1 && wz->count != w->dims[0]))
         return BAD(call, "its zero points do not fit");
-    TRY(onnx_work(call, (double)x->dims[0] * (double)w->count * (double)s->out_count));
-    sums = onnx_scratch(call, (uint64_t)(x->dims[0] * w->dims[0] * s->out_count), sizeof(*sums));
-    if (!sums)
+    channels = w->dims[1];
+    taps = channels * s->kernel_count;
+    sums =
+        onnx_scratch(call, (uint64_t)(x->dims[0] * w->dims[0] * s->out_count) + 1, sizeof(*sums));
+    xs = sums ? centred(call, x, xz, x->count ? x->count : 1) : NULL;
+    ws = xs ? centred(call, w, wz, wz && wz->count > 1 ? taps : w->count) : NULL;
+    if (!ws)
         return VD_ERR_MEMORY;
-    filters = w->dims[0] / group;
-    for (int64_t n = 0; n < x->dims[0]; n++)
-        for (int64_t f = 0; f < w->dims[0]; f++)
-            for (int64_t o = 0; o < s->out_count; o++) {
-                int64_t ox = o % s->out[2], oy = o / s->out[2] % s->out[1];
-                int64_t oz = o / s->out[2] / s->out[1], zx = zero_of(xz, 0), zw = zero_of(wz, f);
-                int64_t sum = 0;
-
-                if (o % 256 == 0)
-                    TRY(onnx_work(call, 0));
-                for (int64_t r = 0; r < w->dims[1] * s->kernel_count; r++) {
-                    int64_t c = r / s->kernel_count, tap = r % s->kernel_count;
-                    int64_t ix =
-                        ox * s->stride[2] - s->before[2] + tap % s->kernel[2] * s->dilation[2];
-                    int64_t iy = oy * s->stride[1] - s->before[1] +
-                                 tap / s->kernel[2] % s->kernel[1] * s->dilation[1];
-                    int64_t iz = oz * s->stride[0] - s->before[0] +
-                                 tap / s->kernel[2] / s->kernel[1] * s->dilation[0];
-                    int64_t from;
-
-                    if (ix < 0 || ix >= s->in[2] || iy < 0 || iy >= s->in[1] || iz < 0 ||
-                        iz >= s->in[0])
-                        continue;
-                    from = ((n * group + f / filters) * w->dims[1] + c) * s->in_count +
-                           (iz * s->in[1] + iy) * s->in[2] + ix;
-                    sum += ((int64_t)onnx_number(x, from) - zx) *
-                           ((int64_t)onnx_number(w, f * w->dims[1] * s->kernel_count + r) - zw);
-                }
-                sums[at++] = (int32_t)sum;
-            }
     *ret = sums;
+    filters = w->dims[0] / group;
+    for (int64_t i = 0; i < x->dims[0] * w->dims[0]; i++, sums += s->out_count) {
+        int64_t f = i % w->dims[0];
+        const int16_t *plane = xs + (i / w->dims[0] * group + f / filters) * channels * s->in_count;
+
+        TRY(onnx_work(call, (double)taps * (double)s->out_count));
+        memset(sums, 0, (size_t)s->out_count * sizeof(*sums));
+        for (int64_t r = 0; r < taps; r++) {
+            int64_t k = r % s->kernel_count;
+            const int64_t tap[3] = {k / s->kernel[2] / s->kernel[1],
+                                    k / s->kernel[2] % s->kernel[1], k % s->kernel[2]};
+
+            if (ws[f * taps + r])
+                add_tap(s, tap, ws[f * taps + r], plane + r / s->kernel_count * s->in_count, sums);
+        }
+    }
     return 0;
 }
 

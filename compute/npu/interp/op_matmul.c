@@ -234,33 +234,57 @@ int onnx_op_gemm(struct call *call)
     return 0;
 }
 
+/* A byte less its zero point. */
+static int16_t byte_less(const struct value *v, int64_t at, int16_t zero)
+{
+    return (int16_t)((v->dtype == ONNX_U8 ? ((const uint8_t *)v->data)[at]
+                                          : ((const int8_t *)v->data)[at]) -
+                     zero);
+}
+
+static int16_t zero_at(const struct value *zero, int64_t at)
+{
+    return zero ? (int16_t)onnx_number(zero, zero->count == 1 ? 0 : at) : 0;
+}
+
 /* A zero point for each row of A or column of B, or one for all. */
 static int sums(struct call *call, const struct value *a, const struct value *az,
                 const struct value *b, const struct value *bz, struct stack *s, int32_t **ret)
 {
     int64_t count, at_a, at_b;
+    int16_t *row, *columns;
     int32_t *y;
 
     TRY(read_stack(call, a, b, s));
     if ((az && az->count != 1 && az->count != s->m) || (bz && bz->count != 1 && bz->count != s->n))
         return BAD(call, "its zero points do not fit");
     count = onnx_count(ONNX_I32, s->out_rank, s->out_dims);
-    y = count < 0 ? NULL : onnx_scratch(call, (uint64_t)count, sizeof(*y));
+    y = count < 0 ? NULL : onnx_scratch(call, (uint64_t)count + 1, sizeof(*y));
     if (!y)
         return BAD(call, "is too large");
-    TRY(onnx_work(call, (double)count * (double)s->k));
-    for (int64_t i = 0; i < count; i++) {
-        int64_t r = i / s->n % s->m, c = i % s->n, sum = 0;
-        int64_t za = az ? (int64_t)onnx_number(az, az->count == 1 ? 0 : r) : 0;
-        int64_t zb = bz ? (int64_t)onnx_number(bz, bz->count == 1 ? 0 : c) : 0;
-
-        pick(s, i / (s->m * s->n), &at_a, &at_b);
-        for (int64_t k = 0; k < s->k; k++)
-            sum += ((int64_t)onnx_number(a, at_a * s->m * s->k + r * s->k + k) - za) *
-                   ((int64_t)onnx_number(b, at_b * s->k * s->n + k * s->n + c) - zb);
-        y[i] = (int32_t)sum;
-    }
+    row = onnx_scratch(call, (uint64_t)s->k + 1, sizeof(*row));
+    columns = onnx_scratch(call, (uint64_t)(s->k * s->n) + 1, sizeof(*columns));
+    if (!row || !columns)
+        return VD_ERR_MEMORY;
+    memset(y, 0, (size_t)count * sizeof(*y));
     *ret = y;
+    for (int64_t i = 0; count && i < count / (s->m * s->n); i++) {
+        pick(s, i, &at_a, &at_b);
+        for (int64_t k = 0; k < s->k; k++)
+            for (int64_t c = 0; c < s->n; c++)
+                columns[k * s->n + c] =
+                    byte_less(b, at_b * s->k * s->n + k * s->n + c, zero_at(bz, c));
+        for (int64_t r = 0; r < s->m; r++, y += s->n) {
+            int16_t zero = zero_at(az, r);
+
+            TRY(onnx_work(call, (double)s->n * (double)s->k));
+            for (int64_t k = 0; k < s->k; k++)
+                row[k] = byte_less(a, (at_a * s->m + r) * s->k + k, zero);
+            for (int64_t k = 0; k < s->k; k++)
+                for (int64_t c = 0; c < s->n; c++)
+                    y[c] += row[k] * columns[k * s->n + c];
+        }
+    }
     return 0;
 }
 

@@ -131,6 +131,14 @@ int ml_labels_out(struct call *call, const struct ml_labels *labels, int64_t row
     return *ret ? 0 : VD_ERR_MEMORY;
 }
 
+float *ml_scores_out(struct call *call, int64_t rows, int64_t classes)
+{
+    const int64_t dims[2] = {rows, classes};
+
+    return call->out_count > 1 ? onnx_out(call, 1, ONNX_F32, 2, dims)
+                               : onnx_scratch(call, (uint64_t)(rows * classes) + 1, sizeof(float));
+}
+
 void ml_label(const struct ml_labels *labels, int64_t label, void *to, int64_t row)
 {
     if (labels->ints)
@@ -387,7 +395,7 @@ int onnx_op_linear_classifier(struct call *call)
     dims[0] = x->rank == 2 ? x->dims[0] : 1;
     dims[1] = labels.count;
     TRY(ml_labels_out(call, &labels, dims[0], &out));
-    to = onnx_out(call, 1, ONNX_F32, 2, dims);
+    to = ml_scores_out(call, dims[0], dims[1]);
     if (!to)
         return VD_ERR_MEMORY;
     for (int64_t r = 0; r < dims[0]; r++, scores += classes, to += labels.count) {

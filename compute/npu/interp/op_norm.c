@@ -24,6 +24,17 @@ static void moments(const struct value *x, int64_t from, int64_t n, double *mean
 {
     double sum = 0, squares = 0;
 
+    if (x->dtype == ONNX_F32) {
+        const float *f = (const float *)x->data + from;
+
+        for (int64_t i = 0; i < n; i++)
+            sum += (double)f[i];
+        *mean = n ? sum / (double)n : 0;
+        for (int64_t i = 0; i < n; i++)
+            squares += ((double)f[i] - *mean) * ((double)f[i] - *mean);
+        *variance = n ? squares / (double)n : 0;
+        return;
+    }
     for (int64_t i = from; i < from + n; i++)
         sum += onnx_number(x, i);
     *mean = n ? sum / (double)n : 0;
@@ -119,12 +130,18 @@ int onnx_op_instance_norm(struct call *call)
     return 0;
 }
 
+static void norm_row(float *to, const float *x, int64_t n, float mean, float by, const float *scale,
+                     const float *bias)
+{
+    for (int64_t i = 0; i < n; i++)
+        to[i] = (x[i] - mean) * by * scale[i] + (bias ? bias[i] : 0);
+}
+
 int onnx_op_layer_norm(struct call *call)
 {
     const struct value *x = call->in[0], *scale = call->in[1], *bias = onnx_in(call, 2);
     int64_t axis = onnx_attr_int(call->node, "axis", -1), rows, n, dims[RANK];
     double epsilon = onnx_attr_float(call->node, "epsilon", 1e-5f);
-    int64_t ss[RANK], bs[RANK];
     struct value *y;
 
     TRY(onnx_axis(call, &axis, x->rank));
@@ -132,7 +149,6 @@ int onnx_op_layer_norm(struct call *call)
     n = onnx_product(x->dims, (int)axis, x->rank);
     if (scale->count != n || (bias && bias->count != n))
         return CANT(call, "with a scale that is spread");
-    (void)ss, (void)bs;
     if (!onnx_out_like(call, 0, x))
         return VD_ERR_MEMORY;
     y = call->out[0];
@@ -142,11 +158,15 @@ int onnx_op_layer_norm(struct call *call)
         if (onnx_wanted(call, i) && !onnx_out(call, i, ONNX_F32, x->rank, dims))
             return VD_ERR_MEMORY;
     for (int64_t r = 0; r < rows; r++) {
+        bool floats = x->dtype == ONNX_F32 && scale->dtype == ONNX_F32;
         double mean, variance, by;
 
         moments(x, r * n, n, &mean, &variance);
         by = 1 / sqrt(variance + epsilon);
-        for (int64_t i = 0; i < n; i++)
+        if (floats)
+            norm_row((float *)y->data + r * n, (const float *)x->data + r * n, n, (float)mean,
+                     (float)by, scale->data, bias ? bias->data : NULL);
+        for (int64_t i = 0; i < n && !floats; i++)
             onnx_set(y, r * n + i,
                      (onnx_number(x, r * n + i) - mean) * by * onnx_number(scale, i) +
                          (bias ? onnx_number(bias, i) : 0));

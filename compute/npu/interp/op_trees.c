@@ -386,7 +386,7 @@ int onnx_op_trees_classifier(struct call *call)
     static const struct names names = {"class_treeids", "class_nodeids", "class_ids",
                                        "class_weights"};
     const struct value *x = call->in[0];
-    int64_t rows = 0, columns = 0, dims[2];
+    int64_t rows = 0, columns = 0;
     const struct trees *t = NULL;
     struct ml_labels labels;
     enum ml_post post = ML_NONE;
@@ -406,10 +406,8 @@ int onnx_op_trees_classifier(struct call *call)
     if (labels.count == 2 && !t->one_class && labels.ints &&
         (labels.ints->ints[0] != 0 || labels.ints->ints[1] != 1))
         return CANT(call, "of two classes that are not 0 and 1, with weights of both");
-    dims[0] = rows;
-    dims[1] = labels.count;
     TRY(ml_labels_out(call, &labels, rows, &out));
-    to = onnx_out(call, 1, ONNX_F32, 2, dims);
+    to = ml_scores_out(call, rows, labels.count);
     scores = onnx_scratch(call, (uint64_t)labels.count, sizeof(*scores));
     has = onnx_scratch(call, (uint64_t)labels.count, sizeof(*has));
     if (!to || !scores || !has)
