@@ -86,6 +86,13 @@ static const struct {
     {".func f() { ret; }\n" UNIT ".visible .entry q() { call hidden, (); ret; }\n",
      "Call target 'hidden' is not defined"},
     {".visible .global .u32 x\n", "syntax error"},
+    {".extern .func far();\n.visible .entry q() { call far, (); ret; }\n",
+     "Unresolved extern function 'far', called by 'q'"},
+    {".extern .func __cudaCDP2LaunchDeviceV2();\n"
+     ".visible .entry q() { call __cudaCDP2LaunchDeviceV2, (); ret; }\n",
+     "dynamic parallelism"},
+    {".visible .global .attribute(.managed, .place 0x1000) .u32 x;\n",
+     "Memory of managed variable 'x' is not there"},
 };
 
 static void test_errors(void **state)

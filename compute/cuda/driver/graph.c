@@ -319,8 +319,9 @@ API cuGraphAddKernelNode_v2(CUgraphNode *node, CUgraph graph, const CUgraphNode 
         return leave(CUDA_ERROR_INVALID_VALUE);
     err = graph_add(graph, CU_GRAPH_NODE_TYPE_KERNEL, needs, count, &n);
     return err ? leave(err)
-               : finish(node, n,
-                        graph_set_kernel(n, (const CUDA_KERNEL_NODE_PARAMS_v1 *)params, params->kern));
+               : finish(
+                     node, n,
+                     graph_set_kernel(n, (const CUDA_KERNEL_NODE_PARAMS_v1 *)params, params->kern));
 }
 
 API cuGraphKernelNodeSetParams(CUgraphNode node, const CUDA_KERNEL_NODE_PARAMS_v1 *params)
@@ -338,8 +339,9 @@ API cuGraphKernelNodeSetParams_v2(CUgraphNode node, const CUDA_KERNEL_NODE_PARAM
 
     if (err)
         return err;
-    return leave(params ? graph_set_kernel(node, (const CUDA_KERNEL_NODE_PARAMS_v1 *)params, params->kern)
-                        : CUDA_ERROR_INVALID_VALUE);
+    return leave(
+        params ? graph_set_kernel(node, (const CUDA_KERNEL_NODE_PARAMS_v1 *)params, params->kern)
+               : CUDA_ERROR_INVALID_VALUE);
 }
 
 API cuGraphAddMemcpyNode(CUgraphNode *node, CUgraph graph, const CUgraphNode *needs, size_t count,

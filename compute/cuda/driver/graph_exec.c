@@ -270,9 +270,9 @@ API cuGraphExecKernelNodeSetParams_v2(CUgraphExec exec, CUgraphNode node,
 
     if (err)
         return err;
-    return leave(params ? graph_set_kernel(n, (const CUDA_KERNEL_NODE_PARAMS_v1 *)params,
-                                           params->kern)
-                        : CUDA_ERROR_INVALID_VALUE);
+    return leave(params
+                     ? graph_set_kernel(n, (const CUDA_KERNEL_NODE_PARAMS_v1 *)params, params->kern)
+                     : CUDA_ERROR_INVALID_VALUE);
 }
 
 API cuGraphExecMemcpyNodeSetParams(CUgraphExec exec, CUgraphNode node, const CUDA_MEMCPY3D *params,

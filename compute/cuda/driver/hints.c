@@ -4,9 +4,9 @@
 #include "internal.h"
 
 /*
- * What programs say to make things fast on a device of NVIDIA's, and what nothing here becomes faster
- * by: advice on managed memory, which is one memory for all at all times, windows of the cache, banks
- * of shared memory, a profiler. Arguments are checked; what can be read back is kept.
+ * What programs say to make things fast on a device of NVIDIA's, and what nothing here becomes
+ * faster by: advice on managed memory, which is one memory for all at all times, windows of the
+ * cache, banks of shared memory, a profiler. Arguments are checked; what can be read back is kept.
  */
 
 /* Managed memory, all of it one allocation's. */

@@ -2,6 +2,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <compute/cuda/ptx/ptx.h>
+
 #include "internal.h"
 #include "module.h"
 
@@ -81,8 +83,10 @@ static CUresult append(struct CUlinkState_st *l, const char *text, size_t length
 /* An image with zeros behind it. */
 static CUresult add_image(struct CUctx_st *c, struct CUlinkState_st *l, const void *image)
 {
+    /* What it calls may be in other pieces. */
+    static const char end[] = "\n.pragma \"" PTX_PARTIAL "\";\n";
     const char *why = "linker: out of memory";
-    char *text = NULL;
+    char *text = NULL, *partial;
     size_t length = 0;
     CUresult err = image_ptx(image, &text, &length, &why);
 
@@ -90,9 +94,16 @@ static CUresult add_image(struct CUctx_st *c, struct CUlinkState_st *l, const vo
         module_log(&l->jit, why, l->values);
         return err;
     }
-    err = try_out(c, l, text, length);
+    partial = malloc(length + sizeof(end));
+    err = partial ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
+    if (!err) {
+        memcpy(partial, text, length);
+        memcpy(partial + length, end, sizeof(end));
+        err = try_out(c, l, partial, length + sizeof(end) - 1);
+    }
     if (!err)
         err = append(l, text, length);
+    free(partial);
     free(text);
     return err;
 }
@@ -174,7 +185,7 @@ API cuLinkComplete(CUlinkState state, void **image, size_t *size)
         return leave(CUDA_ERROR_INVALID_HANDLE);
     if (!image || !state->text)
         return leave(CUDA_ERROR_INVALID_VALUE);
-    if (!state->complete && state->pieces > 1)
+    if (!state->complete)
         err = try_out(c, state, state->text, state->size);
     if (err)
         return leave(err);

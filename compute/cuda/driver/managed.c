@@ -8,10 +8,10 @@
 #include "managed.h"
 
 /*
- * Managed variables (`.attribute(.managed)`, `__managed__` in C++): the host reads and writes them, too,
- * so they lie in managed memory that is taken here, and the text that is compiled says where:
- * `.attribute(.managed, .place 0x…)`, which is Viaduct's own. Each definition gets memory; of weak ones that
- * several units have, the first is taken.
+ * Managed variables (`.attribute(.managed)`, `__managed__` in C++): the host reads and writes them,
+ * too, so they lie in managed memory that is taken here, and the text that is compiled says where:
+ * `.attribute(.managed, .place 0x…)`, which is Viaduct's own. Each definition gets memory; of weak
+ * ones that several units have, the first is taken.
  */
 
 #define MAX_MANAGED (1u << 30) /* bytes of one module */

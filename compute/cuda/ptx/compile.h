@@ -71,6 +71,9 @@ struct operand {
     struct operand *items; /* vector, list; of an address: [0] is the base */
     uint32_t count;
     struct operand *second; /* p|q */
+    /* Video instructions: b0 to b3, h0, h1, or several at once; -a. */
+    const char *part;
+    bool minus;
 };
 
 /* One statement. */
@@ -117,6 +120,7 @@ struct compile {
     uint32_t scope;
     uint32_t units;              /* .version directives so far */
     bool external, linked, weak; /* of the declaration at hand */
+    bool partial;                /* PTX_PARTIAL was seen */
 
     /* the function at hand */
     struct ptx_function *function;

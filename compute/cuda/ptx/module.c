@@ -53,6 +53,9 @@ static void performance_directives(struct compile *c, struct ptx_function *f)
             continue;
         if (lex_is(&name, ".pragma")) {
             while (!compile_char(c, ';')) {
+                /* Anyone may ignore a pragma: this one is of the linker here. */
+                c->partial |= c->token.kind == LEX_STRING && c->token.size == strlen(PTX_PARTIAL) &&
+                              !memcmp(c->token.text, PTX_PARTIAL, c->token.size);
                 if (c->token.kind == LEX_END)
                     compile_unexpected(c);
                 compile_next(c);
@@ -180,7 +183,54 @@ static void parse_alias(struct compile *c)
     if (!t || t->kind != SYMBOL_FUNCTION || !s || s->kind != SYMBOL_FUNCTION ||
         s->function->defined)
         compile_fail(c, name.line, "Alias '%.*s' cannot be resolved", (int)name.size, name.text);
+    /* Calls that were compiled before this was known. */
+    for (uint32_t i = 0; i < c->module->call_count; i++)
+        if (c->module->calls[i]->callee == s->function)
+            c->module->calls[i]->callee = t->function;
+    for (uint32_t i = 0; i < c->module->function_count; i++) {
+        struct ptx_function *f = c->module->functions[i];
+
+        for (uint32_t j = 0; j < f->call_count; j++)
+            if (f->calls[j] == s->function->index)
+                f->calls[j] = t->function->index;
+    }
     s->function = t->function;
+}
+
+/* What kernels of CUDA's device runtime call to launch others. */
+static bool launches(const char *name)
+{
+    static const char *const begins[] = {"cudaLaunchDevice", "cudaGetParameterBuffer",
+                                         "__cudaCDP2"};
+
+    for (size_t i = 0; i < sizeof(begins) / sizeof(begins[0]); i++)
+        if (!strncmp(name, begins[i], strlen(begins[i])))
+            return true;
+    return false;
+}
+
+/* Every function that is called is there, but in a piece that a linker tries out. */
+static void check_calls(struct compile *c)
+{
+    const struct ptx_module *m = c->module;
+
+    for (uint32_t i = 0; i < m->function_count; i++) {
+        const struct ptx_function *f = m->functions[i];
+
+        for (uint32_t j = 0; f->defined && j < f->call_count; j++) {
+            const struct ptx_function *callee = m->functions[f->calls[j]];
+
+            if (callee->defined || callee->builtin)
+                continue;
+            if (launches(callee->name))
+                compile_fail(c, 0,
+                             "'%s' calls '%s': kernels that launch kernels (dynamic parallelism) "
+                             "are not supported",
+                             f->name, callee->name);
+            compile_fail(c, 0, "Unresolved extern function '%s', called by '%s'", callee->name,
+                         f->name);
+        }
+    }
 }
 
 /* How many units a text has: what a linker made of several pieces of PTX is one text, in which
@@ -384,6 +434,8 @@ int ptx_module_create(struct ptx_context *context, const char *text, size_t size
     c->module->context = context;
     if (!setjmp(c->failed)) {
         parse_module(c);
+        if (!c->partial)
+            check_calls(c);
         for (uint32_t i = 0; i < c->module->function_count; i++)
             if (c->module->functions[i]->kernel && c->module->functions[i]->defined)
                 layout(c, c->module->functions[i]);

@@ -78,6 +78,29 @@ static void take_register(struct compile *c, struct symbol *s, uint32_t at, stru
     o->slot = s->slots[at];
 }
 
+/* Parts of a register that video instructions name: .b0, .h1, .h10, .b3210. */
+static bool take_part(struct compile *c, const struct lex_token *t, struct operand *o)
+{
+    uint32_t at = t->size, index;
+    struct symbol *s;
+    char *part;
+
+    while (at && t->text[at - 1] >= '0' && t->text[at - 1] <= '7')
+        at--;
+    if (at < 3 || at == t->size || t->size - at > 4 || t->text[at - 2] != '.' ||
+        (t->text[at - 1] != 'b' && t->text[at - 1] != 'h'))
+        return false;
+    s = register_symbol(c, t->text, at - 2, &index);
+    if (!s || s->vector != 1)
+        return false;
+    take_register(c, s, index, o);
+    part = compile_arena(c, t->size - at + 2);
+    memcpy(part, t->text + at - 1, t->size - at + 1);
+    part[t->size - at + 1] = '\0';
+    o->part = part;
+    return true;
+}
+
 /* A register, an element of a vector (.x .y .z .w, or .r .g .b .a), or all of them. */
 static bool find_register(struct compile *c, const struct lex_token *t, struct operand *o)
 {
@@ -108,7 +131,7 @@ static bool find_register(struct compile *c, const struct lex_token *t, struct o
             return true;
         }
     }
-    return false;
+    return take_part(c, t, o);
 }
 
 void operand_name(struct compile *c, struct operand *o)
@@ -179,7 +202,10 @@ void operand_items(struct compile *c, struct operand *o, char end, int depth)
             o->items = more;
             room *= 2;
         }
-        operand_parse(c, &o->items[o->count++], depth + 1);
+        operand_parse(c, &o->items[o->count], depth + 1);
+        if (o->items[o->count].part || o->items[o->count].minus)
+            compile_unexpected(c);
+        o->count++;
     } while (compile_char(c, ','));
     compile_expect(c, end);
 }
@@ -215,12 +241,19 @@ void operand_parse(struct compile *c, struct operand *o, int depth)
         if (compile_char(c, '|')) {
             o->second = compile_arena(c, sizeof(*o->second));
             operand_parse(c, o->second, depth + 1);
+            if (o->second->part || o->second->minus)
+                compile_unexpected(c);
         }
         return;
     }
     {
         bool minus = compile_char(c, '-');
 
+        if (minus && c->token.kind == LEX_NAME) {
+            operand_name(c, o);
+            o->minus = true;
+            return;
+        }
         o->value = c->token.value;
         switch (c->token.kind) {
         case LEX_INT:

@@ -95,8 +95,10 @@ int ptx_memory_set(struct ptx_context *context, uint64_t address, uint32_t value
 /*
  * Compiles PTX. Text needs no zero at its end, and is not kept. VD_ERR_PARAMETER: not PTX, or
  * PTX this does not know; `log` (may be NULL) says where and what, as lines
- * "ptxas application ptx input, line N; error : ...".
+ * "ptxas application ptx input, line N; error : ...". Functions that are called and not there are
+ * an error, too, but in a text that says `.pragma "viaduct.partial";`: such a call ends the launch.
  */
+#define PTX_PARTIAL "viaduct.partial"
 int ptx_module_create(struct ptx_context *context, const char *text, size_t size, char *log,
                       size_t log_size, struct ptx_module **ret_module);
 /* Frees its globals. No launch of it may run. */

@@ -383,10 +383,42 @@ static const struct {
     {"sust", select_surface},
     {"txq", select_query},
     {"suq", select_query},
+    {"vadd", select_video},
+    {"vsub", select_video},
+    {"vabsdiff", select_video},
+    {"vmin", select_video},
+    {"vmax", select_video},
+    {"vshl", select_video},
+    {"vshr", select_video},
+    {"vmad", select_video},
+    {"vset", select_video},
+    {"vadd2", select_video},
+    {"vsub2", select_video},
+    {"vavrg2", select_video},
+    {"vabsdiff2", select_video},
+    {"vmin2", select_video},
+    {"vmax2", select_video},
+    {"vset2", select_video},
+    {"vadd4", select_video},
+    {"vsub4", select_video},
+    {"vavrg4", select_video},
+    {"vabsdiff4", select_video},
+    {"vmin4", select_video},
+    {"vmax4", select_video},
+    {"vset4", select_video},
 };
+
+/* vadd and the like, but no instruction of another kind that begins so. */
+static bool is_video(const struct statement *s)
+{
+    return s->parts[0][0] == 'v' && strcmp(s->parts[0], "vote");
+}
 
 void select_statement(struct compile *c, struct statement *s)
 {
+    for (uint32_t i = 0; i < s->count && !is_video(s); i++)
+        if (s->operands[i].part || s->operands[i].minus)
+            select_mismatch(c, s);
     for (size_t i = 0; i < sizeof(selectors) / sizeof(selectors[0]); i++)
         if (!strcmp(s->parts[0], selectors[i].name)) {
             selectors[i].select(c, s);

@@ -84,6 +84,8 @@ void select_cp(struct compile *c, struct statement *s);
 void select_mbarrier(struct compile *c, struct statement *s);
 void select_policy(struct compile *c, struct statement *s);
 void select_elect(struct compile *c, struct statement *s);
+/* select_video.c */
+void select_video(struct compile *c, struct statement *s);
 /* select_texture.c */
 void select_tex(struct compile *c, struct statement *s);
 void select_surface(struct compile *c, struct statement *s);

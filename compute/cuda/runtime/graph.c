@@ -44,8 +44,8 @@ RT cudaError_t cudaGraphAddKernelNode(CUgraphNode *node, CUgraph graph, const CU
     CUDA_KERNEL_NODE_PARAMS params;
     cudaError_t err = kernel_params(p, &params);
 
-    return runtime_leave(
-        err ? err : (int)cuGraphAddKernelNode_v2(node, graph, needs, count, &params));
+    return runtime_leave(err ? err
+                             : (int)cuGraphAddKernelNode_v2(node, graph, needs, count, &params));
 }
 
 RT cudaError_t cudaGraphKernelNodeSetParams(CUgraphNode node, const struct kernel_node *p);
@@ -65,8 +65,7 @@ RT cudaError_t cudaGraphExecKernelNodeSetParams(CUgraphExec exec, CUgraphNode no
     CUDA_KERNEL_NODE_PARAMS params;
     cudaError_t err = kernel_params(p, &params);
 
-    return runtime_leave(err ? err
-                             : (int)cuGraphExecKernelNodeSetParams_v2(exec, node, &params));
+    return runtime_leave(err ? err : (int)cuGraphExecKernelNodeSetParams_v2(exec, node, &params));
 }
 
 static CUresult add_copy(CUgraphNode *node, CUgraph graph, const CUgraphNode *needs, size_t count,
@@ -187,8 +186,7 @@ RT cudaError_t cudaGraphExecMemcpyNodeSetParams(CUgraphExec exec, CUgraphNode no
         err = RT_INVALID_VALUE;
     if (!err)
         err = (int)cuCtxGetCurrent(&context);
-    return runtime_leave(
-        err ? err : (int)cuGraphExecMemcpyNodeSetParams(exec, node, &c, context));
+    return runtime_leave(err ? err : (int)cuGraphExecMemcpyNodeSetParams(exec, node, &c, context));
 }
 
 RT cudaError_t cudaGraphExecMemcpyNodeSetParams1D(CUgraphExec exec, CUgraphNode node, void *to,
@@ -212,8 +210,7 @@ RT cudaError_t cudaGraphExecMemsetNodeSetParams(CUgraphExec exec, CUgraphNode no
 
     if (!err)
         err = (int)cuCtxGetCurrent(&context);
-    return runtime_leave(err ? err
-                             : (int)cuGraphExecMemsetNodeSetParams(exec, node, p, context));
+    return runtime_leave(err ? err : (int)cuGraphExecMemsetNodeSetParams(exec, node, p, context));
 }
 
 #define FORWARD(name, call, ...)            \

@@ -22,7 +22,7 @@ struct entry {
     const void *host;
     const char *name; /* in the program */
     struct binary *binary;
-    size_t size; /* of a variable; 0: a kernel */
+    size_t size;  /* of a variable; 0: a kernel */
     bool managed; /* `host` holds the variable's address once its module is loaded */
     CUcontext context;
     CUfunction function;
@@ -131,7 +131,8 @@ RT void __cudaRegisterVar(void **handle, char *host, char *device, const char *n
 }
 
 /*
- * Managed variables have no address that both sides could use before a context is there: programs call
+ * Managed variables have no address that both sides could use before a context is there: programs
+ * call
  * __cudaInitModule before they touch one, and find it in `*host`.
  */
 RT void __cudaRegisterManagedVar(void **handle, void **host, char *device, const char *name,
@@ -205,8 +206,7 @@ static struct entry *find_entry(const void *host, bool kernel)
         entry = entry->next;
     for (size_t i = 0; i < BUCKETS && !entry && !kernel; i++) {
         entry = register_entries[i];
-        while (entry &&
-               (!entry->managed || *(const void *const *)entry->host != host))
+        while (entry && (!entry->managed || *(const void *const *)entry->host != host))
             entry = entry->next;
     }
     return entry;
