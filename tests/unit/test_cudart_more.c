@@ -89,19 +89,21 @@ cudaError_t cudaGraphAddDependencies(CUgraph graph, const CUgraphNode *from, con
 #define OK(call) assert_int_equal(call, 0)
 
 /* counter and table are managed, with what they begin with; work writes p[0] = plain + add. */
+#define HEAD ".version 7.0\n.target sm_70\n.address_size 64\n"
+#define WORK                                                                       \
+    ".visible .global .align 4 .u32 plain = 7;\n"                                  \
+    ".visible .entry work(.param .u64 p, .param .u32 add)\n"                       \
+    "{\n.reg .b64 %d; .reg .b32 %r<3>;\n"                                          \
+    "ld.param.u64 %d, [p]; ld.param.u32 %r0, [add]; ld.global.u32 %r1, [plain];\n" \
+    "add.u32 %r2, %r0, %r1; st.global.u32 [%d], %r2; ret;\n}\n"
 static const char ptx[] =
-    ".version 7.0\n.target sm_70\n.address_size 64\n"
-    ".visible .global .attribute(.managed) .align 4 .u32 counter = 41;\n"
-    ".visible .global .attribute(.managed) .align 8 .b8 table[40] = {1, 2};\n"
-    ".visible .global .align 4 .u32 plain = 7;\n"
-    ".visible .entry count()\n"
-    "{\n.reg .b32 %r<2>;\n"
-    "ld.global.u32 %r0, [counter]; add.u32 %r0, %r0, 1; st.global.u32 [counter], %r0;\n"
-    "ld.global.u32 %r1, [table+4]; add.u32 %r1, %r1, %r0; st.global.u32 [table+8], %r1; ret;\n}\n"
-    ".visible .entry work(.param .u64 p, .param .u32 add)\n"
-    "{\n.reg .b64 %d; .reg .b32 %r<3>;\n"
-    "ld.param.u64 %d, [p]; ld.param.u32 %r0, [add]; ld.global.u32 %r1, [plain];\n"
-    "add.u32 %r2, %r0, %r1; st.global.u32 [%d], %r2; ret;\n}\n";
+    HEAD ".visible .global .attribute(.managed) .align 4 .u32 counter = 41;\n"
+         ".visible .global .attribute(.managed) .align 8 .b8 table[40] = {1, 2};\n" WORK
+         ".visible .entry count()\n"
+         "{\n.reg .b32 %r<2>;\n"
+         "ld.global.u32 %r0, [counter]; add.u32 %r0, %r0, 1; st.global.u32 [counter], %r0;\n"
+         "ld.global.u32 %r1, [table+4]; add.u32 %r1, %r1, %r0; st.global.u32 [table+8], %r1; "
+         "ret;\n}\n";
 
 static const struct dim3 one = {1, 1, 1};
 
@@ -126,11 +128,11 @@ static void need_managed(void)
     OK(cudaFree(memory));
 }
 
-static CUlibrary load(void)
+static CUlibrary load(const char *text)
 {
     CUlibrary library = NULL;
 
-    OK(cudaLibraryLoadData(&library, ptx, NULL, NULL, 0, NULL, NULL, 0));
+    OK(cudaLibraryLoadData(&library, text, NULL, NULL, 0, NULL, NULL, 0));
     return library;
 }
 
@@ -145,7 +147,7 @@ static void test_library(void **state)
 
     (void)state;
     need_managed();
-    library = load();
+    library = load(ptx);
     OK(cudaLibraryGetKernelCount(&count, library));
     assert_int_equal(count, 2);
     OK(cudaLibraryGetManaged((void **)&counter, &bytes, library, "counter"));
@@ -322,7 +324,7 @@ static void test_exec(void **state)
     CUgraphExecUpdateResultInfo info;
     CUgraphNode nodes[2], strange;
     CUgraph graph, other;
-    CUlibrary library = load();
+    CUlibrary library = load(HEAD WORK);
     CUgraphExec exec;
     CUkernel work;
 

@@ -48,6 +48,11 @@ static uint32_t half_sums(uint32_t t)
     return t % 32 < 16 ? 15 * 16 / 2 : 16 * 16 + 15 * 16 / 2;
 }
 
+static uint32_t odd_below(uint32_t t)
+{
+    return t % 32 / 2;
+}
+
 static uint32_t after_exit(uint32_t t)
 {
     return t < 40 ? 0 : 60;
@@ -169,6 +174,10 @@ static const struct row rows[] = {
      "shfl.sync.bfly.b32 %r3, %r2, 2, 31, %r9; add.u32 %r2, %r2, %r3;"
      "shfl.sync.bfly.b32 %r3, %r2, 1, 31, %r9; add.u32 %r2, %r2, %r3;\n",
      half_sums},
+    {"votes with masks of the lanes below", 64, "",
+     "and.b32 %r3, %r1, 1; setp.eq.u32 %p1, %r3, 1; mov.u32 %r9, %lanemask_lt;"
+     "vote.sync.ballot.b32 %r2, %p1, %r9; popc.b32 %r2, %r2;\n",
+     odd_below},
     {"exit before a barrier", 100, ".shared .u32 s;\n",
      "setp.lt.u32 %p1, %r1, 40; @%p1 exit; bar.sync 0; atom.shared.add.u32 %r3, [s], 1;"
      "bar.sync 0; ld.shared.u32 %r2, [s]; setp.eq.u32 %p2, %r2, 60; @%p2 bra G; trap;\nG:\n",
@@ -538,13 +547,52 @@ static void test_memory(void **state)
     ptx_context_destroy(context);
 }
 
+/* Bytes behind memory: a page of slack, which does not count, and then nothing. */
+static void test_slack(void **state)
+{
+    static const char text[] =
+        PTX_HEAD ".visible .entry k(.param .u64 p) {\n.reg .b64 %d; .reg .b32 %r;\n"
+                 "ld.param.u64 %d, [p]; ld.global.u32 %r, [%d]; add.u32 %r, %r, 1; "
+                 "st.global.u32 [%d], %r; ret; }\n";
+    static const struct {
+        uint64_t slack, size, at;
+        enum ptx_fault err;
+    } cases[] = {
+        {0, 64, 60, PTX_FAULT_NONE},          {0, 64, 64, PTX_FAULT_ADDRESS},
+        {512, 64, 64, PTX_FAULT_NONE},        {512, 64, 4092, PTX_FAULT_NONE},
+        {512, 64, 4096, PTX_FAULT_ADDRESS},   {512, 4096, 4096 + 508, PTX_FAULT_NONE},
+        {512, 4096, 8192, PTX_FAULT_ADDRESS},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct ptx_options options = {.threads = 1, .slack = cases[i].slack, .memory = 4096};
+        uint64_t address, used = 0;
+        struct ptx_run r;
+
+        ptx_open_options(&r, text, "k", &options);
+        address = ptx_buffer(&r, NULL, cases[i].size);
+        ptx_memory_usage(r.context, &used);
+        assert_int_equal(used, cases[i].size);
+        address += cases[i].at;
+        ptx_go(&r, 1, 1, &address, 8);
+        if (r.result.fault != cases[i].err)
+            fail_msg("case %zu: %d, %s", i, r.result.fault, r.result.text);
+        assert_int_equal(ptx_memory_destroy(r.context, address - cases[i].at), 0);
+        ptx_memory_usage(r.context, &used);
+        assert_int_equal(used, 0);
+        ptx_close(&r);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rows),   cmocka_unit_test(test_faults),
         cmocka_unit_test(test_errors), cmocka_unit_test(test_printf),
         cmocka_unit_test(test_heap),   cmocka_unit_test(test_cooperative),
-        cmocka_unit_test(test_cancel), cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_cancel), cmocka_unit_test(test_slack),
+        cmocka_unit_test(test_memory),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -186,6 +186,7 @@ struct call {
 /* memory.c */
 struct region {
     uint64_t address, size, room; /* room: bytes of address space taken */
+    uint64_t counted;             /* of size: what was asked for */
     uint8_t *host;
     bool mapped, constant;
 };

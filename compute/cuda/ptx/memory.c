@@ -10,6 +10,7 @@
 /* Between two allocations lies nothing, so that running over one is seen. */
 #define GRANULE 512u
 #define GUARD   65536u
+#define PAGE    4096u
 
 int memory_init(struct memory *m, uint64_t most)
 {
@@ -86,11 +87,13 @@ static bool place_at(const struct memory *m, const struct region *r, uint32_t *r
     return !i || r->address - m->regions[i - 1].address >= m->regions[i - 1].size;
 }
 
-static int create(struct memory *m, uint64_t size, void *mapped, bool constant, uint64_t at,
-                  uint64_t *ret_address)
+/* `counted` of the bytes were asked for. */
+static int create(struct memory *m, uint64_t size, uint64_t counted, void *mapped, bool constant,
+                  uint64_t at, uint64_t *ret_address)
 {
     struct region r = {.address = at,
                        .size = size,
+                       .counted = counted,
                        .host = mapped,
                        .mapped = mapped != NULL,
                        .constant = constant};
@@ -109,7 +112,7 @@ static int create(struct memory *m, uint64_t size, void *mapped, bool constant, 
         r.host = host;
     }
     pthread_rwlock_wrlock(&m->lock);
-    if (!mapped && (size > m->most || m->used > m->most - size))
+    if (!mapped && (counted > m->most || m->used > m->most - counted))
         goto out;
     if (m->count == m->room) {
         uint32_t more = m->room ? m->room * 2 : 64;
@@ -135,7 +138,7 @@ static int create(struct memory *m, uint64_t size, void *mapped, bool constant, 
     m->regions[index] = r;
     m->count++;
     if (!mapped)
-        m->used += size;
+        m->used += counted;
     *ret_address = r.address;
     err = 0;
 out:
@@ -148,7 +151,7 @@ out:
 int memory_create(struct memory *m, uint64_t size, void *mapped, bool constant,
                   uint64_t *ret_address)
 {
-    return create(m, size, mapped, constant, 0, ret_address);
+    return create(m, size, size, mapped, constant, 0, ret_address);
 }
 
 const struct region *memory_find(const struct memory *m, uint64_t address)
@@ -180,7 +183,7 @@ int memory_destroy(struct memory *m, uint64_t address)
         uint32_t index = (uint32_t)(r - m->regions);
 
         if (!r->mapped)
-            m->used -= r->size;
+            m->used -= r->counted;
         release(&m->regions[index]);
         m->count--;
         memmove(m->regions + index, m->regions + index + 1, (m->count - index) * sizeof(*r));
@@ -192,7 +195,11 @@ int memory_destroy(struct memory *m, uint64_t address)
 
 int ptx_memory_create(struct ptx_context *context, uint64_t size, uint64_t *ret_address)
 {
-    return memory_create(&context->memory, size, NULL, false, ret_address);
+    uint64_t all = size;
+
+    if (context->options.slack && size && size <= (uint64_t)1 << 39)
+        all = (size + context->options.slack + PAGE - 1) / PAGE * PAGE;
+    return create(&context->memory, all, size, NULL, false, 0, ret_address);
 }
 
 int ptx_memory_map(struct ptx_context *context, void *memory, uint64_t size, uint64_t *ret_address)
@@ -212,7 +219,7 @@ int ptx_memory_map_as(struct ptx_context *context, void *memory, uint64_t size, 
     if (!memory || address < PARAM_BASE * 2 ||
         (address < DEVICE_BASE * 2 && address + size > DEVICE_BASE))
         return VD_ERR_PARAMETER;
-    return create(&context->memory, size, memory, false, address, &address);
+    return create(&context->memory, size, size, memory, false, address, &address);
 }
 
 void ptx_memory_usage(struct ptx_context *context, uint64_t *ret_used)

@@ -28,7 +28,8 @@ struct ptx_options {
     uint64_t heap;         /* bytes for the kernels' malloc; 0: 8 MiB */
     uint64_t instructions; /* most warp instructions of one launch; 0: no limit */
     unsigned seconds;      /* most seconds of one launch; 0: no limit */
-    unsigned stack;        /* bytes of local memory a thread; 0: 64 KiB */
+    uint64_t slack; /* bytes behind memory of ptx_memory_create that are there, too, at least */
+    unsigned stack; /* bytes of local memory a thread; 0: 64 KiB */
     /* Text of the kernels' printf, whole calls, never two at a time, on any thread. May be NULL. */
     void (*print)(void *user, const char *text, size_t size);
     void *user;

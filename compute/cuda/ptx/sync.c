@@ -199,28 +199,54 @@ HANDLER(sync_shuffle)
     return in + 1;
 }
 
+static uint32_t vote(int64_t mode, uint32_t bits, uint32_t lanes)
+{
+    switch (mode) {
+    case VOTE_ALL:
+        return bits == lanes ? ALL_LANES : 0;
+    case VOTE_ANY:
+        return bits ? ALL_LANES : 0;
+    case VOTE_UNI:
+        return bits == lanes || !bits ? ALL_LANES : 0;
+    default:
+        return bits;
+    }
+}
+
+/*
+ * Whether a lane's mask is without the lane itself. PTX leaves that open; programs that count the
+ * lanes below one's own (a mask of %lanemask_lt) want what GPUs do, where whoever is here votes,
+ * and each lane sees its own mask's part of that.
+ */
+static bool astray(struct warp *w, uint32_t members)
+{
+    const uint32_t *mask = words(w, members);
+
+    for (unsigned i = 0; i < LANES; i++)
+        if (w->mask >> i & 1 && !(mask[i] >> i & 1))
+            return true;
+    return false;
+}
+
 HANDLER(sync_vote)
 {
     uint32_t bits, value;
 
+    bits = slot_bits(words(w, in->a));
+    bits = in->flags & F_UNLESS ? ~bits : bits;
+    if (in->f != NO_SLOT && !w->resuming && astray(w, in->f)) {
+        for (unsigned i = 0; i < LANES; i++) {
+            uint32_t lanes = words(w, in->f)[i] & w->mask;
+
+            if (w->mask >> i & 1)
+                words(w, in->d)[i] = vote(in->imm, bits & lanes, lanes);
+        }
+        return in + 1;
+    }
     if (!gather(w, in, in->f))
         return NULL;
-    bits = slot_bits(words(w, in->a));
-    bits = (in->flags & F_UNLESS ? ~bits : bits) & w->mask;
-    switch (in->imm) {
-    case VOTE_ALL:
-        value = bits == w->mask ? ALL_LANES : 0;
-        break;
-    case VOTE_ANY:
-        value = bits ? ALL_LANES : 0;
-        break;
-    case VOTE_UNI:
-        value = bits == w->mask || !bits ? ALL_LANES : 0;
-        break;
-    default:
-        value = bits;
-        break;
-    }
+    bits &= w->mask;
+    value = vote(in->imm, bits, w->mask);
     for (unsigned i = 0; i < LANES; i++)
         if (w->mask >> i & 1)
             words(w, in->d)[i] = value;
