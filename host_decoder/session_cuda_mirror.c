@@ -2,8 +2,10 @@
 #include "session_cuda_mirror.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <transport/mirror.h>
 #include <transport/mirror_words.h>
@@ -11,6 +13,8 @@
 
 /* Small events are sent together, up to so many bytes. */
 #define BATCH 32768u
+/* How long the thread looks for more before it sleeps. */
+#define LINGER_NS 50000u
 
 /* What is sent before the number is: bytes of the arena, or a stamp. */
 struct kept {
@@ -138,7 +142,7 @@ static bool take_queue(struct cuda_mirror *m, struct mirrored **ret_queue,
     while (!q && m->list_count) {
         slot = m->list[m->list_first];
         m->list_first = (m->list_first + 1) % VD_MAX_CUDA_QUEUES;
-        m->list_count--;
+        __atomic_store_n(&m->list_count, m->list_count - 1, __ATOMIC_RELAXED);
         q = m->queues[slot];
         q->listed = false;
         if (!q->dirty) {
@@ -181,6 +185,23 @@ static int send_round(struct cuda_mirror *m)
     return err ? err : flush(m);
 }
 
+static uint64_t now_ns(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* Behind a guest that waits for one thing after the other there is soon more: waking costs more. */
+static void linger(const struct cuda_mirror *m)
+{
+    uint64_t start = now_ns();
+
+    while (!__atomic_load_n(&m->list_count, __ATOMIC_RELAXED) && now_ns() - start < LINGER_NS)
+        sched_yield();
+}
+
 static void *run(void *arg)
 {
     struct cuda_mirror *m = arg;
@@ -202,6 +223,7 @@ static void *run(void *arg)
             pthread_mutex_lock(&m->lock);
             break;
         }
+        linger(m);
     }
     m->broken = true;
     pthread_cond_broadcast(&m->moved);
@@ -339,7 +361,8 @@ void cuda_mirror_passed(struct cuda_mirror *m, uint32_t slot, uint64_t number, u
     q->dirty = true;
     if (!q->listed) {
         q->listed = true;
-        m->list[(m->list_first + m->list_count++) % VD_MAX_CUDA_QUEUES] = slot;
+        m->list[(m->list_first + m->list_count) % VD_MAX_CUDA_QUEUES] = slot;
+        __atomic_store_n(&m->list_count, m->list_count + 1, __ATOMIC_RELAXED);
         if (m->list_count == 1)
             pthread_cond_signal(&m->wake);
     }

@@ -2,6 +2,7 @@
 #include "fuzz.h"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <stdio.h>
 #include <transport/arena.h>
 #include <transport/channel.h>
@@ -19,10 +20,13 @@
  * channel or in the ring. HELLO and the text of a module, which works, come first, so that the rest
  * gets somewhere.
  *
- * Input: records, each a byte of kind and what belongs to it:
- *   message  (kind & 31: call - 32) u8 tail words, fixed part, tail; the header is made for it.
- *            RING: it stands in the ring; FIX: slots, sizes and addresses become small or right
- * ones RAW      u16 size, bytes: into the channel, or the ring PAUSE
+ * Input: a byte, whose lowest bit says that no memory is shared; then records, each a byte of kind
+ * and what belongs to it:
+ *   message  (kind & 31: call - 32; 31: arena_write) u8 tail words, fixed part, tail; the header is
+ *            made for it. RING: it stands in the ring; FIX: slots, sizes and addresses become small
+ *            or right ones, and a call that wants a descriptor gets one
+ *   RAW      u16 size, bytes: into the channel, or the ring
+ *   PAUSE
  */
 enum {
     KIND_RING = 0x20,
@@ -51,7 +55,8 @@ struct script {
     uint64_t text_at, address;
     uint64_t message[(sizeof(struct vd_header) + 128 + 256 * 8) / 8];
     size_t start, end;
-    bool hello;
+    bool hello, in_band, text;
+    int fd; /* comes with what is received next; -1: none */
 };
 
 static struct vd_cuda_status *status_of(const struct script *s)
@@ -63,6 +68,13 @@ static void put_ring(struct script *s, const void *bytes, size_t size)
 {
     struct vd_cuda_status *status;
 
+    /* Without shared memory there is none: the message goes the other way. */
+    if (!s->arena.base && size <= sizeof(s->message)) {
+        if (bytes != s->message)
+            memcpy(s->message, bytes, size);
+        s->start = 0;
+        s->end = size;
+    }
     if (!s->arena.base)
         return;
     status = status_of(s);
@@ -101,9 +113,14 @@ static void fix(struct script *s, const struct dispatch_call *call, uint8_t *fix
         } else if (f->kind == DISPATCH_U64) {
             bool offset = strstr(f->name, "offset") || strstr(f->name, "room_offset");
 
+            bool maps =
+                call->number == VD_OP_cuda_memory_map || call->number == VD_OP_cuda_memory_import;
+
             if (!strcmp(f->name, "offset") && call->number == VD_OP_cuda_module_create)
                 u64 = s->text_at;
-            else if (call->number == VD_OP_cuda_memory_map && !strcmp(f->name, "address"))
+            else if (!strcmp(f->name, "offset") && call->number == VD_OP_cuda_memory_import)
+                u64 = (u64 & 3) * 4096;
+            else if (maps && !strcmp(f->name, "address"))
                 u64 = ((uint64_t)0x60 << 40) + (u64 & 0xff) * 4096;
             else if (call->number == VD_OP_cuda_memory_map && offset)
                 u64 = s->arena.frame_offset + (u64 & 0xff) * 4096;
@@ -124,11 +141,22 @@ static void fix(struct script *s, const struct dispatch_call *call, uint8_t *fix
     }
 }
 
+/* A descriptor that a host takes, of 64 KiB. */
+static int make_descriptor(void)
+{
+    int fd = memfd_create("fuzz", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+    if (fd >= 0 && (ftruncate(fd, 65536) || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK)))
+        abort();
+    return fd;
+}
+
 static void make_message(struct script *s, uint8_t kind)
 {
-    const struct dispatch_call *call = dispatch_find(FIRST + (kind & 31));
+    uint32_t op = (kind & 31) == 31 ? (uint32_t)VD_OP_arena_write : FIRST + (kind & 31);
+    const struct dispatch_call *call = dispatch_find(op);
     uint8_t tail = fuzz_byte(&s->input);
-    struct vd_header header = {.op = FIRST + (kind & 31), .tail = tail};
+    struct vd_header header = {.op = op, .tail = tail};
     uint8_t *bytes = (uint8_t *)s->message;
     size_t size = sizeof(header);
 
@@ -148,6 +176,25 @@ static void make_message(struct script *s, uint8_t kind)
     else
         s->end = size;
     s->start = 0;
+    if (op == VD_OP_cuda_memory_import && kind & KIND_FIX && !s->in_band && s->end && s->fd < 0)
+        s->fd = make_descriptor();
+}
+
+/* Where no memory is shared the text of the module is sent. */
+static void make_text(struct script *s)
+{
+    struct vd_arena_write_req req = {.offset = s->text_at};
+    uint32_t words = (sizeof(text) + 7) / 8;
+    struct vd_header header = {
+        .size = sizeof(header) + sizeof(req) + words * 8, .op = VD_OP_arena_write, .tail = words};
+    uint8_t *bytes = (uint8_t *)s->message;
+
+    memset(bytes, 0, header.size);
+    memcpy(bytes, &header, sizeof(header));
+    memcpy(bytes + sizeof(header), &req, sizeof(req));
+    memcpy(bytes + sizeof(header) + sizeof(req), text, sizeof(text));
+    s->end = header.size;
+    s->text = true;
 }
 
 static void make_hello(struct script *s)
@@ -190,6 +237,10 @@ static int script_recv(struct channel *channel, void *bytes, size_t room, size_t
             make_hello(s);
             break;
         }
+        if (s->in_band && !s->text) {
+            make_text(s);
+            break;
+        }
         if (!s->input.size)
             return VD_ERR_GONE;
         kind = fuzz_byte(&s->input);
@@ -200,13 +251,15 @@ static int script_recv(struct channel *channel, void *bytes, size_t room, size_t
         else
             make_message(s, kind);
         /* What stands in the ring is looked at between two of the channel. */
-        if (kind & KIND_RING && !timeout_ms)
+        if (kind & KIND_RING && !timeout_ms && !s->in_band)
             return VD_ERR_TIMEOUT;
     }
     n = s->end - s->start < room ? s->end - s->start : room;
     memcpy(bytes, (uint8_t *)s->message + s->start, n);
     s->start += n;
     *ret_size = n;
+    *ret_fd = s->fd;
+    s->fd = -1;
     return 0;
 }
 
@@ -224,6 +277,9 @@ static int script_send(struct channel *channel, const struct iovec *iov, int cou
         s->text_at = s->arena.upload_offset + (sizeof(struct vd_cuda_status) + 4095) / 4096 * 4096;
         memcpy(s->arena.base + s->text_at, text, sizeof(text));
     }
+    if (header->op == (VD_OP_hello | VD_REPLY) && s->in_band)
+        s->text_at = ((const struct vd_hello_rep *)iov[1].iov_base)->upload_offset +
+                     (sizeof(struct vd_cuda_status) + 4095) / 4096 * 4096;
     if (header->op == (VD_OP_cuda_memory_create | VD_REPLY))
         s->address = ((const struct vd_cuda_memory_create_rep *)iov[1].iov_base)->address;
     return 0;
@@ -242,6 +298,15 @@ static void script_nothing(struct channel *channel)
 static const struct channel_ops script_ops = {
     .scheme = "script",
     .shares_memory = true,
+    .send = script_send,
+    .recv = script_recv,
+    .alive = script_alive,
+    .shut = script_nothing,
+    .destroy = script_nothing,
+};
+
+static const struct channel_ops script_in_band_ops = {
+    .scheme = "script",
     .send = script_send,
     .recv = script_recv,
     .alive = script_alive,
@@ -268,8 +333,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memset(&s, 0, sizeof(s));
     s.input = (struct fuzz_input){data, size};
     s.arena.fd = -1;
-    s.base.ops = &script_ops;
+    s.fd = -1;
+    s.in_band = fuzz_byte(&s.input) & 1;
+    s.base.ops = s.in_band ? &script_in_band_ops : &script_ops;
     session_serve(&s.base, &null, &options, &limits, &stats, NULL, NULL);
+    if (s.fd >= 0)
+        close(s.fd);
     arena_finish(&s.arena);
     if (fuzz_descriptors() != before) {
         fprintf(stderr, "descriptors left open\n");
@@ -278,14 +347,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     return 0;
 }
 
-/* Seeds: a session that works, by the channel, by the ring, and one that leaves a kernel behind. */
+/* Seeds: a session that works, by the channel, by the ring, without shared memory, and one that
+ * leaves a kernel behind. */
 
 static void put(struct fuzz_writer *w, uint32_t op, uint8_t flags, const void *req,
                 const void *tail, uint8_t words)
 {
     const struct dispatch_call *call = dispatch_find(op);
 
-    fuzz_put_byte(w, (uint8_t)((op - FIRST) | flags));
+    fuzz_put_byte(w, (uint8_t)((op == VD_OP_arena_write ? 31 : op - FIRST) | flags));
     fuzz_put_byte(w, words);
     fuzz_put(w, req, call->req->size);
     if (call->req_tail)
@@ -322,14 +392,33 @@ size_t fuzz_seed(int index, uint8_t *buffer, size_t room)
     struct vd_cuda_memory_map_req map = {.offset = 3, .size = 0x800, .address = 3};
     struct vd_cuda_memory_info_req info = {0};
     struct vd_cuda_free_req freed = {.address = 0};
+    struct vd_cuda_memory_import_req import = {.offset = 1, .size = 0x800, .address = 9};
+    struct vd_cuda_memory_unmap_req unmap = {.address = 0};
+    struct vd_cuda_fault_req fault = {0};
+    struct vd_cuda_copy_req back = {.flags = VD_CUDA_COPY_TO_HOST,
+                                    .to = 1,
+                                    .from = 16,
+                                    .to_pitch = 16,
+                                    .from_pitch = 16,
+                                    .width = 16,
+                                    .height = 1,
+                                    .depth = 1};
+    struct vd_arena_write_req written = {.offset = 1};
     uint64_t parameters[2] = {0, 1};
+    bool in_band = index >= 8;
 
-    if (index >= 8)
+    if (index >= 12)
         return 0;
+    fuzz_put_byte(&w, in_band);
     put(&w, VD_OP_cuda_open, KIND_FIX, &opened, NULL, 0);
     put(&w, VD_OP_cuda_context_create, KIND_FIX, &context, NULL, 0);
     put(&w, VD_OP_cuda_memory_create, KIND_FIX, &memory, NULL, 0);
-    put(&w, VD_OP_cuda_memory_map, KIND_FIX, &map, NULL, 0);
+    if (!in_band) {
+        put(&w, VD_OP_cuda_memory_map, KIND_FIX, &map, NULL, 0);
+        put(&w, VD_OP_cuda_memory_import, KIND_FIX, &import, NULL, 0);
+    } else {
+        put(&w, VD_OP_arena_write, KIND_FIX, &written, parameters, 2);
+    }
     put(&w, VD_OP_cuda_module_create, KIND_FIX, &module, NULL, 0);
     put(&w, VD_OP_cuda_memory_info, KIND_FIX, &info, NULL, 0);
     for (uint32_t i = 0; i < 2; i++) {
@@ -337,6 +426,7 @@ size_t fuzz_seed(int index, uint8_t *buffer, size_t room)
         put(&w, VD_OP_cuda_queue_create, how, &queue, NULL, 0);
     }
     put(&w, VD_OP_cuda_copy, how, &copy, NULL, 0);
+    put(&w, VD_OP_cuda_copy, how, &back, NULL, 0);
     put(&w, VD_OP_cuda_set, how, &set, NULL, 0);
     put(&w, VD_OP_cuda_stamp, how, &stamp, NULL, 0);
     put(&w, VD_OP_cuda_nothing, how, &nothing, NULL, 0);
@@ -346,5 +436,8 @@ size_t fuzz_seed(int index, uint8_t *buffer, size_t room)
     put(&w, VD_OP_cuda_free, how, &freed, NULL, 0);
     fuzz_put_byte(&w, KIND_PAUSE);
     put(&w, VD_OP_cuda_print, KIND_FIX, &print, NULL, 0);
+    put(&w, VD_OP_cuda_fault, KIND_FIX, &fault, NULL, 0);
+    if (index & 2)
+        put(&w, VD_OP_cuda_memory_unmap, 0, &unmap, NULL, 0);
     return w.used;
 }

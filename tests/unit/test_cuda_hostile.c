@@ -510,7 +510,7 @@ static void test_late_answers(void **state)
 static void test_descriptions(void **state)
 {
     (void)state;
-    for (uint64_t random = 1; random < 25; random++)
+    for (uint64_t random = 1; random < 13; random++)
         check_play(false, VD_OP_cuda_module_create | VD_REPLY, 0, LIE_STAGING, random);
 }
 

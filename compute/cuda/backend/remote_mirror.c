@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <transport/fence.h>
 #include <transport/mirror.h>
@@ -17,6 +18,10 @@
  * Bytes of the arena that the host is to read are noted in the ring, where the command that reads
  * them follows, and sent from where they lie.
  */
+
+/* How often the thread looks, and without finding anything, before it has to be woken. */
+#define PUMP_LOOK_NS 50000
+#define PUMP_LOOKS   10
 
 struct remote_pump {
     pthread_t thread;
@@ -84,25 +89,48 @@ void remote_mirror_drain(struct remote *r)
         remote_lost(r);
 }
 
+/* Sleeps until somebody wakes it. True: it is to end. */
+static bool sleep_long(struct remote *r)
+{
+    struct remote_pump *p = r->pump;
+    struct vd_cuda_status *status = r->status;
+    bool stop;
+
+    pthread_mutex_lock(&p->wake_lock);
+    __atomic_store_n(&status->sleeping, 1, __ATOMIC_SEQ_CST);
+    /* Others move `taken`, too, but only to what is filled. */
+    while (!p->stop && __atomic_load_n(&status->sleeping, __ATOMIC_SEQ_CST) &&
+           __atomic_load_n(&status->filled, __ATOMIC_SEQ_CST) ==
+               __atomic_load_n(&status->taken, __ATOMIC_SEQ_CST))
+        pthread_cond_wait(&p->wake, &p->wake_lock);
+    __atomic_store_n(&status->sleeping, 0, __ATOMIC_SEQ_CST);
+    stop = p->stop;
+    pthread_mutex_unlock(&p->wake_lock);
+    return stop;
+}
+
+/*
+ * While much is submitted it looks now and then, so that nobody has to wake it: what is sent
+ * together costs less, and who waits sends what stands there himself.
+ */
 static void *pump(void *argument)
 {
     struct remote *r = argument;
-    struct remote_pump *p = r->pump;
-    struct vd_cuda_status *status = r->status;
+    uint32_t seen = 0;
+    unsigned idle = PUMP_LOOKS;
     bool stop = false;
 
     while (!stop && !atomic_load(&r->dead)) {
+        uint32_t taken;
+
         remote_mirror_drain(r);
-        pthread_mutex_lock(&p->wake_lock);
-        __atomic_store_n(&status->sleeping, 1, __ATOMIC_SEQ_CST);
-        /* Others move `taken`, too, but only to what is filled. */
-        while (!p->stop && __atomic_load_n(&status->sleeping, __ATOMIC_SEQ_CST) &&
-               __atomic_load_n(&status->filled, __ATOMIC_SEQ_CST) ==
-                   __atomic_load_n(&status->taken, __ATOMIC_SEQ_CST))
-            pthread_cond_wait(&p->wake, &p->wake_lock);
-        __atomic_store_n(&status->sleeping, 0, __ATOMIC_SEQ_CST);
-        stop = p->stop;
-        pthread_mutex_unlock(&p->wake_lock);
+        taken = fence_load(&r->status->taken);
+        idle = taken == seen ? idle + 1 : 0;
+        seen = taken;
+        if (idle < PUMP_LOOKS)
+            nanosleep(&(struct timespec){.tv_nsec = PUMP_LOOK_NS}, NULL);
+        else
+            stop = sleep_long(r);
     }
     return NULL;
 }
