@@ -50,6 +50,17 @@ static const char *const seeds[] = {
     "sust.b.a1d.b32.zero [%d2, {%r1, %r1}], {%r1}; tex.1d.v4.s32.s32 {%r2, %r3, %r4, %r5}, [t, "
     "{%r1}]; "
     "ret; }\n",
+    /* A managed variable in the first memory that there is; parts of registers; an alias. */
+    ".version 7.8\n.target sm_80\n.address_size 64\n"
+    ".visible .global .attribute(.managed, .place 0x100000000000) .align 4 .b8 v[8] = {1, 2};\n"
+    ".func g();\n.func f() { ret; }\n"
+    ".entry k(.param .u64 out)\n{ .reg .b32 %r<8>;\n"
+    "mov.u32 %r1, %tid.x; ld.global.u32 %r2, [v+4]; call g, ();\n"
+    "vadd.s32.s32.u32.sat.add %r3, %r1.b1, %r2.h1, %r1; vsub.u32.u32.u32 %r3.b2, %r1, %r2, %r3;\n"
+    "vshl.u32.u32.u32.sat.clamp %r4, %r3, %r2; vmad.s32.s32.u32.shr7 %r4, -%r1.h0, %r2, %r3;\n"
+    "vset.s32.u32.lt.max %r5, %r3, %r4, %r1; vavrg2.s32.s32.s32 %r6.h1, %r1.h31, %r2.h02, %r3;\n"
+    "vabsdiff4.u32.s32.u32.add %r7.b310, %r1.b7654, %r2.b0123, %r3; st.global.u32 [v], %r7;\n"
+    "ret; }\n.alias g, f;\n",
 };
 
 size_t fuzz_seed(int index, uint8_t *buffer, size_t room)
