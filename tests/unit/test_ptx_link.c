@@ -74,6 +74,21 @@ static void test_link(void **state)
     }
 }
 
+/* What no kernel calls may call what nobody has. */
+static void test_unreached(void **state)
+{
+    struct ptx_run r;
+
+    (void)state;
+    ptx_open(&r,
+             UNIT ".extern .func far();\n.visible .func lost() { call far, (); ret; }\n"
+                  ".visible .entry k() { ret; }\n",
+             "k");
+    if (ptx_go(&r, 1, 1, NULL, 0))
+        fail_msg("%s", r.result.text);
+    ptx_close(&r);
+}
+
 static const struct {
     const char *second, *said;
 } errors[] = {
@@ -88,6 +103,9 @@ static const struct {
     {".visible .global .u32 x\n", "syntax error"},
     {".extern .func far();\n.visible .entry q() { call far, (); ret; }\n",
      "Unresolved extern function 'far', called by 'q'"},
+    {".extern .func far();\n.func near() { call far, (); ret; }\n"
+     ".visible .entry q() { call near, (); ret; }\n",
+     "Unresolved extern function 'far', called by 'near'"},
     {".extern .func __cudaCDP2LaunchDeviceV2();\n"
      ".visible .entry q() { call __cudaCDP2LaunchDeviceV2, (); ret; }\n",
      "dynamic parallelism"},
@@ -148,6 +166,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_link),
+        cmocka_unit_test(test_unreached),
         cmocka_unit_test(test_errors),
         cmocka_unit_test(test_vectors),
     };

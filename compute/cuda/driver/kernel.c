@@ -67,10 +67,12 @@ API cuLibraryLoadData(CUlibrary *library, const void *code, CUjit_option *jit_op
     if (!l)
         return leave(CUDA_ERROR_OUT_OF_MEMORY);
     err = image_ptx(code, &l->text, &l->size, &why);
-    if (err)
+    if (err) {
         module_log(&jit, why, jit_values);
-    else if (!handle_add(l, LIBRARY))
+        module_refused(&jit, why);
+    } else if (!handle_add(l, LIBRARY)) {
         err = CUDA_ERROR_OUT_OF_MEMORY;
+    }
     /* Errors in its text are known at once where there is a context. */
     if (!err && !context_any(&c)) {
         err = module_create(c, l->text, l->size, &jit, jit_values, &m);

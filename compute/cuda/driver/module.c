@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <wire/log.h>
+
 #include "array.h"
 #include "internal.h"
 #include "managed.h"
@@ -67,6 +69,14 @@ void module_log(const struct jit *jit, const char *text, void **values)
         values[jit->info.index - 1] = NULL;
 }
 
+void module_refused(const struct jit *jit, const char *why)
+{
+    size_t n = strcspn(why, "\n"); /* the first error; what follows says that it is one */
+
+    if (n && !(jit && jit->error.buffer))
+        log_error("cuda: a module is refused: %.*s", (int)n, why);
+}
+
 CUresult module_create(struct CUctx_st *c, const char *text, size_t size, const struct jit *jit,
                        void **values, struct CUmod_st **ret_module)
 {
@@ -85,8 +95,10 @@ CUresult module_create(struct CUctx_st *c, const char *text, size_t size, const 
                                            &m->loaded);
     if (jit)
         module_log(jit, log, values);
-    if (err)
+    if (err) {
+        module_refused(jit, log);
         goto failed;
+    }
     m->context = c;
     m->managed = managed.memory;
     m->functions = calloc(m->loaded->kernel_count + 1, sizeof(*m->functions));
@@ -211,10 +223,12 @@ API cuModuleLoadDataEx(CUmodule *module, const void *image, unsigned count, CUji
     if (err)
         return leave(err);
     err = image_ptx(image, &text, &size, &why);
-    if (err)
+    if (err) {
         module_log(&jit, why, values);
-    else
+        module_refused(&jit, why);
+    } else {
         err = module_create(c, text, size, &jit, values, module);
+    }
     free(text);
     return leave(err);
 }

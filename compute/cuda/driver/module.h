@@ -19,6 +19,9 @@ CUresult module_options(unsigned count, const CUjit_option *options, void *const
                         struct jit *ret_jit);
 /* Says `text` in the error log; the sizes among `values` become those of what was written. */
 void module_log(const struct jit *jit, const char *text, void **values);
+/* For programs that do not ask for that log, which are those with the runtime: says it in
+ * Viaduct's. */
+void module_refused(const struct jit *jit, const char *why);
 CUresult module_create(struct CUctx_st *c, const char *text, size_t size, const struct jit *jit,
                        void **values, struct CUmod_st **ret_module);
 CUresult module_function(struct CUmod_st *m, const char *name, struct CUfunc_st **ret_function);

@@ -201,7 +201,7 @@ static void parse_alias(struct compile *c)
 static bool launches(const char *name)
 {
     static const char *const begins[] = {"cudaLaunchDevice", "cudaGetParameterBuffer",
-                                         "__cudaCDP2"};
+                                         "__cuda_syscall_cnp", "__cudaCDP2", "cnp"};
 
     for (size_t i = 0; i < sizeof(begins) / sizeof(begins[0]); i++)
         if (!strncmp(name, begins[i], strlen(begins[i])))
@@ -209,17 +209,32 @@ static bool launches(const char *name)
     return false;
 }
 
-/* Every function that is called is there, but in a piece that a linker tries out. */
+/*
+ * Every function that a kernel may come to by calls is there, but in a piece that a linker tries
+ * out. What no kernel comes to may lack some: device runtimes that compilers link to everything do.
+ */
 static void check_calls(struct compile *c)
 {
     const struct ptx_module *m = c->module;
+    uint8_t *reached = compile_arena(c, m->function_count + 1);
+    uint32_t *work = compile_arena(c, (m->function_count + 1) * sizeof(*work)), count = 0;
 
-    for (uint32_t i = 0; i < m->function_count; i++) {
-        const struct ptx_function *f = m->functions[i];
+    memset(reached, 0, m->function_count + 1);
+    for (uint32_t i = 0; i < m->function_count; i++)
+        if (m->functions[i]->kernel && m->functions[i]->defined) {
+            reached[i] = 1;
+            work[count++] = i;
+        }
+    while (count) {
+        const struct ptx_function *f = m->functions[work[--count]];
 
-        for (uint32_t j = 0; f->defined && j < f->call_count; j++) {
+        for (uint32_t j = 0; j < f->call_count; j++) {
             const struct ptx_function *callee = m->functions[f->calls[j]];
 
+            if (callee->defined && !reached[callee->index]) {
+                reached[callee->index] = 1;
+                work[count++] = callee->index;
+            }
             if (callee->defined || callee->builtin)
                 continue;
             if (launches(callee->name))
