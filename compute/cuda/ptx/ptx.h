@@ -96,8 +96,9 @@ int ptx_memory_set(struct ptx_context *context, uint64_t address, uint32_t value
 /*
  * Compiles PTX. Text needs no zero at its end, and is not kept. VD_ERR_PARAMETER: not PTX, or
  * PTX this does not know; `log` (may be NULL) says where and what, as lines
- * "ptxas application ptx input, line N; error : ...". Functions that kernels call and are not there are
- * an error, too, but in a text that says `.pragma "viaduct.partial";`: such a call ends the launch.
+ * "ptxas application ptx input, line N; error : ...". Functions that kernels call and are not there
+ * are an error, too, but in a text that says `.pragma "viaduct.partial";`: such a call ends the
+ * launch.
  */
 #define PTX_PARTIAL "viaduct.partial"
 int ptx_module_create(struct ptx_context *context, const char *text, size_t size, char *log,
