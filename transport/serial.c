@@ -30,8 +30,9 @@
 struct serial_channel {
     struct channel base;
     int fd;
-    int wake; /* readable: ended */
-    int null; /* takes the port's place then */
+    pid_t owner; /* a child of its has no say */
+    int wake;    /* readable: ended */
+    int null;    /* takes the port's place then */
     atomic_bool ended;
     char number[SERIAL_DIGITS + 1];
     /* Sender's thread. */
@@ -268,7 +269,7 @@ static void serial_destroy(struct channel *channel)
     struct serial_channel *self = (struct serial_channel *)channel;
 
     /* Else the host learns it when the port is opened again. */
-    if (!atomic_load(&self->ended))
+    if (!atomic_load(&self->ended) && self->owner == getpid())
         send_mark(self, 'C', 0);
     close(self->fd);
     serial_free(self);
@@ -314,6 +315,7 @@ int serial_create(int fd, int timeout_ms, struct channel **ret_channel)
         return VD_ERR_MEMORY;
     self->base.ops = &serial_ops;
     self->fd = fd;
+    self->owner = getpid();
     self->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     self->null = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (self->wake < 0 || self->null < 0 ||

@@ -51,6 +51,7 @@ struct tls_credentials {
 struct tls_channel {
     struct channel base;
     int fd;
+    pid_t owner; /* a child of its has no say */
     gnutls_session_t session;
     bool shaken;                /* hands */
     bool more;                  /* the sender's: what is sent now does not end there */
@@ -400,7 +401,7 @@ static void tls_destroy(struct channel *channel)
 {
     struct tls_channel *self = (struct tls_channel *)channel;
 
-    if (self->shaken)
+    if (self->shaken && self->owner == getpid())
         gnutls_bye(self->session, GNUTLS_SHUT_WR);
     gnutls_deinit(self->session);
     tls_free_credentials(&self->own);
@@ -432,6 +433,7 @@ static int tls_create(int fd, unsigned flags, const struct tls_credentials *cred
         return VD_ERR_MEMORY;
     self->base.ops = &tls_ops;
     self->fd = fd;
+    self->owner = getpid();
     code = gnutls_init(&self->session, flags | GNUTLS_NO_SIGNAL);
     if (!code)
         code = gnutls_priority_set_direct(

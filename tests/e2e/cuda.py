@@ -96,6 +96,9 @@ class Test:
             "address out of bounds (0x10)\n"
         assert client.stderr == (want if self.args.cuda == "ptx" else ""), client.stderr
 
+    def test_fork(self):
+        self.run("fork")
+
     def test_limit(self):
         self.run("limit")
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <compute/cuda/cuda.h>
@@ -127,6 +128,28 @@ static void run_fault(void)
     WANT(cuCtxSynchronize(), CUDA_ERROR_ILLEGAL_ADDRESS);
     OK(cuCtxDestroy_v2(context));
     works();
+}
+
+/* A child, which has no part in it, ends meanwhile. */
+static void run_fork(void)
+{
+    unsigned n = 32, value = 3, host[32] = {1, 2};
+    CUdeviceptr d;
+    void *parameters[] = {&d, &n, &value};
+    int status = 1, count;
+    pid_t child;
+
+    begin();
+    OK(cuMemAlloc_v2(&d, sizeof(host)));
+    OK(cuMemcpyHtoD_v2(d, host, sizeof(host)));
+    child = fork();
+    if (!child)
+        exit(cuDeviceGetCount(&count) != CUDA_ERROR_NOT_INITIALIZED);
+    TRUE(waitpid(child, &status, 0) == child && !status);
+    OK(launch("add", NULL, parameters));
+    OK(cuMemcpyDtoH_v2(host, d, sizeof(host)));
+    TRUE(host[0] == 4 && host[31] == 3);
+    OK(cuCtxDestroy_v2(context));
 }
 
 /* Leaves without a word while a kernel runs. */
@@ -377,9 +400,9 @@ int main(int argc, char **argv)
         const char *name;
         void (*run)(void);
     } all[] = {
-        {"works", works},     {"fault", run_fault}, {"limit", run_limit}, {"killed", run_killed},
-        {"leave", run_leave}, {"quota", run_quota}, {"print", run_print}, {"streams", run_streams},
-        {"large", run_large}, {"bench", run_bench},
+        {"works", works},         {"fault", run_fault}, {"fork", run_fork},   {"limit", run_limit},
+        {"killed", run_killed},   {"leave", run_leave}, {"quota", run_quota}, {"print", run_print},
+        {"streams", run_streams}, {"large", run_large}, {"bench", run_bench},
     };
 
     for (size_t i = 0; argc == 2 && i < sizeof(all) / sizeof(all[0]); i++) {
@@ -389,7 +412,8 @@ int main(int argc, char **argv)
         all[i].run();
         return 0;
     }
-    fprintf(stderr,
-            "usage: cuda_client works|fault|limit|killed|leave|quota|print|streams|large|bench\n");
+    fprintf(
+        stderr,
+        "usage: cuda_client works|fault|fork|limit|killed|leave|quota|print|streams|large|bench\n");
     return 2;
 }

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <transport/serial.h>
 #include <transport/serial_marks.h>
 #include <transport/unix.h>
@@ -277,6 +278,34 @@ static void test_session(void **state)
     rig_close(r);
 }
 
+/* A child that lets go of what it inherited does not end the session of its parent. */
+static void test_child(void **state)
+{
+    struct rig *r = rig_open();
+    struct channel *channel;
+    char bytes[8];
+    int fd, status;
+    pid_t child;
+
+    (void)state;
+    rig_relay(r);
+    channel = guest_open(r);
+    fd = service_accept(r);
+    child = fork();
+    if (!child) {
+        channel_destroy(&channel);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    put(channel, "go on", 5);
+    assert_int_equal(recv(fd, bytes, 5, MSG_WAITALL), 5);
+    assert_memory_equal(bytes, "go on", 5);
+    channel_destroy(&channel);
+    assert_int_equal(read(fd, bytes, 1), 0);
+    close(fd);
+    rig_close(r);
+}
+
 /* A program that is killed says nothing; the next one is not mixed up with it. */
 static void test_killed(void **state)
 {
@@ -428,10 +457,11 @@ static void test_waits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_marks),   cmocka_unit_test(test_marks_broken),
-        cmocka_unit_test(test_session), cmocka_unit_test(test_killed),
-        cmocka_unit_test(test_service), cmocka_unit_test(test_relay_again),
-        cmocka_unit_test(test_waits),   cmocka_unit_test(test_release),
+        cmocka_unit_test(test_marks),       cmocka_unit_test(test_marks_broken),
+        cmocka_unit_test(test_session),     cmocka_unit_test(test_child),
+        cmocka_unit_test(test_killed),      cmocka_unit_test(test_service),
+        cmocka_unit_test(test_relay_again), cmocka_unit_test(test_waits),
+        cmocka_unit_test(test_release),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

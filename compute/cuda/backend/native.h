@@ -215,6 +215,19 @@ struct native_ptx {
 int native_ptx_scan(const char *text, size_t size, struct native_ptx *ret_ptx);
 void native_ptx_finish(struct native_ptx *p);
 
+/* native_event.c */
+int native_stamp_create(struct cuda_stamp **ret_stamp);
+void native_stamp_hold(struct cuda_stamp *s);
+void native_stamp_release(struct cuda_stamp *s);
+void native_stamp_set(struct cuda_stamp *s, uint64_t time);
+uint64_t native_stamp_time(struct cuda_stamp *s);
+/* With native_lock. An idle event, or a new one, with one reference. 0 or a CUresult. */
+int native_event_take(struct native_context *c, bool timed, struct native_event **ret_event);
+/* With native_lock. NULL is fine. */
+void native_event_give(struct native_context *c, struct native_event *e);
+/* With native_lock: the time of an event that has come to pass. */
+uint64_t native_event_time(struct native_context *c, struct native_event *e);
+
 /* native_queue.c */
 int native_queue_create(struct cuda_context *context, int priority, struct cuda_queue **ret_queue);
 void native_queue_hold(struct cuda_queue *q);
@@ -224,9 +237,6 @@ bool native_queue_done(struct cuda_queue *q, uint64_t number);
 void native_queue_wait(struct cuda_queue *q, uint64_t number);
 void native_queue_watch(struct cuda_queue *q, void (*passed)(void *arg, uint64_t number),
                         void *arg);
-int native_stamp_create(struct cuda_stamp **ret_stamp);
-void native_stamp_release(struct cuda_stamp *s);
-uint64_t native_stamp_time(struct cuda_stamp *s);
 /* With native_lock: poisons a context; its streams do not wait for others any more. */
 void native_queue_fail(struct native_context *c, int error);
 /* With native_lock, for good: all work counts as done, and failed. */

@@ -15,11 +15,6 @@
  */
 #define GIVEN_MOST 256u
 
-struct cuda_stamp {
-    _Atomic uint64_t time;
-    atomic_uint references;
-};
-
 /* A command that is not over. */
 struct item {
     struct item *next;
@@ -61,80 +56,6 @@ struct cuda_queue {
 };
 
 static void drop(struct cuda_queue *q);
-
-int native_stamp_create(struct cuda_stamp **ret_stamp)
-{
-    struct cuda_stamp *s = calloc(1, sizeof(*s));
-
-    if (!s)
-        return CUDA_ERROR_OUT_OF_MEMORY;
-    atomic_init(&s->references, 1);
-    *ret_stamp = s;
-    return 0;
-}
-
-void native_stamp_release(struct cuda_stamp *s)
-{
-    if (s && atomic_fetch_sub(&s->references, 1) == 1)
-        free(s);
-}
-
-uint64_t native_stamp_time(struct cuda_stamp *s)
-{
-    return atomic_load(&s->time);
-}
-
-/* With native_lock. 0 or a CUresult. */
-static int event_take(struct native_context *c, bool timed, struct native_event **ret_event)
-{
-    struct native_event *e = c->events[timed];
-    unsigned flags = CU_EVENT_BLOCKING_SYNC | (timed ? 0 : CU_EVENT_DISABLE_TIMING);
-    int err;
-
-    if (e) {
-        c->events[timed] = e->next;
-    } else {
-        e = calloc(1, sizeof(*e));
-        err = e ? (int)native.cuEventCreate(&e->event, flags) : CUDA_ERROR_OUT_OF_MEMORY;
-        if (err) {
-            free(e);
-            return err;
-        }
-        e->timed = timed;
-    }
-    e->references = 1;
-    *ret_event = e;
-    return 0;
-}
-
-static void event_give(struct native_context *c, struct native_event *e)
-{
-    if (!e || --e->references)
-        return;
-    e->next = c->events[e->timed];
-    c->events[e->timed] = e;
-}
-
-/* With native_lock: the time of an event that has come to pass. Milliseconds of a float are exact
- * for a short time alone, so the base moves. */
-static uint64_t event_time(struct native_context *c, struct native_event *e)
-{
-    uint64_t now = native_now();
-    float ms;
-
-    if (c->base && native.cuEventElapsedTime(&ms, c->base->event, e->event))
-        return now;
-    if (c->base) {
-        now = c->base_ns + (uint64_t)(int64_t)((double)ms * 1e6);
-        if (ms >= 0 && ms < 1000)
-            return now;
-    }
-    event_give(c, c->base);
-    c->base = e;
-    c->base_ns = now;
-    e->references++;
-    return now;
-}
 
 /* With native_lock: lets streams go that wait for it to come so far. */
 static void word_write(struct cuda_queue *q, uint64_t number)
@@ -179,9 +100,9 @@ static void advance(struct cuda_queue *q)
 
     switch (i->kind) {
     case CUDA_STAMP:
-        time = i->event && !error ? event_time(c, i->event) : native_now();
+        time = i->event && !error ? native_event_time(c, i->event) : native_now();
         if (i->stamp)
-            atomic_store(&i->stamp->time, time);
+            native_stamp_set(i->stamp, time);
         if (i->time)
             __atomic_store_n(i->time, time, __ATOMIC_RELEASE);
         native_stamp_release(i->stamp);
@@ -214,7 +135,7 @@ static void advance(struct cuda_queue *q)
     if (q->passed)
         q->passed(q->passed_arg, i->number);
     pthread_cond_broadcast(&q->done);
-    event_give(c, i->event);
+    native_event_give(c, i->event);
     if (i->other)
         drop(i->other);
     free(i->kept);
@@ -417,7 +338,7 @@ static int wait_for(struct cuda_queue *q, struct cuda_queue *other, uint64_t num
                                                   (uint32_t)number, CU_STREAM_WAIT_VALUE_GEQ);
     err = (int)native.cuStreamWaitEvent(q->stream, e->event, 0);
     pthread_mutex_lock(&native_lock);
-    event_give(other->context, e);
+    native_event_give(other->context, e);
     pthread_mutex_unlock(&native_lock);
     return err;
 }
@@ -449,7 +370,7 @@ static void fill(struct item *i, const struct cuda_command *c)
         i->stamp = c->stamp.stamp;
         i->time = c->stamp.time;
         if (i->stamp)
-            atomic_fetch_add(&i->stamp->references, 1);
+            native_stamp_hold(i->stamp);
         break;
     case CUDA_CALL:
         i->run = c->call.run;
@@ -475,7 +396,7 @@ static void give_item(struct cuda_queue *q, struct item *i, const struct cuda_co
 
     pthread_mutex_lock(&native_lock);
     if (!err)
-        err = event_take(c, i->kind == CUDA_STAMP, &i->event);
+        err = native_event_take(c, i->kind == CUDA_STAMP, &i->event);
     pthread_mutex_unlock(&native_lock);
     if (!err)
         err = (int)native.cuEventRecord(i->event->event, q->stream);
@@ -486,7 +407,7 @@ static void give_item(struct cuda_queue *q, struct item *i, const struct cuda_co
                                                  (uint32_t)i->number, CU_STREAM_WAIT_VALUE_GEQ);
     pthread_mutex_lock(&native_lock);
     if (err) {
-        event_give(c, i->event);
+        native_event_give(c, i->event);
         i->event = NULL;
     }
     i->given = true;
