@@ -315,14 +315,14 @@ static int run(struct cuda_context *context, const struct cuda_command *c)
 static int open_device(unsigned index, struct cuda_device **ret_device)
 {
     struct ptx_options options = {.print = keep, .memory = limits.bytes, .seconds = limits.seconds};
-    const char *strict = getenv("VIADUCT_PTX_STRICT");
+    const char *slack = getenv("VIADUCT_PTX_SLACK");
     struct cuda_device *d;
     int err = CUDA_ERROR_OUT_OF_MEMORY;
 
     if (index)
         return CUDA_ERROR_INVALID_DEVICE;
     /* GPUs see to pages, not to allocations: programs that read a little too far run there. */
-    options.slack = strict && !strcmp(strict, "1") ? 0 : 65536;
+    options.slack = slack && !strcmp(slack, "1") ? 65536 : 0;
     pthread_once(&once, look);
     options.threads = known.multiprocessors;
     pthread_mutex_lock(&lock);

@@ -205,6 +205,9 @@ int memory_create(struct memory *m, uint64_t size, void *mapped, bool constant,
 int memory_destroy(struct memory *m, uint64_t address);
 /* With the lock held, for reading at least. NULL: nothing there. */
 const struct region *memory_find(const struct memory *m, uint64_t address);
+/* The same. Bytes from the end of an allocation to an address in the gap behind it, and one; 0: it
+ * is in none. */
+uint64_t memory_past(const struct memory *m, uint64_t address);
 
 /* Threads of a context and what they run. */
 struct ptx_context {

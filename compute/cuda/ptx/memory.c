@@ -172,6 +172,16 @@ const struct region *memory_find(const struct memory *m, uint64_t address)
     return NULL;
 }
 
+uint64_t memory_past(const struct memory *m, uint64_t address)
+{
+    uint32_t next = behind(m, address);
+    const struct region *r = next ? &m->regions[next - 1] : NULL;
+
+    if (!r || address - r->address < r->size || address - r->address - r->size >= GUARD)
+        return 0;
+    return address - r->address - r->size + 1;
+}
+
 int memory_destroy(struct memory *m, uint64_t address)
 {
     const struct region *r;

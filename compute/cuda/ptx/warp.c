@@ -66,7 +66,12 @@ const struct insn *warp_fault(struct warp *w, const struct insn *in, enum ptx_fa
     };
     struct launch *l = w->launch;
     struct ptx_result *r = &l->result;
+    uint64_t past = fault == PTX_FAULT_ADDRESS ? memory_past(&l->context->memory, address) : 0;
+    char where[64] = "";
 
+    if (past)
+        snprintf(where, sizeof(where), ", %llu bytes behind an allocation",
+                 (unsigned long long)past);
     pthread_mutex_lock(&l->lock);
     if (r->fault == PTX_FAULT_NONE) {
         r->fault = fault;
@@ -75,8 +80,8 @@ const struct insn *warp_fault(struct warp *w, const struct insn *in, enum ptx_fa
         memcpy(r->block, w->block->id, sizeof(r->block));
         r->thread = w->index * LANES + lane;
         snprintf(r->text, sizeof(r->text),
-                 "kernel %.64s, line %u, block %u,%u,%u, thread %u: %s (0x%llx)", l->kernel->name,
-                 r->line, r->block[0], r->block[1], r->block[2], r->thread, texts[fault],
+                 "kernel %.64s, line %u, block %u,%u,%u, thread %u: %s%s (0x%llx)", l->kernel->name,
+                 r->line, r->block[0], r->block[1], r->block[2], r->thread, texts[fault], where,
                  (unsigned long long)address);
     }
     pthread_mutex_unlock(&l->lock);
