@@ -355,7 +355,8 @@ static const char *region_path(const struct channel *channel, uint64_t features,
         snprintf(text, room, "%s", named);
     else if (!host_setting("region", text, room))
         snprintf(text, room, "%s", BROKER_PATH);
-    return strcmp(text, "none") && !access(text, F_OK) ? text : NULL;
+    /* Who may not ask does not. */
+    return strcmp(text, "none") && !access(text, W_OK) ? text : NULL;
 }
 
 /* A setting of the environment, or of the file. */
