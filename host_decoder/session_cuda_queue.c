@@ -221,9 +221,14 @@ int session_cuda_copy(void *self, const struct vd_cuda_copy_req *req, const stru
     struct cuda_session_queue *q = find(c, req->queue);
     struct cuda_command command = {
         .kind = CUDA_COPY,
-        .copy = {.to = {req->flags & VD_CUDA_COPY_TO_HOST, req->to, req->to_pitch, req->to_slice},
-                 .from = {req->flags & VD_CUDA_COPY_FROM_HOST, req->from, req->from_pitch,
-                          req->from_slice},
+        .copy = {.to = {.host = req->flags & VD_CUDA_COPY_TO_HOST,
+                        .address = req->to,
+                        .pitch = req->to_pitch,
+                        .slice = req->to_slice},
+                 .from = {.host = req->flags & VD_CUDA_COPY_FROM_HOST,
+                          .address = req->from,
+                          .pitch = req->from_pitch,
+                          .slice = req->from_slice},
                  .width = req->width,
                  .height = req->height,
                  .depth = req->depth},

@@ -147,8 +147,9 @@ static int set_mem_table(struct vhost *vhost)
 
     memset(&table, 0, sizeof(table));
     memcpy(&table, vhost->body, vhost->header.size);
+    /* User-mode Linux always sends two rows, whatever the count. */
     if (!table.count || table.count > VHOST_MAX_REGIONS || table.count != vhost->fd_count ||
-        vhost->header.size != 8 + table.count * sizeof(table.rows[0]))
+        vhost->header.size < 8 + table.count * sizeof(table.rows[0]))
         return VD_ERR_PARAMETER;
     memcpy(fds, vhost->fds, sizeof(fds));
     vhost->fd_count = 0;
@@ -409,7 +410,6 @@ static int dispatch(struct vhost *vhost)
     const struct vhost_header *h = &vhost->header;
     bool known = h->request < sizeof(messages) / sizeof(messages[0]) && messages[h->request].handle;
     bool must_reply = known && messages[h->request].replies;
-    bool may_reply = h->flags & VHOST_NEED_REPLY && vhost->protocol & VHOST_P_REPLY_ACK;
     int err = VD_ERR_UNSUPPORTED;
 
     if (known) {
@@ -428,7 +428,8 @@ static int dispatch(struct vhost *vhost)
                   errors_text(err));
     if (must_reply)
         return reply(vhost);
-    if (!may_reply)
+    /* User-mode Linux asks for an answer to the message that makes answers possible, and waits. */
+    if (!(h->flags & VHOST_NEED_REPLY) || !(vhost->protocol & VHOST_P_REPLY_ACK))
         return 0;
     answer_u64(vhost, err ? 1 : 0);
     return reply(vhost);

@@ -474,6 +474,28 @@ struct rows {
     uint64_t row[3][4];
 };
 
+/* What user-mode Linux sends: an answer wanted to what makes answers possible, rows without
+ * content. */
+static void test_user_mode(void **state)
+{
+    struct rig *r = rig_open(FEATURES);
+    struct vhost_guest *g = &r->guest;
+    const struct rows rows = {1, 0, {{GUEST_BASE, GUEST_BYTES, GUEST_BASE, 0}, {0}}};
+    uint64_t none = 0, replies = 1 << 3, value = 9;
+
+    (void)state;
+    vhost_guest_say(g, r->device.vhost, 16, 0, &none, 8, -1);
+    vhost_guest_say(g, r->device.vhost, 16, GUEST_NEED_REPLY, &replies, 8, -1);
+    assert_int_equal(vhost_guest_answer(g, &value, 8), 8);
+    assert_int_equal(value, 0);
+    value = 9;
+    vhost_guest_send(g, 5, GUEST_NEED_REPLY, &rows, 8 + 2 * 32, &g->memory_fd, 1);
+    assert_int_equal(vhost_guest_turn(r->device.vhost), 0);
+    assert_int_equal(vhost_guest_answer(g, &value, 8), 8);
+    assert_int_equal(value, 0);
+    rig_close(r);
+}
+
 /* Tables of memory that are wrong, and that leave the device without any. */
 static void test_memory(void **state)
 {
@@ -679,14 +701,23 @@ static void test_iov(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_echo),          cmocka_unit_test(test_parts),
-        cmocka_unit_test(test_broken),        cmocka_unit_test(test_no_indirect),
-        cmocka_unit_test(test_notifications), cmocka_unit_test(test_held),
-        cmocka_unit_test(test_enable),        cmocka_unit_test(test_questions),
-        cmocka_unit_test(test_memory),        cmocka_unit_test(test_memory_exchange),
-        cmocka_unit_test(test_refusals),      cmocka_unit_test(test_ends),
-        cmocka_unit_test(test_broken_kick),   cmocka_unit_test(test_iov),
-        cmocka_unit_test(test_pause),         cmocka_unit_test(test_features),
+        cmocka_unit_test(test_echo),
+        cmocka_unit_test(test_parts),
+        cmocka_unit_test(test_broken),
+        cmocka_unit_test(test_no_indirect),
+        cmocka_unit_test(test_notifications),
+        cmocka_unit_test(test_held),
+        cmocka_unit_test(test_enable),
+        cmocka_unit_test(test_questions),
+        cmocka_unit_test(test_user_mode),
+        cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_memory_exchange),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_ends),
+        cmocka_unit_test(test_broken_kick),
+        cmocka_unit_test(test_iov),
+        cmocka_unit_test(test_pause),
+        cmocka_unit_test(test_features),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

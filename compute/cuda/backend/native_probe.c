@@ -71,12 +71,13 @@ static int run_kernel(void)
                                                        .parameters = &parameters,
                                                        .parameter_bytes = 12}});
     number = b->submit(
-        queue, &(struct cuda_command){.kind = CUDA_COPY,
-                                      .copy = {.to = {true, (uintptr_t)got, sizeof(got), 0},
-                                               .from = {false, parameters.to, sizeof(got), 0},
-                                               .width = sizeof(got),
-                                               .height = 1,
-                                               .depth = 1}});
+        queue, &(struct cuda_command){
+                   .kind = CUDA_COPY,
+                   .copy = {.to = {.host = true, .address = (uintptr_t)got, .pitch = sizeof(got)},
+                            .from = {.address = parameters.to, .pitch = sizeof(got)},
+                            .width = sizeof(got),
+                            .height = 1,
+                            .depth = 1}});
     if (!number)
         return CUDA_ERROR_OUT_OF_MEMORY;
     b->wait(queue, number);
