@@ -6,6 +6,10 @@
 #include <transport/memory.h>
 #include <viaduct/errors.h>
 
+/* Below it no program has memory, and a worker of root's that had some would not see its own
+ * faults. */
+#define LEAST_ADDRESS 65536u
+
 /* Memory of the guest's, or of another of its sessions (surfaces), by a descriptor. */
 
 int session_cuda_memory_import(void *self, const struct vd_cuda_memory_import_req *req,
@@ -19,8 +23,9 @@ int session_cuda_memory_import(void *self, const struct vd_cuda_memory_import_re
     void *wanted = (void *)(uintptr_t)req->address;
 
     (void)tail, (void)tail_count;
-    if (reply->request_fd < 0 || req->offset % 4096 || req->address % 4096 || !req->size ||
-        req->address + req->size < req->address || req->offset + req->size < req->offset)
+    if (reply->request_fd < 0 || req->offset % 4096 || req->address % 4096 ||
+        req->address < LEAST_ADDRESS || !req->size || req->address + req->size < req->address ||
+        req->offset + req->size < req->offset)
         return VD_ERR_PROTOCOL;
     cuda_session_freed(c);
     if (cuda_session_overlaps(c, req->address, req->size)) {

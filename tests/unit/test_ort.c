@@ -601,7 +601,7 @@ static void test_profile(void **state)
     fclose(file);
     unlink(path);
     assert_memory_equal(bytes, "[\n{", 3);
-    assert_string_equal(bytes + size - 4, "}}\n]\n" + 1);
+    assert_string_equal(bytes + size - 4, "}\n]\n");
     assert_non_null(strstr(bytes, "\"session_initialization\""));
     size = 0;
     for (const char *at = bytes; (at = strstr(at, "\"model_run\"")); at++)
