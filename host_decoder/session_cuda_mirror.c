@@ -25,8 +25,8 @@ struct mirrored {
     struct kept *kept; /* a ring */
     uint32_t first, count, room;
     uint32_t context, error, flags;
-    uint64_t done;
-    bool listed, dirty; /* in the mirror's list; there is something to tell */
+    uint64_t done, told; /* `told`: under `sending` */
+    bool listed, dirty;  /* in the mirror's list; there is something to tell */
 };
 
 /*
@@ -44,7 +44,8 @@ struct cuda_mirror {
     bool stop, broken;
     struct mirrored *queues[VD_MAX_CUDA_QUEUES];
     uint32_t list[VD_MAX_CUDA_QUEUES], list_first, list_count;
-    uint8_t batch[BATCH]; /* under `sending` */
+    struct vd_cuda_queue_event events[VD_MAX_CUDA_QUEUES]; /* under `sending`, as the batch */
+    uint8_t batch[BATCH];
     uint32_t batched;
 };
 
@@ -131,56 +132,53 @@ static bool take_kept(struct cuda_mirror *m, struct mirrored *q, uint64_t number
     return found;
 }
 
-/* The queue that waits longest. False: none. */
-static bool take_queue(struct cuda_mirror *m, struct mirrored **ret_queue,
-                       struct vd_cuda_queue_event *ret_event, uint64_t *ret_number)
+/*
+ * What all queues that have something to tell are at this moment: whatever one of them waited for
+ * is among it, or was told before. How many.
+ */
+static uint32_t take_queues(struct cuda_mirror *m)
 {
-    struct mirrored *q = NULL;
-    uint32_t slot;
+    uint32_t count = 0;
 
     pthread_mutex_lock(&m->lock);
-    while (!q && m->list_count) {
-        slot = m->list[m->list_first];
+    for (; m->list_count; __atomic_store_n(&m->list_count, m->list_count - 1, __ATOMIC_RELAXED)) {
+        uint32_t slot = m->list[m->list_first];
+        struct mirrored *q = m->queues[slot];
+
         m->list_first = (m->list_first + 1) % VD_MAX_CUDA_QUEUES;
-        __atomic_store_n(&m->list_count, m->list_count - 1, __ATOMIC_RELAXED);
-        q = m->queues[slot];
         q->listed = false;
-        if (!q->dirty) {
-            q = NULL;
+        if (!q->dirty)
             continue;
-        }
         q->dirty = false;
-        *ret_event = (struct vd_cuda_queue_event){.queue = slot,
-                                                  .done = (uint32_t)q->done,
-                                                  .context = q->context,
-                                                  .error = q->error,
-                                                  .flags = q->flags};
-        *ret_number = q->done;
+        m->events[count++] = (struct vd_cuda_queue_event){.queue = slot,
+                                                          .done = (uint32_t)q->done,
+                                                          .context = q->context,
+                                                          .error = q->error,
+                                                          .flags = q->flags};
+        q->told = q->done;
         q->flags = 0;
     }
     pthread_mutex_unlock(&m->lock);
-    *ret_queue = q;
-    return q;
+    return count;
 }
 
-/* With `sending`: of each queue that has something to tell now. */
+/* With `sending`: of all queues that have something to tell now. */
 static int send_round(struct cuda_mirror *m)
 {
-    struct vd_cuda_queue_event event;
-    struct mirrored *q;
+    uint32_t count = take_queues(m);
     struct kept kept;
-    uint64_t number;
-    uint32_t most;
     int err = 0;
 
-    pthread_mutex_lock(&m->lock);
-    most = m->list_count;
-    pthread_mutex_unlock(&m->lock);
-    while (most-- && !err && take_queue(m, &q, &event, &number)) {
-        while (!err && take_kept(m, q, number, &kept))
+    for (uint32_t i = 0; i < count && !err; i++) {
+        struct mirrored *q = m->queues[m->events[i].queue];
+
+        while (!err && take_kept(m, q, q->told, &kept))
             err = tell_kept(m, &kept);
-        if (!err)
-            err = tell(m, VD_EVENT_cuda_queue, &event, sizeof(event));
+    }
+    for (uint32_t i = 0; i < count && !err; i++) {
+        if (i + 1 < count)
+            m->events[i].flags |= VD_CUDA_QUEUE_MORE;
+        err = tell(m, VD_EVENT_cuda_queue, &m->events[i], sizeof(m->events[i]));
     }
     return err ? err : flush(m);
 }

@@ -207,7 +207,8 @@
 
 /* cuda_queue_event.flags */
 #define VD_CUDA_QUEUE_PRINTED (1u << 0) /* there is text for cuda_print */
-#define VD_CUDA_QUEUE_FLAGS   VD_CUDA_QUEUE_PRINTED
+#define VD_CUDA_QUEUE_MORE    (1u << 1) /* belongs with the next one: both are over at once */
+#define VD_CUDA_QUEUE_FLAGS   (VD_CUDA_QUEUE_PRINTED | VD_CUDA_QUEUE_MORE)
 
 #define VD_SLOT(id) ((id)&0xfffffu)
 

@@ -186,6 +186,30 @@ static void test_value(void **state)
     }
 }
 
+/* One stream waits for the other, again and again: what is told of both at once has an order, too.
+ */
+static void test_order(void **state)
+{
+    CUevent e;
+
+    (void)state;
+    OK(cuEventCreate(&e, CU_EVENT_DISABLE_TIMING));
+    for (unsigned i = 0; i < 200; i++) {
+        OK(cuMemsetD32Async(device, i, WORDS, stream));
+        pinned[0] = pinned[WORDS - 1] = ~0u;
+        OK(cuMemcpyDtoHAsync_v2(pinned, device, BYTES, stream));
+        OK(cuEventRecord(e, stream));
+        OK(cuMemsetD32Async(other, i, 1, second));
+        OK(cuStreamWaitEvent(second, e, 0));
+        OK(cuMemsetD32Async(other, i, 1, second));
+        OK(cuStreamSynchronize(second));
+        assert_int_equal(cuEventQuery(e), CUDA_SUCCESS);
+        assert_int_equal(pinned[0], i);
+        assert_int_equal(pinned[WORDS - 1], i);
+    }
+    OK(cuEventDestroy_v2(e));
+}
+
 static atomic_int stage;
 
 static void stand(void *user)
@@ -311,8 +335,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_no_wait),   cmocka_unit_test(test_chain),
         cmocka_unit_test(test_functions), cmocka_unit_test(test_value),
-        cmocka_unit_test(test_apart),     cmocka_unit_test(test_ordinary),
-        cmocka_unit_test(test_rows),      cmocka_unit_test(test_told),
+        cmocka_unit_test(test_order),     cmocka_unit_test(test_apart),
+        cmocka_unit_test(test_ordinary),  cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_told),
     };
 
     return cmocka_run_group_tests(tests, open_all, close_all);

@@ -223,6 +223,8 @@ void remote_mirror_finish(struct remote *r);
 void remote_mirror_drain(struct remote *r);
 /* Somebody found it asleep. */
 void remote_mirror_wake(struct remote *r);
+/* A completion was seen: what came with it is seen, too, from now on. Any lock. */
+void remote_mirror_settle(struct remote *r);
 /* The host is to see these bytes of the arena, before what is sent next. 0 or a VD_ERR. */
 int remote_upload(struct remote *r, uint64_t offset, uint64_t size);
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -33,6 +34,7 @@ struct remote_pump {
     pthread_mutex_t wake_lock;
     pthread_cond_t wake;
     bool stop;
+    atomic_bool applying; /* the mirror's thread is between events that belong together */
 };
 
 /* What a note in the ring says; its op is that of what is sent for it. */
@@ -149,6 +151,12 @@ int remote_upload(struct remote *r, uint64_t offset, uint64_t size)
     return r->pump ? remote_post(r, VD_OP_arena_write, &note, sizeof(note)) : 0;
 }
 
+void remote_mirror_settle(struct remote *r)
+{
+    while (atomic_load(&r->pump->applying) && remote_alive(r))
+        sched_yield();
+}
+
 static int apply_queue(struct remote *r, const struct vd_cuda_queue_event *e)
 {
     struct vd_cuda_status *status = r->status;
@@ -157,10 +165,14 @@ static int apply_queue(struct remote *r, const struct vd_cuda_queue_event *e)
     if (e->queue >= VD_MAX_CUDA_QUEUES || e->context >= VD_MAX_CUDA_CONTEXTS)
         return VD_ERR_PROTOCOL;
     slot = &status->queues[e->queue];
+    if (e->flags & VD_CUDA_QUEUE_MORE)
+        atomic_store(&r->pump->applying, true);
     if (e->flags & VD_CUDA_QUEUE_PRINTED)
         __atomic_store_n(&status->printed, 1, __ATOMIC_RELEASE);
     __atomic_store_n(&status->errors[e->context], e->error, __ATOMIC_RELEASE);
     fence_signal(&slot->done, &slot->waiters, e->done);
+    if (!(e->flags & VD_CUDA_QUEUE_MORE))
+        atomic_store(&r->pump->applying, false);
     fence_count(&status->progress, &status->progress_waiters);
     return 0;
 }

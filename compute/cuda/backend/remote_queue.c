@@ -145,7 +145,7 @@ uint64_t remote_queue_put(struct cuda_queue *q, uint32_t op, const void *req, si
     return number;
 }
 
-bool remote_queue_passed(struct cuda_queue *q, uint64_t number)
+static bool passed(struct cuda_queue *q, uint64_t number)
 {
     struct remote *r = q->remote;
     uint64_t seen = atomic_load(&q->completed), now;
@@ -160,6 +160,16 @@ bool remote_queue_passed(struct cuda_queue *q, uint64_t number)
             ;
     }
     return atomic_load(&q->completed) >= number || atomic_load(&r->dead);
+}
+
+bool remote_queue_passed(struct cuda_queue *q, uint64_t number)
+{
+    bool over = passed(q, number);
+
+    /* What it waited for is over, too. */
+    if (over && q->remote->pump)
+        remote_mirror_settle(q->remote);
+    return over;
 }
 
 int remote_queue_reach(struct cuda_queue *q, uint64_t number, uint64_t timeout_ns)
