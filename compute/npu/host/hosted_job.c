@@ -252,17 +252,18 @@ static int take_inputs(struct hosted *m, struct job *job, uint32_t more, struct 
     scratch = 0;
     for (uint32_t i = 0; i < job->inputs; i++) {
         const struct vd_npu_value *row = &job->values[i];
+        /* Nothing needs no memory. */
+        uint8_t *to = m->scratch ? m->scratch + scratch : NULL;
 
         m->indices[i] = row->index;
         if (row->kind == VD_NPU_PICTURE) {
-            err = take_picture(m, job, i, m->scratch + scratch, out);
+            err = take_picture(m, job, i, to, out);
             if (err)
                 return err;
             scratch += input_room(row);
             continue;
         }
-        err = pack_read(row, m->setup.arena->base + row->offset,
-                        m->scratch ? m->scratch + scratch : NULL, &m->values[i]);
+        err = pack_read(row, m->setup.arena->base + row->offset, to, &m->values[i]);
         if (err) {
             fail(out, err, "the bytes of input %s are broken",
                  m->model->description.inputs[row->index].name);
