@@ -40,12 +40,10 @@ int session_cuda_memory_import(void *self, const struct vd_cuda_memory_import_re
         rep->result = CUDA_ERROR_INVALID_HANDLE;
         return 0;
     }
-    /* A device that has the host's addresses can have it at that address alone. */
-    range.mapping = mmap(wanted, req->size, PROT_READ | PROT_WRITE,
-                         MAP_SHARED | MAP_FIXED_NOREPLACE, reply->request_fd, (off_t)req->offset);
-    if (range.mapping == MAP_FAILED)
-        range.mapping = mmap(NULL, req->size, PROT_READ | PROT_WRITE, MAP_SHARED, reply->request_fd,
-                             (off_t)req->offset);
+    /* A device that has the host's addresses can have it at that address alone: there, if that is
+     * free. */
+    range.mapping = mmap(wanted, req->size, PROT_READ | PROT_WRITE, MAP_SHARED, reply->request_fd,
+                         (off_t)req->offset);
     if (range.mapping == MAP_FAILED) {
         rep->result = CUDA_ERROR_INVALID_HANDLE;
         return 0;
