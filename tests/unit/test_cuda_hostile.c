@@ -52,6 +52,7 @@ enum lie {
     LIE_RANDOM,  /* its body is random */
     LIE_STAGING, /* what it refers to in staging memory is random */
     LIE_WORDS,   /* from it on, words of the status change by themselves */
+    LIE_MORE, /* it and all later ones say that another belongs with them: there is no last one */
     LIE_KINDS,
 };
 
@@ -274,6 +275,10 @@ static void lie(uint8_t *bytes, size_t size, int fd)
     case LIE_WORDS:
         if (!man.scribbling)
             man.scribbling = !pthread_create(&man.scribbler, NULL, scribble, NULL);
+        break;
+    case LIE_MORE:
+        ((struct vd_cuda_queue_event *)(void *)(bytes + sizeof(*h)))->flags |= VD_CUDA_QUEUE_MORE;
+        plan.nth++;
         break;
     default:
         break;
@@ -532,6 +537,7 @@ static void test_events(void **state)
             /* It has no status, and may say the same twice. */
             if (lie != LIE_STATUS)
                 check_play(true, events[i], 3, lie, 9);
+    check_play(true, VD_EVENT_cuda_queue, 3, LIE_MORE, 0);
 }
 
 int main(int argc, char **argv)

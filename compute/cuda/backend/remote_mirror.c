@@ -24,6 +24,11 @@
 #define PUMP_LOOK_NS 50000
 #define PUMP_LOOKS   10
 
+/* Events that belong together follow each other: how often one looks for the next, and pauses. */
+#define SETTLE_YIELDS   1000
+#define SETTLE_PAUSES   5000
+#define SETTLE_PAUSE_NS 1000000
+
 struct remote_pump {
     pthread_t thread;
     /* Who sends: `taken`, `message`. Taken before the mirror's own locks. */
@@ -153,8 +158,14 @@ int remote_upload(struct remote *r, uint64_t offset, uint64_t size)
 
 void remote_mirror_settle(struct remote *r)
 {
-    while (atomic_load(&r->pump->applying) && remote_alive(r))
-        sched_yield();
+    for (unsigned tries = 0; atomic_load(&r->pump->applying) && remote_alive(r); tries++)
+        if (tries < SETTLE_YIELDS)
+            sched_yield();
+        else if (tries < SETTLE_YIELDS + SETTLE_PAUSES)
+            nanosleep(&(struct timespec){.tv_nsec = SETTLE_PAUSE_NS}, NULL);
+        else
+            /* A host that ends in the middle of them does not mean it well. */
+            remote_lost(r);
 }
 
 static int apply_queue(struct remote *r, const struct vd_cuda_queue_event *e)
