@@ -296,6 +296,7 @@ static void test_streams(void **state)
     OK(go(d, 1, 1, b));
     assert_int_equal(cuStreamQuery(b), CUDA_ERROR_NOT_READY);
     assert_int_equal(cuEventQuery(end), CUDA_ERROR_NOT_READY);
+    assert_int_equal(cuEventElapsedTime(NULL, NULL, NULL), CUDA_ERROR_INVALID_VALUE);
     assert_int_equal(cuEventElapsedTime(&ms, start, end), CUDA_ERROR_NOT_READY);
     assert_int_equal(atomic_load(&called), 0);
     {

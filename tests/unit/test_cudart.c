@@ -316,6 +316,10 @@ static void test_errors(void **state)
                         "cudaErrorInvalidConfiguration");
     assert_string_equal(cudaGetErrorName(0), "cudaSuccess");
     assert_string_equal(cudaGetErrorName(98765), "unrecognized error code");
+    /* One of the runtime's own, one that both have, one that nobody has. */
+    assert_string_equal(cudaGetErrorString(12), "invalid pitch argument");
+    assert_string_equal(cudaGetErrorString(904), "capturing stream has unjoined work");
+    assert_string_equal(cudaGetErrorString(12345), "unrecognized error code");
     assert_string_equal(cudaGetErrorString(RT_INVALID_CONFIGURATION),
                         "invalid configuration argument");
     assert_int_equal(cudaLaunchKernel(&host_missing, one, one, NULL, 0, NULL),

@@ -444,6 +444,8 @@ API cuCtxSetCacheConfig(CUfunc_cache config)
 
     if (err)
         return err;
+    if ((unsigned)config > 3)
+        return leave(CUDA_ERROR_INVALID_VALUE);
     c->cache = config;
     return leave(CUDA_SUCCESS);
 }
@@ -528,6 +530,7 @@ API cuDevicePrimaryCtxReset_v2(CUdevice device)
     if (c) {
         deactivate(c);
         c->flags = 0;
+        c->cache = 0;
         /* Who retained it goes on with a new one. */
         if (c->references)
             err = activate(c);

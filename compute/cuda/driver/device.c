@@ -128,10 +128,11 @@ API cuDeviceGetPCIBusId(char *id, int size, CUdevice device)
     const struct cuda_properties *p;
     CUresult err = find(device, &p);
 
-    if (!err && (!id || size < 13))
+    if (!err && (!id || size <= 0))
         err = CUDA_ERROR_INVALID_VALUE;
-    if (!err)
-        snprintf(id, (size_t)size, "%04x:%02x:%02x.0", 0, p->index + 1, 0);
+    /* What there is room for is written in any case. */
+    if (!err && snprintf(id, (size_t)size, "%04x:%02x:%02x.0", 0, p->index + 1, 0) >= size)
+        err = CUDA_ERROR_INVALID_VALUE;
     return err;
 }
 

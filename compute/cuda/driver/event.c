@@ -148,10 +148,10 @@ API cuEventElapsedTime_v2(float *milliseconds, CUevent start, CUevent end)
 
     if (err)
         return err;
-    if (!handle_is(start, EVENT) || !handle_is(end, EVENT))
-        return leave(CUDA_ERROR_INVALID_HANDLE);
     if (!milliseconds)
         return leave(CUDA_ERROR_INVALID_VALUE);
+    if (!handle_is(start, EVENT) || !handle_is(end, EVENT))
+        return leave(CUDA_ERROR_INVALID_HANDLE);
     if (!start->stamp || !end->stamp)
         return leave(CUDA_ERROR_INVALID_HANDLE);
     from = backend->stamp_time(start->stamp);

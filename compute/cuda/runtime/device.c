@@ -67,8 +67,8 @@ RT const char *cudaGetErrorName(cudaError_t err)
     switch (err) {
     case 0:
         return "cudaSuccess";
-#define CUDART_ERROR(name, number) \
-    case number:                   \
+#define CUDART_ERROR(name, number, ...) \
+    case number:                        \
         return "cudaError" #name;
 #include "errors.def"
     default:
@@ -82,17 +82,15 @@ RT const char *cudaGetErrorString(cudaError_t err)
     const char *text = NULL;
 
     switch (err) {
-    case RT_INVALID_CONFIGURATION:
-        return "invalid configuration argument";
-    case RT_INVALID_SYMBOL:
-        return "invalid device symbol";
-    case RT_INVALID_MEMCPY_DIRECTION:
-        return "invalid copy direction for memcpy";
-    case RT_INVALID_DEVICE_FUNCTION:
-        return "invalid device function";
+#define CUDART_ERROR(name, number, own) \
+    case number:                        \
+        text = own;                     \
+        break;
+#include "errors.def"
     default:
-        return cuGetErrorString((CUresult)err, &text) || !text ? "unrecognized error code" : text;
+        break;
     }
+    return !text && cuGetErrorString((CUresult)err, &text) ? "unrecognized error code" : text;
 }
 
 RT cudaError_t cudaDriverGetVersion(int *version);
@@ -304,7 +302,7 @@ RT cudaError_t cudaDeviceGetCacheConfig(int *config)
     cudaError_t err = runtime_enter();
 
     if (!err)
-        err = (int)cuCtxGetCacheConfig(&cache);
+        err = (int)cuCtxGetCacheConfig(config ? &cache : NULL);
     if (!err)
         *config = (int)cache;
     return runtime_leave(err);
