@@ -516,7 +516,8 @@ static void test_refused(void **state)
 {
     static const char *const wrong[] = {
         "tex.2d.v4.f32.f32 {%f0, %f1, %f2, %f3}, [%d0, {%f0}];",
-        "tex.2d.v4.f32.f32 {%f0, %f1, %f2, %f3}, [%d0, %d0, {%f0, %f1}];",
+        "tex.2d.v4.f32.f32 {%f0, %f1, %f2, %f3}, [%d0, %d0, %d0, {%f0, %f1}];",
+        "tex.2d.v4.f32.f32 {%f0, %f1, %f2, %f3}, [%d0, %r0, {%f0, %f1}];",
         "tex.2d.v4.f32.f32 {%f0, %f1, %f2}, [%d0, {%f0, %f1}];",
         "tex.2d.v4.f32.f32 {%f0, %f1, %f2, %f3}, [%f0, {%f0, %f1}];",
         "tex.2d.v4.f32.f32 {%f0, %f1, %f2, %f3}, [%d0+8, {%f0, %f1}];",

@@ -74,8 +74,8 @@ static uint64_t operate(enum atom_op op, enum atom_type type, uint64_t old, uint
         return old;                                                                          \
     }
 
-static uint64_t exchange(uint8_t *host, uint32_t bytes, enum atom_op op, enum atom_type type,
-                         uint64_t b, uint64_t c)
+uint64_t atom_exchange(uint8_t *host, uint32_t bytes, enum atom_op op, enum atom_type type,
+                       uint64_t b, uint64_t c)
 {
     if (bytes == 8)
         EXCHANGE(uint64_t)
@@ -138,7 +138,7 @@ HANDLER(atom_run)
         if ((uint64_t)(host - w->shared) < w->shared_bytes)
             old = plain(host, bytes, op, type, b, c);
         else
-            old = exchange(host, bytes, op, type, b, c);
+            old = atom_exchange(host, bytes, op, type, b, c);
         if (in->d == NO_SLOT)
             continue;
         if (bytes == 8)

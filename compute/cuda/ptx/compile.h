@@ -168,7 +168,8 @@ void compile_skip_braces(struct compile *c);
 struct declarator {
     uint32_t bits, align, vector;
     uint64_t size, place; /* where the caller wants a variable, or 0 */
-    bool predicate, empty_array, pointer, reference;
+    bool predicate, empty_array, pointer;
+    uint32_t reference; /* CUDA_…_MAGIC of .texref, .samplerref, .surfref */
     struct lex_token name;
 };
 void parse_type(struct compile *c, struct declarator *d);

@@ -60,7 +60,10 @@ void parse_type(struct compile *c, struct declarator *d)
             if (lex_is(&c->token, types[i].name)) {
                 d->bits = types[i].bits;
                 d->predicate = types[i].bits == 1;
-                d->reference = strstr(types[i].name, "ref") != NULL;
+                if (strstr(types[i].name, "ref"))
+                    d->reference = types[i].name[1] == 't'   ? CUDA_TEXTURE_MAGIC
+                                   : types[i].name[2] == 'a' ? CUDA_SAMPLER_MAGIC
+                                                             : CUDA_SURFACE_MAGIC;
                 known = true;
             }
         if (!known)
@@ -180,6 +183,76 @@ static void initialise(struct compile *c, const struct declarator *d, uint8_t *h
         compile_unexpected(c);
 }
 
+/* PTX ISA, "Opaque Types": the names of numbers. */
+static uint32_t named_value(struct compile *c)
+{
+    static const struct {
+        const char *name;
+        uint32_t value;
+    } names[] = {{"nearest", CU_TR_FILTER_MODE_POINT},
+                 {"linear", CU_TR_FILTER_MODE_LINEAR},
+                 {"wrap", CU_TR_ADDRESS_MODE_WRAP},
+                 {"mirror", CU_TR_ADDRESS_MODE_MIRROR},
+                 {"clamp_ogl", CU_TR_ADDRESS_MODE_CLAMP},
+                 {"clamp_to_edge", CU_TR_ADDRESS_MODE_CLAMP},
+                 {"clamp_to_border", CU_TR_ADDRESS_MODE_BORDER}};
+
+    if (c->token.kind == LEX_INT)
+        return (uint32_t)compile_int(c);
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (lex_is(&c->token, names[i].name)) {
+            compile_next(c);
+            return names[i].value;
+        }
+    compile_unexpected(c);
+}
+
+/*
+ * { field = value, … } of a .texref, .samplerref, .surfref: how it is read. What it is of, such as
+ * its width, is said when something is bound to it.
+ */
+static void initialise_reference(struct compile *c, const struct declarator *d, uint8_t *host)
+{
+    static const char *const shape[] = {"width", "height", "depth", "channel_order",
+                                        "channel_data_type"};
+    bool surface = d->reference == CUDA_SURFACE_MAGIC, texture = d->reference == CUDA_TEXTURE_MAGIC;
+    struct cuda_texture t = {.magic = 0};
+
+    compile_expect(c, '{');
+    do {
+        struct lex_token name = c->token;
+        uint32_t value;
+
+        compile_next(c);
+        compile_expect(c, '=');
+        value = named_value(c);
+        if (!surface && lex_is(&name, "filter_mode") && value <= CU_TR_FILTER_MODE_LINEAR) {
+            t.filter = value;
+        } else if (!surface && name.size == 11 && !memcmp(name.text, "addr_mode_", 10) &&
+                   name.text[10] >= '0' && name.text[10] <= '2' &&
+                   value <= CU_TR_ADDRESS_MODE_BORDER) {
+            t.modes[name.text[10] - '0'] = value;
+        } else if (texture && lex_is(&name, "normalized_coords")) {
+            t.flags |= value ? CU_TRSF_NORMALIZED_COORDINATES : 0;
+        } else if (d->reference == CUDA_SAMPLER_MAGIC &&
+                   lex_is(&name, "force_unnormalized_coords")) {
+            t.layout |= value ? CUDA_SAMPLER_TEXELS : 0;
+        } else {
+            bool known = false;
+
+            for (size_t i = 0; i < sizeof(shape) / sizeof(shape[0]); i++)
+                known |= lex_is(&name, shape[i]);
+            if (!known || d->reference == CUDA_SAMPLER_MAGIC)
+                compile_fail(c, name.line, "Unknown or wrong property '%.*s'", (int)name.size,
+                             name.text);
+        }
+    } while (compile_char(c, ','));
+    compile_expect(c, '}');
+    if (d->reference == CUDA_SAMPLER_MAGIC)
+        t.magic = CUDA_SAMPLER_MAGIC;
+    memcpy(host, &t, sizeof(t));
+}
+
 /* A variable that has a place lies in memory that was given to the context. */
 static void check_place(struct compile *c, const struct declarator *d)
 {
@@ -233,6 +306,7 @@ static void declare_global(struct compile *c, struct declarator *d, bool constan
     struct symbol *s = global_symbol(c, d, constant);
     const struct region *r;
     uint8_t *host;
+    bool begins;
 
     if (external)
         return;
@@ -243,15 +317,21 @@ static void declare_global(struct compile *c, struct declarator *d, bool constan
         compile_fail(c, d->name.line, "Multiple definition of '%.*s'", (int)d->name.size,
                      d->name.text);
     s->weak = c->weak;
-    if (!compile_char(c, '=')) {
+    begins = compile_char(c, '=');
+    if (!begins && d->reference != CUDA_SAMPLER_MAGIC) {
         s->defined = true;
         return;
     }
-    if (d->reference)
-        compile_unexpected(c);
-    if (s->defined && c->units > 1) {
+    if (begins && d->reference && d->size != CUDA_TEXTURE_BYTES)
+        compile_unexpected(c); /* several */
+    if (begins && s->defined && c->units > 1) {
+        uint8_t *unused = compile_arena(c, s->bytes);
+
         /* Another unit's stays; what this one would begin with is read all the same. */
-        initialise(c, d, compile_arena(c, s->bytes), s->bytes);
+        if (d->reference)
+            initialise_reference(c, d, unused);
+        else
+            initialise(c, d, unused, s->bytes);
         return;
     }
     s->defined = true;
@@ -262,7 +342,17 @@ static void declare_global(struct compile *c, struct declarator *d, bool constan
     if (!host)
         compile_fail(c, d->name.line, "Memory of managed variable '%.*s' is not there",
                      (int)d->name.size, d->name.text);
-    initialise(c, d, host, s->bytes);
+    if (!begins) {
+        /* Samplers mean something from the start. */
+        const uint32_t magic = CUDA_SAMPLER_MAGIC;
+
+        for (uint64_t i = 0; i + CUDA_TEXTURE_BYTES <= d->size; i += CUDA_TEXTURE_BYTES)
+            memcpy(host + i, &magic, sizeof(magic));
+    } else if (d->reference) {
+        initialise_reference(c, d, host);
+    } else {
+        initialise(c, d, host, s->bytes);
+    }
 }
 
 static void skip_initialiser(struct compile *c)

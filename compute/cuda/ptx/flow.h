@@ -99,30 +99,12 @@ enum atom_type {
 };
 #define ATOM_FLAGS(op, type, space) \
     ((uint32_t)(op) << 16 | (uint32_t)(type) << 20 | (uint32_t)(space) << 24)
+/* On device memory, of 2, 4 or 8 bytes and aligned to them: atomic on the host. What was there. */
+uint64_t atom_exchange(uint8_t *host, uint32_t bytes, enum atom_op op, enum atom_type type,
+                       uint64_t b, uint64_t c);
 
 /* cp.async: [d + (imm >> 32)] = [a + (int32_t)imm], e bytes of which b (slot) come from there */
 HANDLER(copy_async);
-
-/*
- * texture.c. Slots: handle a, values d, b, c, e; coordinates f and the halves of `bits`, the layer
- * of layered ones first.
- */
-HANDLER(texture_fetch);
-HANDLER(texture_gather); /* of TEXTURE_CHANNEL */
-HANDLER(texture_query);  /* d = TEXTURE_QUERY_… of handle a */
-HANDLER(surface_load);
-HANDLER(surface_store);
-enum { TEXTURE_QUERY_WIDTH, TEXTURE_QUERY_HEIGHT, TEXTURE_QUERY_DEPTH, TEXTURE_QUERY_LAYERS };
-enum { SURFACE_TRAP, SURFACE_CLAMP, SURFACE_ZERO };
-/* struct insn.flags: dimensions without the layer */
-#define TEXTURE_DIMENSIONS(flags) ((flags)&3)
-#define TEXTURE_LAYERED           (1u << 2)
-#define TEXTURE_INTEGER           (1u << 3) /* coordinates */
-#define TEXTURE_CUBE              (1u << 4)
-#define TEXTURE_CHANNEL(flags)    ((flags) >> 8 & 3)
-#define SURFACE_MODE(flags)       ((flags) >> 8 & 3)
-#define SURFACE_BYTES(flags)      ((flags) >> 12 & 15) /* of a value */
-#define SURFACE_COUNT(flags)      ((flags) >> 16 & 7)
 
 enum special {
     SPECIAL_TID_X,

@@ -162,6 +162,8 @@ struct ptx_module {
     uint32_t call_count, call_room;
     struct matrix **matrices;
     uint32_t matrix_count, matrix_room;
+    struct texture_form **forms;
+    uint32_t form_count, form_room;
     uint64_t const_bytes;
     bool allocates;   /* calls malloc */
     uint32_t version; /* sm_NN */

@@ -510,6 +510,9 @@ void ptx_module_destroy(struct ptx_module *m)
         free(m->matrices[i]->d.at);
         free(m->matrices[i]);
     }
+    for (uint32_t i = 0; i < m->form_count; i++)
+        free(m->forms[i]);
+    free(m->forms);
     free(m->matrices);
     free(m->functions);
     free(m->globals);

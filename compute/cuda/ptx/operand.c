@@ -221,6 +221,11 @@ void operand_parse(struct compile *c, struct operand *o, int depth)
     if (compile_char(c, '{')) {
         o->kind = OPERAND_VECTOR;
         operand_items(c, o, '}', depth);
+        if (compile_char(c, '|')) {
+            /* tex: the predicate behind the vector */
+            o->second = compile_arena(c, sizeof(*o->second));
+            operand_parse(c, o->second, depth + 1);
+        }
         return;
     }
     if (compile_char(c, '(')) {

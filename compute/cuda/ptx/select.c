@@ -381,6 +381,7 @@ static const struct {
     {"tld4", select_tex},
     {"suld", select_surface},
     {"sust", select_surface},
+    {"sured", select_reduce},
     {"txq", select_query},
     {"suq", select_query},
     {"vadd", select_video},

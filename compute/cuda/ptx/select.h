@@ -89,6 +89,7 @@ void select_video(struct compile *c, struct statement *s);
 /* select_texture.c */
 void select_tex(struct compile *c, struct statement *s);
 void select_surface(struct compile *c, struct statement *s);
+void select_reduce(struct compile *c, struct statement *s);
 void select_query(struct compile *c, struct statement *s);
 
 #endif

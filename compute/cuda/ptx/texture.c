@@ -2,163 +2,62 @@
 #include <math.h>
 #include <string.h>
 
-#include <compute/cuda/texture.h>
-
 #include "alu_math.h"
-#include "flow.h"
-#include "view.h"
+#include "cube.h"
+#include "source.h"
 
 /*
- * Textures and surfaces, after "Texture Fetching" of the CUDA C++ Programming Guide. What a handle
- * stands for is in device memory, where anybody may have written anything: it is copied and checked
- * for each instruction, and each texel is looked for like the address of a load.
+ * Textures, after "Texture Fetching" of the CUDA C++ Programming Guide. Which level of a mipmap,
+ * which the Guide leaves open, is as in OpenGL 4.6, 8.14: the base two logarithm of how many texels
+ * a pixel covers. Several samples along a line ("anisotropy") are those of the example of
+ * EXT_texture_filter_anisotropic.
  */
 
-/* Kernels may race on texels; that is their business. */
-#define RACY __attribute__((no_sanitize("thread")))
+#define MOST_ANISOTROPY 16
 
-struct source {
-    struct warp *w;
-    const struct insn *in;
-    struct cuda_texture t;
-    uint32_t texel;       /* bytes */
-    struct window window; /* where the last texel was */
-    unsigned lane;
-    bool failed; /* the warp has */
+/* Where something is read, of one lane. */
+struct point {
+    float x[3];
+    int32_t index[3]; /* instead, with TEXTURE_INTEGER */
+    unsigned dimensions;
+    bool normalized;
+    int64_t layer; /* the third dimension of layered ones; -1: it is a coordinate */
+    /* Of a cube map: its vector, the face it points to, and whether filters see others. */
+    bool cube, seamless;
+    float vector[3];
+    unsigned face;
 };
 
-static uint32_t slot32(const struct warp *w, uint32_t slot, unsigned lane)
+static void point_of(const struct source *s, struct point *ret)
 {
-    return ((const uint32_t *)(const void *)SLOT(w, slot))[lane];
-}
-
-static uint64_t handle_of(const struct warp *w, const struct insn *in, unsigned lane)
-{
-    return ((const uint64_t *)(const void *)SLOT(w, in->a))[lane];
-}
-
-static void fail(struct source *s, enum ptx_fault fault, uint64_t address)
-{
-    if (!s->failed)
-        warp_fault(s->w, s->in, fault, s->lane, address);
-    s->failed = true;
-}
-
-/* What the handle of a lane stands for; no magic: either. */
-static bool source_open(struct source *s, uint64_t handle, uint32_t magic)
-{
-    const struct region *r = memory_find(&s->w->launch->context->memory, handle);
-    struct cuda_texture *t = &s->t;
-
-    if (!r || sizeof(*t) > r->size - (handle - r->address))
-        goto bad;
-    memcpy(t, r->host + (handle - r->address), sizeof(*t));
-    s->texel = cuda_texture_bytes(t->format) * t->channels;
-    if (!s->texel || t->channels == 3 || t->channels > 4)
-        goto bad;
-    if ((magic ? t->magic != magic
-               : t->magic != CUDA_TEXTURE_MAGIC && t->magic != CUDA_SURFACE_MAGIC) ||
-        !t->width || !t->height || !t->depth || t->width > INT32_MAX || t->height > INT32_MAX ||
-        t->depth > INT32_MAX || t->filter > 1)
-        goto bad;
-    for (unsigned i = 0; i < 3; i++)
-        if (t->modes[i] > CU_TR_ADDRESS_MODE_BORDER)
-            goto bad;
-    return true;
-bad:
-    fail(s, PTX_FAULT_ADDRESS, handle);
-    return false;
-}
-
-/* Host memory of bytes of device memory; NULL: the warp has failed. */
-static uint8_t *reach(struct source *s, uint64_t address, uint32_t bytes, bool write)
-{
-    if (address - s->window.address >= s->window.size &&
-        !view_find(s->w, s->in, SPACE_GLOBAL, address, &s->window)) {
-        fail(s, PTX_FAULT_ADDRESS, address);
-        return NULL;
-    }
-    if (bytes > s->window.size - (address - s->window.address)) {
-        fail(s, PTX_FAULT_ADDRESS, address);
-        return NULL;
-    }
-    if (write && s->window.constant) {
-        fail(s, PTX_FAULT_READ_ONLY, address);
-        return NULL;
-    }
-    return s->window.host + (address - s->window.address);
-}
-
-/* The four values of a texel, as bits: integers, or floats where floats are read. */
-struct texel {
-    uint32_t bits[4];
-};
-
-static bool reads_floats(const struct cuda_texture *t)
-{
-    return t->format == CU_AD_FORMAT_FLOAT || t->format == CU_AD_FORMAT_HALF ||
-           (cuda_texture_bytes(t->format) < 4 && !(t->flags & CU_TRSF_READ_AS_INTEGER));
-}
-
-/* Integers of 8 and 16 bits become [0, 1] or [-1, 1] unless they are read as integers. */
-RACY static uint32_t channel(const struct cuda_texture *t, const uint8_t *at)
-{
-    bool integer = t->flags & CU_TRSF_READ_AS_INTEGER;
-    uint16_t narrow = 0;
-    uint32_t word = 0;
-
-    switch (cuda_texture_bytes(t->format)) {
-    case 1:
-        word = *at;
-        break;
-    case 2:
-        memcpy(&narrow, at, 2);
-        word = narrow;
-        break;
-    default:
-        memcpy(&word, at, 4);
-        break;
-    }
-    switch (t->format) {
-    case CU_AD_FORMAT_UNSIGNED_INT8:
-        return integer ? word : float_bits((float)word / 255);
-    case CU_AD_FORMAT_UNSIGNED_INT16:
-        return integer ? word : float_bits((float)word / 65535);
-    case CU_AD_FORMAT_SIGNED_INT8:
-        return integer ? (uint32_t)(int8_t)word : float_bits(fmaxf((float)(int8_t)word / 127, -1));
-    case CU_AD_FORMAT_SIGNED_INT16:
-        return integer ? (uint32_t)(int16_t)word
-                       : float_bits(fmaxf((float)(int16_t)word / 32767, -1));
-    case CU_AD_FORMAT_HALF:
-        return float_bits(half_float((uint16_t)word));
-    default:
-        return word;
-    }
-}
-
-/* A texel; -1 of a dimension: outside of it. */
-static struct texel texel_at(struct source *s, const int64_t *at)
-{
+    const struct insn *in = s->in;
     const struct cuda_texture *t = &s->t;
-    struct texel v = {{0, 0, 0, reads_floats(t) ? float_bits(1) : 1}};
-    uint32_t bytes = cuda_texture_bytes(t->format);
-    const uint8_t *host;
+    struct point p = {.dimensions = TEXTURE_DIMENSIONS(in->flags),
+                      .normalized = t->flags & CU_TRSF_NORMALIZED_COORDINATES,
+                      .layer = -1};
 
-    if (at[0] < 0 || at[1] < 0 || at[2] < 0) {
-        if (t->layout & CUDA_TEXTURE_LINEAR)
-            return (struct texel){{0}};
-        memcpy(v.bits, t->border, sizeof(v.bits));
-        return v;
+    for (unsigned i = 0; i < p.dimensions; i++) {
+        uint32_t bits = source_slot(s, s->form->at[i]);
+
+        p.index[i] = (int32_t)bits;
+        p.x[i] = bits_float(bits);
     }
-    host = reach(s,
-                 t->address + (uint64_t)at[2] * t->slice + (uint64_t)at[1] * t->pitch +
-                     (uint64_t)at[0] * s->texel,
-                 s->texel, false);
-    if (!host)
-        return v;
-    for (uint32_t i = 0; i < t->channels; i++)
-        v.bits[i] = channel(t, host + i * bytes);
-    return v;
+    if (in->flags & TEXTURE_LAYERED)
+        p.layer = source_slot(s, s->form->layer);
+    if (in->flags & TEXTURE_CUBE) {
+        int64_t cubes = t->depth < 6 ? 1 : t->depth / 6;
+
+        memcpy(p.vector, p.x, sizeof(p.vector));
+        p.cube = p.normalized = true;
+        p.seamless = t->flags & CU_TRSF_SEAMLESS_CUBEMAP;
+        p.dimensions = 2;
+        p.face = cube_face(p.vector);
+        cube_project(p.vector, p.face, p.x);
+        p.layer = (p.layer < 0 ? 0 : p.layer < cubes ? p.layer : cubes - 1) * 6 + p.face;
+    }
+    if (p.layer >= t->depth)
+        p.layer = t->depth - 1;
+    *ret = p;
 }
 
 /* Where texel i of n is; -1: outside. */
@@ -188,24 +87,35 @@ struct axis {
     float weight; /* 8 fractional bits */
 };
 
-static struct axis axis_of(const struct cuda_texture *t, unsigned dimension, float x, bool integer,
-                           int32_t index, bool linear, bool normalized)
+static float fraction(float v)
 {
-    int64_t n = dimension == 0 ? t->width : dimension == 1 ? t->height : t->depth, first;
-    uint32_t mode = t->modes[dimension];
-    struct axis a = {.weight = 0};
-    float floor;
+    return v >= 0 && v <= 1 ? floorf(v * 256 + 0.5f) / 256 : 0;
+}
 
+static struct axis axis_of(const struct source *s, const struct point *p, unsigned dimension,
+                           bool linear)
+{
+    const struct cuda_texture *t = &s->t;
+    int64_t n = dimension == 0 ? s->level.width : dimension == 1 ? s->level.height : s->level.depth;
+    int64_t first, offset = 0;
+    uint32_t mode = t->modes[dimension];
+    float x = p->x[dimension], floor;
+    struct axis a = {.weight = 0};
+
+    if (s->form->offsets[dimension] != NO_SLOT)
+        offset = (int32_t)source_slot(s, s->form->offsets[dimension]);
     /* These are only for normalised coordinates. */
-    if (!normalized && (mode == CU_TR_ADDRESS_MODE_WRAP || mode == CU_TR_ADDRESS_MODE_MIRROR))
+    if (!p->normalized && (mode == CU_TR_ADDRESS_MODE_WRAP || mode == CU_TR_ADDRESS_MODE_MIRROR))
         mode = CU_TR_ADDRESS_MODE_CLAMP;
     if (t->layout & CUDA_TEXTURE_LINEAR)
         mode = CU_TR_ADDRESS_MODE_BORDER;
-    if (integer) {
-        a.at[0] = a.at[1] = address_mode(index, n, mode);
+    if (p->seamless)
+        mode = CU_TR_ADDRESS_MODE_CLAMP;
+    if (s->in->flags & TEXTURE_INTEGER) {
+        a.at[0] = a.at[1] = address_mode(p->index[dimension] + offset, n, mode);
         return a;
     }
-    if (normalized) {
+    if (p->normalized) {
         if (mode == CU_TR_ADDRESS_MODE_WRAP)
             x -= floorf(x);
         else if (mode == CU_TR_ADDRESS_MODE_MIRROR)
@@ -220,106 +130,223 @@ static struct axis axis_of(const struct cuda_texture *t, unsigned dimension, flo
         floor = x < 0 ? -0x1p40f : 0;
     else if (floor > 0x1p40f)
         floor = 0x1p40f;
-    first = (int64_t)floor;
+    first = (int64_t)floor + offset;
     a.at[0] = address_mode(first, n, mode);
     if (!linear)
         return a;
     a.at[1] = address_mode(first + 1, n, mode);
-    a.weight = x - floor >= 0 && x - floor <= 1 ? floorf((x - floor) * 256 + 0.5f) / 256 : 0;
+    a.weight = fraction(x - floor);
+    if (p->seamless) {
+        /* -1 and n are other faces' texels. */
+        a.at[0] = first < -1 ? -1 : first < n ? first : n - 1;
+        a.at[1] = a.at[0] + 1;
+    }
     return a;
 }
 
-/* Coordinates of one lane, brought to axes. */
-static void axes_of(const struct source *s, bool linear, struct axis *a)
+static bool reads_floats(const struct source *s)
 {
-    const struct insn *in = s->in;
-    const struct cuda_texture *t = &s->t;
-    const uint32_t slots[3] = {in->f, (uint32_t)in->bits, (uint32_t)(in->bits >> 32)};
-    unsigned dimensions = TEXTURE_DIMENSIONS(in->flags), skip = in->flags & TEXTURE_LAYERED ? 1 : 0;
-    bool normalized = t->flags & CU_TRSF_NORMALIZED_COORDINATES;
-    int64_t layer = 0;
-    uint32_t bits[3];
-
-    for (unsigned i = 0; i < 3; i++) {
-        bits[i] = slot32(s->w, slots[i], s->lane);
-        a[i] = (struct axis){.weight = 0};
-    }
-    if (skip)
-        layer = bits[0];
-    for (unsigned i = 0; i < dimensions; i++)
-        bits[i] = i + skip < 3 ? bits[i + skip] : 0;
-    if (in->flags & TEXTURE_CUBE) {
-        /* The face the vector points to, and where on it: +x, -x, +y, -y, +z, -z. */
-        float v[3], m, sc, tc;
-
-        memcpy(v, bits, sizeof(v));
-        if (fabsf(v[0]) >= fabsf(v[1]) && fabsf(v[0]) >= fabsf(v[2])) {
-            layer = v[0] < 0;
-            m = fabsf(v[0]);
-            sc = v[0] < 0 ? v[2] : -v[2];
-            tc = -v[1];
-        } else if (fabsf(v[1]) >= fabsf(v[2])) {
-            layer = 2 + (v[1] < 0);
-            m = fabsf(v[1]);
-            sc = v[0];
-            tc = v[1] < 0 ? -v[2] : v[2];
-        } else {
-            layer = 4 + (v[2] < 0);
-            m = fabsf(v[2]);
-            sc = v[2] < 0 ? -v[0] : v[0];
-            tc = -v[1];
-        }
-        bits[0] = float_bits((sc / m + 1) / 2);
-        bits[1] = float_bits((tc / m + 1) / 2);
-        normalized = true;
-        dimensions = 2;
-        skip = 1;
-    }
-    for (unsigned i = 0; i < dimensions; i++)
-        a[i] = axis_of(t, i, bits_float(bits[i]), in->flags & TEXTURE_INTEGER, (int32_t)bits[i],
-                       linear, normalized);
-    if (skip)
-        a[2].at[0] = a[2].at[1] = layer < t->depth ? layer : t->depth - 1;
+    return cuda_texture_floats(s->t.format, s->t.flags);
 }
 
 static bool is_linear(const struct source *s)
 {
-    return s->t.filter == CU_TR_FILTER_MODE_LINEAR && reads_floats(&s->t) &&
+    return s->t.filter == CU_TR_FILTER_MODE_LINEAR && reads_floats(s) &&
            !(s->in->flags & TEXTURE_INTEGER) && !(s->t.layout & CUDA_TEXTURE_LINEAR);
 }
 
-static struct texel sample(struct source *s)
+static void add(float *sum, float weight, const struct texel *v)
+{
+    for (unsigned i = 0; i < 4; i++)
+        sum[i] += weight * bits_float(v->bits[i]);
+}
+
+static struct texel total(const float *sum)
+{
+    struct texel v;
+
+    for (unsigned i = 0; i < 4; i++)
+        v.bits[i] = float_bits(sum[i]);
+    return v;
+}
+
+static struct texel texel_of_face(struct source *s, const struct point *p, unsigned face, int64_t x,
+                                  int64_t y)
+{
+    int64_t layer = p->layer - p->face + face;
+    const int64_t at[3] = {x, y, layer < s->t.depth ? layer : s->t.depth - 1};
+
+    return source_texel(s, at);
+}
+
+/* A texel of a cube map, at most one row or column off its face. */
+static struct texel texel_across(struct source *s, const struct point *p, int64_t x, int64_t y)
+{
+    int64_t n = s->level.width, in_x = x < 0 ? 0 : x < n ? x : n - 1;
+    int64_t in_y = y < 0 ? 0 : y < s->level.height ? y : s->level.height - 1;
+    float sum[4] = {0};
+    struct texel v;
+
+    if ((x == in_x && y == in_y) || s->level.width != s->level.height)
+        return texel_of_face(s, p, p->face, in_x, in_y);
+    if (x != in_x && y != in_y) {
+        /* There is none at a corner: the mean of the three around it (OpenGL 4.6, 8.14.1). */
+        v = texel_of_face(s, p, p->face, in_x, in_y);
+        if (!reads_floats(s))
+            return v;
+        add(sum, 1.0f / 3, &v);
+        v = texel_across(s, p, x, in_y);
+        add(sum, 1.0f / 3, &v);
+        v = texel_across(s, p, in_x, y);
+        add(sum, 1.0f / 3, &v);
+        return total(sum);
+    }
+    {
+        unsigned face = p->face;
+
+        cube_cross(n, &face, &x, &y);
+        return texel_of_face(s, p, face, x, y);
+    }
+}
+
+static void axes_of(const struct source *s, const struct point *p, bool linear, struct axis *a)
+{
+    for (unsigned i = 0; i < 3; i++) {
+        a[i] = (struct axis){.weight = 0};
+        if (i < p->dimensions)
+            a[i] = axis_of(s, p, i, linear);
+    }
+    if (p->layer >= 0)
+        a[2].at[0] = a[2].at[1] = p->layer;
+}
+
+static struct texel texel_at(struct source *s, const struct point *p, const struct axis *a,
+                             unsigned x, unsigned y, unsigned z)
+{
+    const int64_t at[3] = {a[0].at[x], a[1].at[y], a[2].at[z]};
+
+    return p->seamless ? texel_across(s, p, at[0], at[1]) : source_texel(s, at);
+}
+
+/* Of the level at hand. */
+static struct texel filter(struct source *s, const struct point *p)
 {
     bool linear = is_linear(s);
     float sum[4] = {0};
     struct axis a[3];
-    struct texel v;
 
-    axes_of(s, linear, a);
-    if (!linear) {
-        const int64_t at[3] = {a[0].at[0], a[1].at[0], a[2].at[0]};
-
-        return texel_at(s, at);
-    }
+    axes_of(s, p, linear, a);
+    if (!linear)
+        return texel_at(s, p, a, 0, 0, 0);
     for (unsigned corner = 0; corner < 8; corner++) {
         float weight = 1;
-        int64_t at[3];
+        struct texel v;
 
-        for (unsigned i = 0; i < 3; i++) {
-            bool second = corner >> i & 1;
-
-            at[i] = a[i].at[second];
-            weight *= second ? a[i].weight : 1 - a[i].weight;
-        }
+        for (unsigned i = 0; i < 3; i++)
+            weight *= corner >> i & 1 ? a[i].weight : 1 - a[i].weight;
         if (weight == 0)
             continue;
-        v = texel_at(s, at);
-        for (unsigned i = 0; i < 4; i++)
-            sum[i] += weight * bits_float(v.bits[i]);
+        v = texel_at(s, p, a, corner & 1, corner >> 1 & 1, corner >> 2);
+        add(sum, weight, &v);
     }
-    for (unsigned i = 0; i < 4; i++)
-        v.bits[i] = float_bits(sum[i]);
-    return v;
+    return total(sum);
+}
+
+/* The two levels that a place is between are filtered, too. */
+static struct texel filter_levels(struct source *s, const struct point *p, float lod)
+{
+    const struct cuda_texture *t = &s->t;
+    float sum[4] = {0}, most = (float)t->more_levels, weight;
+    struct texel v;
+
+    if (!t->more_levels)
+        return filter(s, p);
+    lod += t->mip_bias;
+    lod = lod > t->mip_least ? lod : t->mip_least;
+    lod = lod < t->mip_most ? lod : t->mip_most;
+    lod = lod > 0 ? lod : 0; /* also what is no number */
+    lod = lod < most ? lod : most;
+    if (t->mip_filter == CU_TR_FILTER_MODE_POINT || !reads_floats(s)) {
+        source_set_level(s, (uint32_t)(lod + 0.5f));
+        return filter(s, p);
+    }
+    weight = fraction(lod - floorf(lod));
+    source_set_level(s, (uint32_t)lod);
+    v = filter(s, p);
+    if (weight == 0)
+        return v;
+    add(sum, 1 - weight, &v);
+    source_set_level(s, (uint32_t)lod + 1);
+    v = filter(s, p);
+    add(sum, weight, &v);
+    return total(sum);
+}
+
+/* By how a place changes from pixel to pixel, to the right and downwards. */
+static struct texel filter_gradient(struct source *s, const struct point *p)
+{
+    const float size[3] = {(float)s->t.width, (float)s->t.height, (float)s->t.depth};
+    float step[2][3] = {{0}}, length[2], lod, sum[4] = {0};
+    unsigned count = 1, longer;
+
+    for (unsigned k = 0; k < 2; k++) {
+        float given[3] = {0}, squares = 0;
+
+        for (unsigned i = 0; i < TEXTURE_DIMENSIONS(s->in->flags); i++)
+            given[i] = source_float(s, s->form->gradients[k][i]);
+        if (p->cube)
+            cube_slope(p->vector, given, p->face, step[k]);
+        else
+            memcpy(step[k], given, sizeof(given));
+        for (unsigned i = 0; i < p->dimensions; i++) {
+            float texels = step[k][i] * (p->normalized ? size[i] : 1);
+
+            squares += texels * texels;
+        }
+        length[k] = sqrtf(squares);
+    }
+    longer = length[1] > length[0];
+    if (s->t.anisotropy > 1 && is_linear(s) && !p->cube && length[longer] > length[!longer]) {
+        float most = (float)(s->t.anisotropy < MOST_ANISOTROPY ? s->t.anisotropy : MOST_ANISOTROPY);
+        float ratio = ceilf(length[longer] / length[!longer]);
+
+        count = (unsigned)(ratio < most ? ratio : most);
+    }
+    lod = log2f(length[longer] / (float)count);
+    if (count == 1)
+        return filter_levels(s, p, lod);
+    for (unsigned i = 1; i <= count; i++) {
+        float along = (float)i / (float)(count + 1) - 0.5f;
+        struct point q = *p;
+        struct texel v;
+
+        for (unsigned k = 0; k < p->dimensions; k++)
+            q.x[k] += along * step[longer][k];
+        v = filter_levels(s, &q, lod);
+        add(sum, 1 / (float)count, &v);
+    }
+    return total(sum);
+}
+
+static struct texel sample(struct source *s)
+{
+    struct point p;
+
+    point_of(s, &p);
+    if (s->in->flags & TEXTURE_GRADIENT)
+        return filter_gradient(s, &p);
+    if (s->in->flags & TEXTURE_LEVEL && s->in->flags & TEXTURE_INTEGER) {
+        int32_t level = (int32_t)source_slot(s, s->form->level);
+
+        source_set_level(s, level < 0                            ? 0
+                            : (uint32_t)level < s->t.more_levels ? (uint32_t)level
+                                                                 : s->t.more_levels);
+        return filter(s, &p);
+    }
+    if (s->in->flags & TEXTURE_LEVEL)
+        return filter_levels(s, &p, source_float(s, s->form->level));
+    source_set_level(s, 0);
+    return filter(s, &p);
 }
 
 /* One component of the four texels that would be filtered, as seen from the last row: (0, 1),
@@ -327,33 +354,39 @@ static struct texel sample(struct source *s)
 static struct texel gather(struct source *s)
 {
     static const uint8_t corners[4][2] = {{0, 1}, {1, 1}, {1, 0}, {0, 0}};
-    struct axis a[3];
     struct texel v = {{0}};
+    struct axis a[3];
+    struct point p;
 
-    axes_of(s, true, a);
-    for (unsigned i = 0; i < 4; i++) {
-        const int64_t at[3] = {a[0].at[corners[i][0]], a[1].at[corners[i][1]], 0};
-
-        v.bits[i] = texel_at(s, at).bits[TEXTURE_CHANNEL(s->in->flags)];
-    }
+    point_of(s, &p);
+    source_set_level(s, 0);
+    axes_of(s, &p, true, a);
+    for (unsigned i = 0; i < 4; i++)
+        v.bits[i] =
+            texel_at(s, &p, a, corners[i][0], corners[i][1], 0).bits[TEXTURE_CHANNEL(s->in->flags)];
     return v;
 }
 
-static inline uint32_t part(const struct insn *in, unsigned n)
+static void store(const struct source *s, unsigned n, uint32_t value)
 {
-    return n == 0 ? in->d : n == 1 ? in->b : n == 2 ? in->c : in->e;
+    if (s->form->values[n] != NO_SLOT)
+        ((uint32_t *)(void *)SLOT(s->w, s->form->values[n]))[s->lane] = value;
 }
 
-/* For each lane: opens what its handle stands for, mostly the same for all. */
-static bool source_next(struct source *s, uint32_t *left, uint32_t magic)
+static void store_texel(const struct source *s, struct texel v)
 {
-    unsigned lane = (unsigned)__builtin_ctz(*left);
-    uint64_t handle = handle_of(s->w, s->in, lane);
-    bool same = s->texel && handle == handle_of(s->w, s->in, s->lane);
-
-    *left &= *left - 1;
-    s->lane = lane;
-    return same || source_open(s, handle, magic);
+    if (s->in->flags & TEXTURE_HALF)
+        for (unsigned i = 0; i < 4; i++)
+            v.bits[i] = reads_floats(s) ? half_plain(bits_float(v.bits[i])) : v.bits[i] & 0xffff;
+    if (s->in->flags & TEXTURE_PAIRS) {
+        store(s, 0, v.bits[0] | v.bits[1] << 16);
+        store(s, 1, v.bits[2] | v.bits[3] << 16);
+    } else {
+        for (unsigned i = 0; i < 4; i++)
+            store(s, i, v.bits[i]);
+    }
+    if (s->form->resident != NO_SLOT)
+        ((uint32_t *)(void *)SLOT(s->w, s->form->resident))[s->lane] = ALL_LANES;
 }
 
 static const struct insn *fetch(struct warp *w, const struct insn *in,
@@ -369,8 +402,7 @@ static const struct insn *fetch(struct warp *w, const struct insn *in,
         v = get(&s);
         if (s.failed)
             return NULL;
-        for (unsigned n = 0; n < 4; n++)
-            ((uint32_t *)(void *)SLOT(w, part(in, n)))[s.lane] = v.bits[n];
+        store_texel(&s, v);
     }
     return in + 1;
 }
@@ -385,98 +417,93 @@ HANDLER(texture_gather)
     return fetch(w, in, gather);
 }
 
+/* PTX ISA, "Channel Data Type and Channel Order Fields": the numbers are OpenCL's. */
+static uint32_t data_type(const struct cuda_texture *t)
+{
+    bool integer = t->flags & CU_TRSF_READ_AS_INTEGER || t->magic == CUDA_SURFACE_MAGIC;
+
+    switch (t->format) {
+    case CU_AD_FORMAT_SIGNED_INT8:
+        return integer ? 0x10d7 : 0x10d0;
+    case CU_AD_FORMAT_SIGNED_INT16:
+        return integer ? 0x10d8 : 0x10d1;
+    case CU_AD_FORMAT_UNSIGNED_INT8:
+        return integer ? 0x10da : 0x10d2;
+    case CU_AD_FORMAT_UNSIGNED_INT16:
+        return integer ? 0x10db : 0x10d3;
+    case CU_AD_FORMAT_SIGNED_INT32:
+        return 0x10d9;
+    case CU_AD_FORMAT_UNSIGNED_INT32:
+        return 0x10dc;
+    case CU_AD_FORMAT_HALF:
+        return 0x10dd;
+    default:
+        return 0x10de;
+    }
+}
+
+/* The enumeration of addr_mode: wrap, mirror, clamp_ogl, clamp_to_edge, clamp_to_border. */
+static uint32_t mode_number(uint32_t mode)
+{
+    static const uint8_t numbers[] = {[CU_TR_ADDRESS_MODE_WRAP] = 0,
+                                      [CU_TR_ADDRESS_MODE_MIRROR] = 1,
+                                      [CU_TR_ADDRESS_MODE_CLAMP] = 3,
+                                      [CU_TR_ADDRESS_MODE_BORDER] = 4};
+
+    return numbers[mode];
+}
+
+static uint32_t query(struct source *s)
+{
+    const struct cuda_texture *t = &s->t;
+    bool layered = t->layout & CUDA_TEXTURE_LAYERED;
+    uint32_t which = s->form->query, level = 0;
+
+    if (s->form->level != NO_SLOT) {
+        level = source_slot(s, s->form->level);
+        level = level < t->more_levels ? level : t->more_levels;
+    }
+    source_set_level(s, level);
+    switch (which) {
+    case TEXTURE_QUERY_WIDTH:
+        return s->level.width;
+    case TEXTURE_QUERY_HEIGHT:
+        return s->level.height;
+    case TEXTURE_QUERY_DEPTH:
+        return layered ? 1 : s->level.depth;
+    case TEXTURE_QUERY_LAYERS:
+        return layered ? t->depth : 1;
+    case TEXTURE_QUERY_LEVELS:
+        return t->more_levels + 1;
+    case TEXTURE_QUERY_SAMPLES:
+        return 1;
+    case TEXTURE_QUERY_TYPE:
+        return data_type(t);
+    case TEXTURE_QUERY_ORDER:
+        return t->channels == 1 ? 0x10b0 : t->channels == 2 ? 0x10b2 : 0x10b5;
+    case TEXTURE_QUERY_NORMALIZED:
+        return t->flags & CU_TRSF_NORMALIZED_COORDINATES ? 1 : 0;
+    case TEXTURE_QUERY_FILTER:
+        return t->filter;
+    case TEXTURE_QUERY_MODE_0:
+    case TEXTURE_QUERY_MODE_1:
+    case TEXTURE_QUERY_MODE_2:
+        return mode_number(t->modes[which - TEXTURE_QUERY_MODE_0]);
+    case TEXTURE_QUERY_FORCED:
+        return t->magic == CUDA_SAMPLER_MAGIC && t->layout & CUDA_SAMPLER_TEXELS ? 1 : 0;
+    default: /* LAYOUT: no memory of one dimension */
+        return 0;
+    }
+}
+
 HANDLER(texture_query)
 {
     struct source s = {.w = w, .in = in};
 
     for (uint32_t left = w->mask; left;) {
-        bool layered;
-        uint32_t v;
-
         if (!source_next(&s, &left, 0))
             return NULL;
-        layered = s.t.layout & CUDA_TEXTURE_LAYERED;
-        v = in->imm == TEXTURE_QUERY_WIDTH    ? s.t.width
-            : in->imm == TEXTURE_QUERY_HEIGHT ? s.t.height
-            : in->imm == TEXTURE_QUERY_DEPTH  ? (layered ? 1 : s.t.depth)
-                                              : (layered ? s.t.depth : 1);
-        ((uint32_t *)(void *)SLOT(w, in->d))[s.lane] = v;
+        store(&s, 0, query(&s));
     }
     return in + 1;
-}
-
-/* Where a surface's value is. NULL: the warp has failed, or with SURFACE_ZERO it is outside. */
-static uint8_t *surface_at(struct source *s, bool write)
-{
-    const struct insn *in = s->in;
-    const struct cuda_texture *t = &s->t;
-    const uint32_t slots[3] = {in->f, (uint32_t)in->bits, (uint32_t)(in->bits >> 32)};
-    unsigned dimensions = TEXTURE_DIMENSIONS(in->flags), skip = in->flags & TEXTURE_LAYERED ? 1 : 0;
-    uint32_t bytes = SURFACE_BYTES(in->flags) * SURFACE_COUNT(in->flags);
-    int64_t limits[3] = {(int64_t)t->width * s->texel - bytes, (int64_t)t->height - 1,
-                         (int64_t)t->depth - 1};
-    int64_t at[3] = {0};
-
-    for (unsigned i = 0; i < dimensions; i++)
-        at[i] = (int32_t)slot32(s->w, slots[i + skip], s->lane);
-    if (skip)
-        at[2] = slot32(s->w, slots[0], s->lane);
-    if (at[0] % (int64_t)bytes) {
-        fail(s, PTX_FAULT_MISALIGNED, (uint64_t)at[0]);
-        return NULL;
-    }
-    for (unsigned i = 0; i < 3; i++) {
-        if (at[i] >= 0 && at[i] <= limits[i])
-            continue;
-        if (SURFACE_MODE(in->flags) == SURFACE_ZERO)
-            return NULL;
-        if (SURFACE_MODE(in->flags) == SURFACE_TRAP || limits[i] < 0) {
-            fail(s, PTX_FAULT_ADDRESS, t->address + (uint64_t)at[0]);
-            return NULL;
-        }
-        at[i] = at[i] < 0 ? 0 : limits[i];
-    }
-    return reach(
-        s, t->address + (uint64_t)at[2] * t->slice + (uint64_t)at[1] * t->pitch + (uint64_t)at[0],
-        bytes, write);
-}
-
-RACY static const struct insn *surface(struct warp *w, const struct insn *in, bool store)
-{
-    uint32_t bytes = SURFACE_BYTES(in->flags), count = SURFACE_COUNT(in->flags);
-    struct source s = {.w = w, .in = in};
-
-    for (uint32_t left = w->mask; left;) {
-        uint8_t *host;
-
-        if (!source_next(&s, &left, CUDA_SURFACE_MAGIC))
-            return NULL;
-        host = surface_at(&s, store);
-        if (s.failed)
-            return NULL;
-        for (uint32_t n = 0; n < count; n++) {
-            uint8_t *slot = SLOT(w, part(in, n)) + s.lane * (bytes == 8 ? 8 : 4);
-            uint64_t v = 0;
-
-            if (store) {
-                if (host)
-                    memcpy(host + n * bytes, slot, bytes);
-                continue;
-            }
-            if (host)
-                memcpy(&v, host + n * bytes, bytes);
-            memcpy(slot, &v, bytes == 8 ? 8 : 4);
-        }
-    }
-    return in + 1;
-}
-
-HANDLER(surface_load)
-{
-    return surface(w, in, false);
-}
-
-HANDLER(surface_store)
-{
-    return surface(w, in, true);
 }
