@@ -36,6 +36,19 @@ typedef enum {
     CU_RESOURCE_TYPE_PITCH2D = 3,
 } CUresourcetype;
 
+typedef enum {
+    CU_MEMCPY_SRC_ACCESS_ORDER_STREAM = 1,
+    CU_MEMCPY_SRC_ACCESS_ORDER_DURING_API_CALL = 2,
+    CU_MEMCPY_SRC_ACCESS_ORDER_ANY = 3,
+} CUmemcpySrcAccessOrder;
+
+typedef enum {
+    CU_MEMCPY_OPERAND_TYPE_POINTER = 1,
+    CU_MEMCPY_OPERAND_TYPE_ARRAY = 2,
+} CUmemcpy3DOperandType;
+
+#define CU_MEMCPY_FLAG_PREFER_OVERLAP_WITH_COMPUTE 0x1u
+
 #define CUDA_ARRAY3D_LAYERED        0x01u
 #define CUDA_ARRAY3D_SURFACE_LDST   0x02u
 #define CUDA_ARRAY3D_CUBEMAP        0x04u
@@ -47,6 +60,10 @@ typedef enum {
 #define CU_TRSF_SRGB                           0x10u
 #define CU_TRSF_DISABLE_TRILINEAR_OPTIMIZATION 0x20u
 #define CU_TRSF_SEAMLESS_CUBEMAP               0x40u
+
+/* Before them 1 to 4 channels of each kind, one after the other: view.c. */
+#define CU_RES_VIEW_FORMAT_FLOAT_4X32   0x18u
+#define CU_RES_VIEW_FORMAT_UNSIGNED_BC7 0x22u
 
 typedef enum {
     CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK = 0,

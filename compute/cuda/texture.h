@@ -28,6 +28,7 @@ enum {
     CUDA_TEXTURE_LINEAR = 1 << 0,  /* memory of one dimension: outside of it lies zero */
     CUDA_TEXTURE_LAYERED = 1 << 1, /* depth counts layers, of a cube map faces */
     CUDA_SAMPLER_TEXELS = 1 << 2,  /* of a sampler: coordinates are not normalised */
+    CUDA_TEXTURE_CUBE = 1 << 3,    /* a cube map's array, for libcuda alone */
 };
 
 struct cuda_texture {

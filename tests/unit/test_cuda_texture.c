@@ -100,13 +100,22 @@ static void test_arrays(void **state)
         {4, 4, 0, CU_AD_FORMAT_NV12, 1, 0, CUDA_ERROR_NOT_SUPPORTED},
         {4, 4, 0, CU_AD_FORMAT_FLOAT, 1, 0x40, CUDA_ERROR_NOT_SUPPORTED},
         {16384, 16384, 16384, CU_AD_FORMAT_FLOAT, 4, 0, CUDA_ERROR_OUT_OF_MEMORY},
+        {4, 4, 8, CU_AD_FORMAT_FLOAT, 1, CUDA_ARRAY3D_CUBEMAP | CUDA_ARRAY3D_LAYERED,
+         CUDA_ERROR_INVALID_VALUE},
+        {4, 0, 0, CU_AD_FORMAT_FLOAT, 1, CUDA_ARRAY3D_TEXTURE_GATHER, CUDA_ERROR_INVALID_VALUE},
+        {65536, 4, 0, CU_AD_FORMAT_FLOAT, 1, CUDA_ARRAY3D_TEXTURE_GATHER, CUDA_ERROR_INVALID_VALUE},
+        {4, 4, 12, CU_AD_FORMAT_HALF, 2, CUDA_ARRAY3D_CUBEMAP | CUDA_ARRAY3D_LAYERED, CUDA_SUCCESS},
+        {4, 4, 0, CU_AD_FORMAT_HALF, 2, CUDA_ARRAY3D_TEXTURE_GATHER, CUDA_SUCCESS},
         {4, 4, 6, CU_AD_FORMAT_HALF, 2, CUDA_ARRAY3D_CUBEMAP, CUDA_SUCCESS},
         {4, 0, 9, CU_AD_FORMAT_HALF, 2, CUDA_ARRAY3D_LAYERED, CUDA_SUCCESS},
     };
     CUDA_ARRAY_DESCRIPTOR flat = {
         .Width = 5, .Height = 3, .Format = CU_AD_FORMAT_SIGNED_INT16, .NumChannels = 2};
     CUDA_ARRAY3D_DESCRIPTOR d;
-    CUarray array;
+    CUDA_ARRAY_SPARSE_PROPERTIES sparse;
+    CUDA_ARRAY_MEMORY_REQUIREMENTS need;
+    CUarray array, plane;
+    size_t width;
 
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -124,7 +133,16 @@ static void test_arrays(void **state)
     OK(cuArray3DGetDescriptor_v2(&d, array));
     assert_int_equal(d.Width, 5);
     assert_int_equal(d.Format, CU_AD_FORMAT_SIGNED_INT16);
+    /* Neither planes nor sparse, nor waiting for memory. */
+    assert_int_equal(cuArrayGetPlane(&plane, array, 0), CUDA_ERROR_INVALID_VALUE);
+    assert_int_equal(cuArrayGetSparseProperties(&sparse, array), CUDA_ERROR_INVALID_VALUE);
+    assert_int_equal(cuArrayGetMemoryRequirements(&need, array, 0), CUDA_ERROR_INVALID_VALUE);
     OK(cuArrayDestroy(array));
+    assert_int_equal(cuArrayGetPlane(&plane, array, 0), CUDA_ERROR_INVALID_HANDLE);
+    OK(cuDeviceGetTexture1DLinearMaxWidth(&width, CU_AD_FORMAT_FLOAT, 4, 0));
+    assert_int_equal(width, 1 << 28);
+    assert_int_equal(cuDeviceGetTexture1DLinearMaxWidth(&width, CU_AD_FORMAT_FLOAT, 3, 0),
+                     CUDA_ERROR_INVALID_VALUE);
     assert_int_equal(cuArrayDestroy(array), CUDA_ERROR_INVALID_HANDLE);
     assert_int_equal(cuArrayGetDescriptor_v2(&flat, array), CUDA_ERROR_INVALID_HANDLE);
 }
@@ -263,15 +281,17 @@ static void test_textures(void **state)
     assert_int_equal(cuTexObjectGetResourceViewDesc(&view, texture), CUDA_ERROR_INVALID_VALUE);
     assert_int_equal(cuSurfObjectDestroy(texture), CUDA_ERROR_INVALID_VALUE);
     /* What is not there, and what has no meaning. */
-    assert_int_equal(cuTexObjectCreate(&second, &resource, &how, &view), CUDA_ERROR_NOT_SUPPORTED);
-    how.flags = CU_TRSF_SRGB;
+    assert_int_equal(cuTexObjectCreate(&second, &resource, &how, &view), CUDA_ERROR_INVALID_VALUE);
+    how.flags = CU_TRSF_SRGB | CU_TRSF_READ_AS_INTEGER;
     assert_int_equal(cuTexObjectCreate(&second, &resource, &how, NULL), CUDA_ERROR_NOT_SUPPORTED);
+    how.flags = CU_TRSF_SEAMLESS_CUBEMAP;
+    assert_int_equal(cuTexObjectCreate(&second, &resource, &how, NULL), CUDA_ERROR_INVALID_VALUE);
     how.flags = CU_TRSF_READ_AS_INTEGER;
     how.filterMode = CU_TR_FILTER_MODE_LINEAR;
     assert_int_equal(cuTexObjectCreate(&second, &resource, &how, NULL), CUDA_ERROR_INVALID_VALUE);
     how.filterMode = CU_TR_FILTER_MODE_POINT;
     resource.resType = CU_RESOURCE_TYPE_MIPMAPPED_ARRAY;
-    assert_int_equal(cuTexObjectCreate(&second, &resource, &how, NULL), CUDA_ERROR_NOT_SUPPORTED);
+    assert_int_equal(cuTexObjectCreate(&second, &resource, &how, NULL), CUDA_ERROR_INVALID_VALUE);
     assert_int_equal(cuTexObjectDestroy(texture + 1), CUDA_ERROR_INVALID_VALUE);
     OK(cuTexObjectDestroy(texture));
     assert_int_equal(cuTexObjectDestroy(texture), CUDA_ERROR_INVALID_VALUE);

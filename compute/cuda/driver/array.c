@@ -8,8 +8,6 @@
 
 /* Arrays: device memory with a shape, rows behind each other. */
 
-#define ROW 32u /* pitch of rows; also of what a texture of the program's memory has */
-
 struct limit {
     CUdevice_attribute width, height, depth;
 };
@@ -22,7 +20,7 @@ static int attribute(CUdevice device, CUdevice_attribute which)
 }
 
 /* Extents as the API has them: 0 for dimensions that are not there. */
-static bool fits(const CUDA_ARRAY3D_DESCRIPTOR *d, CUdevice device)
+static bool fits(const CUDA_ARRAY3D_DESCRIPTOR *d, CUdevice device, bool mipmapped)
 {
     static const struct limit limits[] = {{CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE1D_WIDTH, 0, 0},
                                           {CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE2D_WIDTH,
@@ -34,29 +32,74 @@ static bool fits(const CUDA_ARRAY3D_DESCRIPTOR *d, CUdevice device)
                                            CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE1D_LAYERED_LAYERS},
                                           {CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE2D_LAYERED_WIDTH,
                                            CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE2D_LAYERED_HEIGHT,
-                                           CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE2D_LAYERED_LAYERS},
-                                          {CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURECUBEMAP_WIDTH,
-                                           CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURECUBEMAP_WIDTH, 0}};
-    bool layered = d->Flags & CUDA_ARRAY3D_LAYERED;
+                                           CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE2D_LAYERED_LAYERS}};
+    static const struct limit levels[] = {
+        {CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE1D_MIPMAPPED_WIDTH, 0, 0},
+        {CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE2D_MIPMAPPED_WIDTH,
+         CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE2D_MIPMAPPED_HEIGHT, 0}};
+    static const struct limit gather = {CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE2D_GATHER_WIDTH,
+                                        CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE2D_GATHER_HEIGHT, 0};
+    static const struct limit cube = {CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURECUBEMAP_WIDTH,
+                                      CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURECUBEMAP_WIDTH, 0};
+    static const struct limit cubes = {CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURECUBEMAP_LAYERED_WIDTH,
+                                       CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURECUBEMAP_LAYERED_WIDTH,
+                                       CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURECUBEMAP_LAYERED_LAYERS};
+    bool layered = d->Flags & CUDA_ARRAY3D_LAYERED,
+         gathers = d->Flags & CUDA_ARRAY3D_TEXTURE_GATHER;
+    bool flat = d->Height && !d->Depth;
     const struct limit *l;
 
-    if (d->Flags & CUDA_ARRAY3D_CUBEMAP)
-        return d->Width && d->Width == d->Height && d->Depth == 6 &&
-               d->Width <= (size_t)attribute(device, limits[5].width);
-    l = layered     ? d->Height ? &limits[4] : &limits[3]
-            : d->Depth ? &limits[2]
-        : d->Height ? &limits[1]
-                    : &limits[0];
+    if (d->Flags & CUDA_ARRAY3D_CUBEMAP) {
+        if (d->Width != d->Height || !d->Depth || (layered ? d->Depth % 6 : d->Depth != 6))
+            return false;
+        l = layered ? &cubes : &cube;
+    } else {
+        l = layered     ? d->Height ? &limits[4] : &limits[3]
+                : d->Depth ? &limits[2]
+            : mipmapped ? &levels[flat]
+            : gathers   ? &gather
+                        : &limits[flat];
+    }
     if (!d->Width || d->Width > (size_t)attribute(device, l->width) || (layered && !d->Depth) ||
-        (d->Depth && !layered && !d->Height))
+        (d->Depth && !layered && !d->Height) || (gathers && !flat))
         return false;
     return (!d->Height || d->Height <= (size_t)attribute(device, l->height)) &&
-           (!d->Depth || d->Depth <= (size_t)attribute(device, l->depth));
+           (!d->Depth || l == &cube || d->Depth <= (size_t)attribute(device, l->depth));
+}
+
+CUresult array_check(const CUDA_ARRAY3D_DESCRIPTOR *d, const struct CUctx_st *c, bool mipmapped)
+{
+    if (d->Flags & ~(CUDA_ARRAY3D_LAYERED | CUDA_ARRAY3D_SURFACE_LDST | CUDA_ARRAY3D_CUBEMAP |
+                     CUDA_ARRAY3D_TEXTURE_GATHER))
+        return CUDA_ERROR_NOT_SUPPORTED;
+    if (!cuda_texture_bytes(d->Format))
+        return CUDA_ERROR_NOT_SUPPORTED;
+    if (!cuda_texture_channels(d->NumChannels) || !fits(d, c->device, mipmapped))
+        return CUDA_ERROR_INVALID_VALUE;
+    return CUDA_SUCCESS;
+}
+
+void array_lay_out(const CUDA_ARRAY3D_DESCRIPTOR *d, struct cuda_texture *ret_texture)
+{
+    struct cuda_texture t = {.width = (uint32_t)d->Width,
+                             .height = d->Height ? (uint32_t)d->Height : 1,
+                             .depth = d->Depth ? (uint32_t)d->Depth : 1,
+                             .format = d->Format,
+                             .channels = d->NumChannels};
+
+    if (d->Flags & (CUDA_ARRAY3D_LAYERED | CUDA_ARRAY3D_CUBEMAP))
+        t.layout |= CUDA_TEXTURE_LAYERED;
+    if (d->Flags & CUDA_ARRAY3D_CUBEMAP)
+        t.layout |= CUDA_TEXTURE_CUBE;
+    t.pitch = (d->Width * cuda_texture_bytes(d->Format) * d->NumChannels + CUDA_TEXTURE_ROW - 1) /
+              CUDA_TEXTURE_ROW * CUDA_TEXTURE_ROW;
+    t.slice = t.pitch * t.height;
+    *ret_texture = t;
 }
 
 API cuArray3DCreate_v2(CUarray *array, const CUDA_ARRAY3D_DESCRIPTOR *d)
 {
-    uint64_t rows, size, pitch;
+    struct cuda_texture t;
     struct CUarray_st *a;
     struct CUctx_st *c;
     CUresult err = enter_context(&c);
@@ -65,18 +108,11 @@ API cuArray3DCreate_v2(CUarray *array, const CUDA_ARRAY3D_DESCRIPTOR *d)
         return err;
     if (!array || !d)
         return leave(CUDA_ERROR_INVALID_VALUE);
-    if (d->Flags & ~(CUDA_ARRAY3D_LAYERED | CUDA_ARRAY3D_SURFACE_LDST | CUDA_ARRAY3D_CUBEMAP |
-                     CUDA_ARRAY3D_TEXTURE_GATHER) ||
-        (d->Flags & CUDA_ARRAY3D_CUBEMAP && d->Flags & CUDA_ARRAY3D_LAYERED))
-        return leave(CUDA_ERROR_NOT_SUPPORTED);
-    if (!cuda_texture_bytes(d->Format))
-        return leave(CUDA_ERROR_NOT_SUPPORTED);
-    if ((d->NumChannels != 1 && d->NumChannels != 2 && d->NumChannels != 4) || !fits(d, c->device))
-        return leave(CUDA_ERROR_INVALID_VALUE);
-    pitch = (d->Width * cuda_texture_bytes(d->Format) * d->NumChannels + ROW - 1) / ROW * ROW;
-    rows = (d->Height ? d->Height : 1) * (uint64_t)(d->Depth ? d->Depth : 1);
-    size = pitch * rows;
-    if (size > device_properties(c->device)->memory)
+    err = array_check(d, c, false);
+    if (err)
+        return leave(err);
+    array_lay_out(d, &t);
+    if (t.slice * t.depth > device_properties(c->device)->memory)
         return leave(CUDA_ERROR_OUT_OF_MEMORY);
     a = calloc(1, sizeof(*a));
     if (!a)
@@ -84,9 +120,9 @@ API cuArray3DCreate_v2(CUarray *array, const CUDA_ARRAY3D_DESCRIPTOR *d)
     a->context = c;
     a->shape = *d;
     a->texel = cuda_texture_bytes(d->Format) * d->NumChannels;
-    a->pitch = pitch;
-    a->slice = pitch * (d->Height ? d->Height : 1);
-    err = memory_hidden(c, size, &a->address);
+    a->pitch = t.pitch;
+    a->slice = t.slice;
+    err = memory_hidden(c, t.slice * t.depth, &a->address);
     if (!err && !handle_add(a, ARRAY)) {
         memory_hidden_free(a->address);
         err = CUDA_ERROR_OUT_OF_MEMORY;
@@ -160,13 +196,59 @@ API cuArrayDestroy(CUarray array)
 
     if (err)
         return err;
-    if (!handle_is(array, ARRAY))
+    if (!handle_is(array, ARRAY) || array->level)
         return leave(CUDA_ERROR_INVALID_HANDLE);
     /* Kernels may still read it. */
     err = context_wait(array->context);
     if (handle_is(array, ARRAY))
         array_free(array);
     return leave(err);
+}
+
+/* What is asked of an array that is of another kind than any here is. */
+static CUresult refuse(CUarray array)
+{
+    CUresult err = enter();
+
+    if (err)
+        return err;
+    return leave(handle_is(array, ARRAY) ? CUDA_ERROR_INVALID_VALUE : CUDA_ERROR_INVALID_HANDLE);
+}
+
+/* None has planes, none is sparse, and none waits for memory to be mapped. */
+API cuArrayGetPlane(CUarray *plane, CUarray array, unsigned index)
+{
+    (void)plane;
+    (void)index;
+    return refuse(array);
+}
+
+API cuArrayGetSparseProperties(CUDA_ARRAY_SPARSE_PROPERTIES *properties, CUarray array)
+{
+    (void)properties;
+    return refuse(array);
+}
+
+API cuArrayGetMemoryRequirements(CUDA_ARRAY_MEMORY_REQUIREMENTS *requirements, CUarray array,
+                                 CUdevice device)
+{
+    (void)requirements;
+    (void)device;
+    return refuse(array);
+}
+
+API cuDeviceGetTexture1DLinearMaxWidth(size_t *width, CUarray_format format, unsigned channels,
+                                       CUdevice device)
+{
+    int most;
+    CUresult err;
+
+    if (!width || !cuda_texture_bytes(format) || !cuda_texture_channels(channels))
+        return CUDA_ERROR_INVALID_VALUE;
+    err = cuDeviceGetAttribute(&most, CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE1D_LINEAR_WIDTH, device);
+    if (!err)
+        *width = (size_t)most;
+    return err;
 }
 
 void array_drop_context(struct CUctx_st *c)

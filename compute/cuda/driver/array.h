@@ -13,21 +13,44 @@ struct CUarray_st {
     CUDA_ARRAY3D_DESCRIPTOR shape;
     uint64_t address, pitch, slice;
     uint32_t texel; /* bytes */
+    bool level;     /* of a mipmapped array, whose memory it is */
     struct CUarray_st *next;
 };
 
+/* Of an array, or all levels of a mipmapped one: each of them is an array, too. */
+struct CUmipmappedArray_st {
+    struct CUctx_st *context;
+    struct cuda_texture texture; /* where it is, and its shape */
+    struct CUarray_st levels[CUDA_TEXTURE_LEVELS];
+    unsigned count;
+    struct CUmipmappedArray_st *next;
+};
+
+/* Whether such an array can be; and how it is laid out, without an address. */
+CUresult array_check(const CUDA_ARRAY3D_DESCRIPTOR *d, const struct CUctx_st *c, bool mipmapped);
+void array_lay_out(const CUDA_ARRAY3D_DESCRIPTOR *d, struct cuda_texture *ret_texture);
 void array_drop_context(struct CUctx_st *c);
+
+/* mipmap.c */
+void mipmap_drop_context(struct CUctx_st *c);
+
+/* view.c: what a view makes of an array of this shape. */
+CUresult view_apply(const CUDA_RESOURCE_VIEW_DESC *v, const CUDA_ARRAY3D_DESCRIPTOR *shape,
+                    struct cuda_texture *t);
 
 /* texture.c */
 void texture_drop_context(struct CUctx_st *c);
-/* What a resource and a sampler say; errors are those of the API. */
-CUresult texture_describe(const CUDA_RESOURCE_DESC *r, struct CUctx_st *c, struct cuda_texture *t);
+/* What a resource and a sampler say; errors are those of the API. `view` may be NULL. */
+CUresult texture_describe(const CUDA_RESOURCE_DESC *r, const CUDA_RESOURCE_VIEW_DESC *view,
+                          struct CUctx_st *c, struct cuda_texture *t);
 CUresult texture_set_sampler(struct cuda_texture *t, const CUDA_TEXTURE_DESC *d);
-/* Gives up the lock while it waits. */
+/* Both give up the lock while they wait. */
 CUresult texture_write(struct CUctx_st *c, uint64_t address, const struct cuda_texture *t);
+CUresult texture_read(struct CUctx_st *c, uint64_t address, struct cuda_texture *t);
 
 /* reference.c */
 void reference_drop_module(struct CUmod_st *m);
+void reference_drop_context(struct CUctx_st *c);
 
 /* memory.c: device memory that the program has no address of, gone with its context at the latest.
  * Gives up the lock meanwhile. */

@@ -3,8 +3,8 @@
 #include <string.h>
 
 #include "array.h"
+#include "copy.h"
 #include "graph.h"
-#include "internal.h"
 
 /*
  * Copies. Each becomes one command for boxes of bytes. Of the program's ordinary memory a copy is
@@ -129,10 +129,11 @@ static CUresult stage(struct cuda_command *c)
     return CUDA_SUCCESS;
 }
 
+/* `order` may be a bool: whether to wait. */
 static CUresult copy(struct box to, struct box from, uint64_t width, uint64_t height,
-                     uint64_t depth, CUstream stream, bool wait)
+                     uint64_t depth, CUstream stream, enum copy_order order)
 {
-    bool to_pageable, from_pageable;
+    bool to_pageable, from_pageable, wait = order == COPY_WAIT;
     struct cuda_command c;
     struct CUstream_st *s;
     CUresult err = enter_stream(stream, &s);
@@ -145,10 +146,15 @@ static CUresult copy(struct box to, struct box from, uint64_t width, uint64_t he
     if (!err && s->capture) {
         /* A node reads it when its turn comes. */
         c.copy.from.locked = c.copy.from.host;
-        return leave(wait ? capture_refuse(s) : stream_submit(s, &c));
+        return leave(wait || order == COPY_NOW ? capture_refuse(s) : stream_submit(s, &c));
     }
-    if (!err && from_pageable && !wait && !to_pageable && !backend->stages)
+    if (order == COPY_LATE)
+        c.copy.from.locked = c.copy.from.host;
+    else if (!err && !wait && !to_pageable &&
+             (order == COPY_NOW ? c.copy.from.host && (!from_pageable || !backend->stages)
+                                : from_pageable && !backend->stages))
         err = stage(&c);
+    wait |= order == COPY_NOW && !c.copy.from.host;
     if (err)
         return leave(err);
     err = stream_submit(s, &c);
@@ -291,12 +297,12 @@ static CUresult boxes(const CUDA_MEMCPY3D *c, struct box *ret_to, struct box *re
     return CUDA_SUCCESS;
 }
 
-static CUresult copy_3d(const CUDA_MEMCPY3D *c, CUstream stream, bool wait)
+CUresult copy_ordered(const CUDA_MEMCPY3D *c, CUstream stream, enum copy_order order)
 {
     struct box to, from;
     CUresult err = boxes(c, &to, &from);
 
-    return err ? err : copy(to, from, c->WidthInBytes, c->Height, c->Depth, stream, wait);
+    return err ? err : copy(to, from, c->WidthInBytes, c->Height, c->Depth, stream, order);
 }
 
 /* A graph's node: it reads memory of whatever kind when its turn comes. */
@@ -343,17 +349,17 @@ API cuMemcpy2DUnaligned_v2_ptds(const CUDA_MEMCPY2D *c)
 
 API cuMemcpy3DAsync_v2(const CUDA_MEMCPY3D *c, CUstream stream)
 {
-    return copy_3d(c, stream, false);
+    return copy_ordered(c, stream, COPY_ASYNC);
 }
 
 API cuMemcpy3D_v2(const CUDA_MEMCPY3D *c)
 {
-    return copy_3d(c, NULL, true);
+    return copy_ordered(c, NULL, COPY_WAIT);
 }
 
 API cuMemcpy3D_v2_ptds(const CUDA_MEMCPY3D *c)
 {
-    return copy_3d(c, CU_STREAM_PER_THREAD, true);
+    return copy_ordered(c, CU_STREAM_PER_THREAD, COPY_WAIT);
 }
 
 /* Arrays of one dimension; offsets are bytes. */
@@ -476,15 +482,15 @@ API cuMemcpyPeer_ptds(CUdeviceptr to, CUcontext to_context, CUdeviceptr from,
 /* The layout is that of CUDA_MEMCPY3D, with contexts in the reserved words. */
 API cuMemcpy3DPeerAsync(const CUDA_MEMCPY3D_PEER *c, CUstream stream)
 {
-    return copy_3d((const CUDA_MEMCPY3D *)c, stream, false);
+    return copy_ordered((const CUDA_MEMCPY3D *)c, stream, COPY_ASYNC);
 }
 
 API cuMemcpy3DPeer(const CUDA_MEMCPY3D_PEER *c)
 {
-    return copy_3d((const CUDA_MEMCPY3D *)c, NULL, true);
+    return copy_ordered((const CUDA_MEMCPY3D *)c, NULL, COPY_WAIT);
 }
 
 API cuMemcpy3DPeer_ptds(const CUDA_MEMCPY3D_PEER *c)
 {
-    return copy_3d((const CUDA_MEMCPY3D *)c, CU_STREAM_PER_THREAD, true);
+    return copy_ordered((const CUDA_MEMCPY3D *)c, CU_STREAM_PER_THREAD, COPY_WAIT);
 }

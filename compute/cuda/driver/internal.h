@@ -33,7 +33,8 @@ enum kind {
     POOL,
     ARRAY,
     REFERENCE,
-    EXTERNAL
+    EXTERNAL,
+    MIPMAP
 };
 
 #define MAX_DEVICES    16
@@ -68,6 +69,8 @@ struct CUctx_st {
     struct CUstream_st *legacy;
     struct CUmod_st *modules;
     struct CUarray_st *arrays;
+    struct CUmipmappedArray_st *mipmaps;
+    struct CUtexref_st *texrefs;      /* those that are no module's */
     struct CUtextures_st *textures;   /* objects, in blocks */
     struct cuda_queue *texture_queue; /* NULL before the first object */
     struct CUctx_st *next;

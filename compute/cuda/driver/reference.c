@@ -4,8 +4,8 @@
 
 #include <compute/cuda/texture.h>
 
-#include "array.h"
 #include "module.h"
+#include "reference.h"
 
 /*
  * References to textures and surfaces: variables of a module, .texref and .surfref, which the
@@ -13,20 +13,17 @@
  * written whenever something of a bound reference changes, behind the launches before.
  */
 
-struct CUtexref_st {
-    struct CUmod_st *module;
-    uint64_t address; /* of the variable */
-    uint32_t magic;
-    bool bound;
-    CUDA_RESOURCE_DESC resource;
-    CUDA_TEXTURE_DESC texture;
-    CUarray_format format; /* for memory; 0: not yet said */
-    unsigned channels;
-    struct CUtexref_st *next;
-};
+static struct CUtexref_st *known(const struct CUmod_st *m, uint64_t address)
+{
+    for (struct CUtexref_st *r = m->references; r; r = r->next)
+        if (r->address == address)
+            return r;
+    return NULL;
+}
 
 static CUresult find(void **ret_reference, CUmodule module, const char *name, uint32_t magic)
 {
+    struct cuda_texture t;
     CUdeviceptr address;
     struct CUtexref_st *r;
     size_t size;
@@ -43,18 +40,30 @@ static CUresult find(void **ret_reference, CUmodule module, const char *name, ui
         return err;
     if (!handle_is(module, MODULE))
         return leave(CUDA_ERROR_INVALID_HANDLE);
-    for (r = module->references; r; r = r->next)
-        if (r->address == address)
-            break;
+    r = known(module, address);
+    if (!r) {
+        /* How it is read may stand in the module's text. */
+        err = texture_read(module->context, address, &t);
+        if (!err && !handle_is(module, MODULE))
+            err = CUDA_ERROR_INVALID_HANDLE;
+        if (err)
+            return leave(err);
+        r = known(module, address);
+    }
     if (!r) {
         r = calloc(1, sizeof(*r));
         if (!r || !handle_add(r, REFERENCE)) {
             free(r);
             return leave(CUDA_ERROR_OUT_OF_MEMORY);
         }
+        r->context = module->context;
         r->module = module;
         r->address = address;
         r->magic = magic;
+        r->texture.filterMode = (CUfilter_mode)t.filter;
+        r->texture.flags = t.flags;
+        for (unsigned i = 0; i < 3; i++)
+            r->texture.addressMode[i] = (CUaddress_mode)t.modes[i];
         r->next = module->references;
         module->references = r;
     }
@@ -75,7 +84,18 @@ void reference_drop_module(struct CUmod_st *m)
     }
 }
 
-static CUresult enter_reference(const struct CUtexref_st *r, uint32_t magic)
+void reference_drop_context(struct CUctx_st *c)
+{
+    while (c->texrefs) {
+        struct CUtexref_st *r = c->texrefs;
+
+        c->texrefs = r->next;
+        handle_remove(r);
+        free(r);
+    }
+}
+
+CUresult reference_enter(const struct CUtexref_st *r, uint32_t magic)
 {
     struct CUctx_st *c;
     CUresult err = enter_context(&c);
@@ -86,15 +106,14 @@ static CUresult enter_reference(const struct CUtexref_st *r, uint32_t magic)
                                                         : leave(CUDA_ERROR_INVALID_VALUE);
 }
 
-/* With the lock, which is given up meanwhile. Tells the variable what has changed. */
-static CUresult apply(struct CUtexref_st *r)
+CUresult reference_apply(struct CUtexref_st *r)
 {
     struct cuda_texture t = {.magic = r->magic};
-    struct CUctx_st *c = r->module->context;
+    struct CUctx_st *c = r->context;
     uint64_t address = r->address;
     CUresult err;
 
-    if (!r->bound)
+    if (!r->bound || !r->module)
         return CUDA_SUCCESS;
     if (r->resource.resType == CU_RESOURCE_TYPE_LINEAR) {
         /* The rest is said later. */
@@ -103,7 +122,11 @@ static CUresult apply(struct CUtexref_st *r)
         r->resource.res.linear.format = r->format;
         r->resource.res.linear.numChannels = r->channels;
     }
-    err = texture_describe(&r->resource, c, &t);
+    /* Mipmaps are for normalised coordinates; that may be said later, too. */
+    if (r->resource.resType == CU_RESOURCE_TYPE_MIPMAPPED_ARRAY &&
+        !(r->texture.flags & CU_TRSF_NORMALIZED_COORDINATES))
+        return CUDA_SUCCESS;
+    err = texture_describe(&r->resource, NULL, c, &t);
     if (!err && r->magic == CUDA_TEXTURE_MAGIC)
         err = texture_set_sampler(&t, &r->texture);
     if (!err)
@@ -111,8 +134,7 @@ static CUresult apply(struct CUtexref_st *r)
     return err ? err : texture_write(c, address, &t);
 }
 
-/* A new resource; the old one stays when the new one cannot be. */
-static CUresult bind(struct CUtexref_st *r, const CUDA_RESOURCE_DESC *resource)
+CUresult reference_bind(struct CUtexref_st *r, const CUDA_RESOURCE_DESC *resource)
 {
     CUDA_RESOURCE_DESC kept = r->resource;
     bool bound = r->bound;
@@ -120,7 +142,7 @@ static CUresult bind(struct CUtexref_st *r, const CUDA_RESOURCE_DESC *resource)
 
     r->resource = *resource;
     r->bound = true;
-    err = apply(r);
+    err = reference_apply(r);
     if (err && handle_is(r, REFERENCE)) {
         r->resource = kept;
         r->bound = bound;
@@ -128,10 +150,22 @@ static CUresult bind(struct CUtexref_st *r, const CUDA_RESOURCE_DESC *resource)
     return err;
 }
 
+CUresult reference_describe(struct CUtexref_st *r, const CUDA_TEXTURE_DESC *how)
+{
+    CUDA_TEXTURE_DESC kept = r->texture;
+    CUresult err;
+
+    r->texture = *how;
+    err = reference_apply(r);
+    if (err && handle_is(r, REFERENCE))
+        r->texture = kept;
+    return err;
+}
+
 static CUresult bind_array(struct CUtexref_st *r, CUarray array, unsigned flags, uint32_t magic)
 {
     CUDA_RESOURCE_DESC resource = {.resType = CU_RESOURCE_TYPE_ARRAY, .res.array.hArray = array};
-    CUresult err = enter_reference(r, magic);
+    CUresult err = reference_enter(r, magic);
 
     if (err)
         return err;
@@ -140,12 +174,12 @@ static CUresult bind_array(struct CUtexref_st *r, CUarray array, unsigned flags,
         return leave(CUDA_ERROR_INVALID_VALUE);
     r->format = array->shape.Format;
     r->channels = array->shape.NumChannels;
-    return leave(bind(r, &resource));
+    return leave(reference_bind(r, &resource));
 }
 
 static CUresult bound_array(CUarray *array, const struct CUtexref_st *r, uint32_t magic)
 {
-    CUresult err = enter_reference(r, magic);
+    CUresult err = reference_enter(r, magic);
 
     if (err)
         return err;
@@ -190,18 +224,17 @@ API cuTexRefSetAddress_v2(size_t *offset, CUtexref reference, CUdeviceptr addres
     int align = 1;
     size_t beyond;
     CUDA_RESOURCE_DESC resource = {.resType = CU_RESOURCE_TYPE_LINEAR};
-    CUresult err = enter_reference(reference, CUDA_TEXTURE_MAGIC);
+    CUresult err = reference_enter(reference, CUDA_TEXTURE_MAGIC);
 
     if (err)
         return err;
-    device_attribute(&align, CU_DEVICE_ATTRIBUTE_TEXTURE_ALIGNMENT,
-                     reference->module->context->device);
+    device_attribute(&align, CU_DEVICE_ATTRIBUTE_TEXTURE_ALIGNMENT, reference->context->device);
     beyond = address % (unsigned)align;
     if ((beyond && !offset) || bytes > SIZE_MAX - beyond)
         return leave(CUDA_ERROR_INVALID_VALUE);
     resource.res.linear.devPtr = address - beyond;
     resource.res.linear.sizeInBytes = bytes + beyond;
-    err = bind(reference, &resource);
+    err = reference_bind(reference, &resource);
     if (!err && offset)
         *offset = beyond;
     return leave(err);
@@ -211,7 +244,7 @@ API cuTexRefSetAddress2D_v3(CUtexref reference, const CUDA_ARRAY_DESCRIPTOR *d, 
                             size_t pitch)
 {
     CUDA_RESOURCE_DESC resource = {.resType = CU_RESOURCE_TYPE_PITCH2D};
-    CUresult err = enter_reference(reference, CUDA_TEXTURE_MAGIC);
+    CUresult err = reference_enter(reference, CUDA_TEXTURE_MAGIC);
 
     if (err)
         return err;
@@ -223,16 +256,23 @@ API cuTexRefSetAddress2D_v3(CUtexref reference, const CUDA_ARRAY_DESCRIPTOR *d, 
     resource.res.pitch2D.width = d->Width;
     resource.res.pitch2D.height = d->Height;
     resource.res.pitch2D.pitchInBytes = pitch;
-    return leave(bind(reference, &resource));
+    return leave(reference_bind(reference, &resource));
+}
+
+/* The form before asked the same of the pitch. */
+API cuTexRefSetAddress2D_v2(CUtexref reference, const CUDA_ARRAY_DESCRIPTOR *d, CUdeviceptr address,
+                            size_t pitch)
+{
+    return cuTexRefSetAddress2D_v3(reference, d, address, pitch);
 }
 
 API cuTexRefGetAddress_v2(CUdeviceptr *address, CUtexref reference)
 {
-    CUresult err = enter_reference(reference, CUDA_TEXTURE_MAGIC);
+    CUresult err = reference_enter(reference, CUDA_TEXTURE_MAGIC);
 
     if (err)
         return err;
-    if (!address || !reference->bound || reference->resource.resType == CU_RESOURCE_TYPE_ARRAY)
+    if (!address || !reference->bound || reference->resource.resType < CU_RESOURCE_TYPE_LINEAR)
         return leave(CUDA_ERROR_INVALID_VALUE);
     *address = reference->resource.resType == CU_RESOURCE_TYPE_LINEAR
                    ? reference->resource.res.linear.devPtr
@@ -242,20 +282,20 @@ API cuTexRefGetAddress_v2(CUdeviceptr *address, CUtexref reference)
 
 API cuTexRefSetFormat(CUtexref reference, CUarray_format format, int channels)
 {
-    CUresult err = enter_reference(reference, CUDA_TEXTURE_MAGIC);
+    CUresult err = reference_enter(reference, CUDA_TEXTURE_MAGIC);
 
     if (err)
         return err;
-    if (!cuda_texture_bytes(format) || (channels != 1 && channels != 2 && channels != 4))
+    if (!cuda_texture_bytes(format) || channels < 1 || !cuda_texture_channels((unsigned)channels))
         return leave(CUDA_ERROR_INVALID_VALUE);
     reference->format = format;
     reference->channels = (unsigned)channels;
-    return leave(apply(reference));
+    return leave(reference_apply(reference));
 }
 
 API cuTexRefGetFormat(CUarray_format *format, int *channels, CUtexref reference)
 {
-    CUresult err = enter_reference(reference, CUDA_TEXTURE_MAGIC);
+    CUresult err = reference_enter(reference, CUDA_TEXTURE_MAGIC);
 
     if (err)
         return err;
@@ -268,19 +308,21 @@ API cuTexRefGetFormat(CUarray_format *format, int *channels, CUtexref reference)
 
 API cuTexRefSetAddressMode(CUtexref reference, int dimension, CUaddress_mode mode)
 {
-    CUresult err = enter_reference(reference, CUDA_TEXTURE_MAGIC);
+    CUDA_TEXTURE_DESC how;
+    CUresult err = reference_enter(reference, CUDA_TEXTURE_MAGIC);
 
     if (err)
         return err;
     if (dimension < 0 || dimension > 2 || (unsigned)mode > CU_TR_ADDRESS_MODE_BORDER)
         return leave(CUDA_ERROR_INVALID_VALUE);
-    reference->texture.addressMode[dimension] = mode;
-    return leave(apply(reference));
+    how = reference->texture;
+    how.addressMode[dimension] = mode;
+    return leave(reference_describe(reference, &how));
 }
 
 API cuTexRefGetAddressMode(CUaddress_mode *mode, CUtexref reference, int dimension)
 {
-    CUresult err = enter_reference(reference, CUDA_TEXTURE_MAGIC);
+    CUresult err = reference_enter(reference, CUDA_TEXTURE_MAGIC);
 
     if (err)
         return err;
@@ -292,19 +334,21 @@ API cuTexRefGetAddressMode(CUaddress_mode *mode, CUtexref reference, int dimensi
 
 API cuTexRefSetFilterMode(CUtexref reference, CUfilter_mode mode)
 {
-    CUresult err = enter_reference(reference, CUDA_TEXTURE_MAGIC);
+    CUDA_TEXTURE_DESC how;
+    CUresult err = reference_enter(reference, CUDA_TEXTURE_MAGIC);
 
     if (err)
         return err;
     if ((unsigned)mode > CU_TR_FILTER_MODE_LINEAR)
         return leave(CUDA_ERROR_INVALID_VALUE);
-    reference->texture.filterMode = mode;
-    return leave(apply(reference));
+    how = reference->texture;
+    how.filterMode = mode;
+    return leave(reference_describe(reference, &how));
 }
 
 API cuTexRefGetFilterMode(CUfilter_mode *mode, CUtexref reference)
 {
-    CUresult err = enter_reference(reference, CUDA_TEXTURE_MAGIC);
+    CUresult err = reference_enter(reference, CUDA_TEXTURE_MAGIC);
 
     if (err)
         return err;
@@ -316,20 +360,22 @@ API cuTexRefGetFilterMode(CUfilter_mode *mode, CUtexref reference)
 
 API cuTexRefSetFlags(CUtexref reference, unsigned flags)
 {
-    CUresult err = enter_reference(reference, CUDA_TEXTURE_MAGIC);
+    CUDA_TEXTURE_DESC how;
+    CUresult err = reference_enter(reference, CUDA_TEXTURE_MAGIC);
 
     if (err)
         return err;
-    if (flags & ~(CU_TRSF_READ_AS_INTEGER | CU_TRSF_NORMALIZED_COORDINATES |
+    if (flags & ~(CU_TRSF_READ_AS_INTEGER | CU_TRSF_NORMALIZED_COORDINATES | CU_TRSF_SRGB |
                   CU_TRSF_DISABLE_TRILINEAR_OPTIMIZATION))
         return leave(CUDA_ERROR_NOT_SUPPORTED);
-    reference->texture.flags = flags;
-    return leave(apply(reference));
+    how = reference->texture;
+    how.flags = flags;
+    return leave(reference_describe(reference, &how));
 }
 
 API cuTexRefGetFlags(unsigned *flags, CUtexref reference)
 {
-    CUresult err = enter_reference(reference, CUDA_TEXTURE_MAGIC);
+    CUresult err = reference_enter(reference, CUDA_TEXTURE_MAGIC);
 
     if (err)
         return err;

@@ -16,8 +16,10 @@
 
 struct object {
     uint32_t magic; /* 0: free */
+    bool viewed;
     CUDA_RESOURCE_DESC resource;
     CUDA_TEXTURE_DESC texture;
+    CUDA_RESOURCE_VIEW_DESC view;
 };
 
 struct CUtextures_st {
@@ -73,15 +75,12 @@ static CUresult object_take(struct CUctx_st *c, uint32_t magic, struct object **
 }
 
 /* With the lock, which is given up while it waits. */
-CUresult texture_write(struct CUctx_st *c, uint64_t handle, const struct cuda_texture *t)
+static CUresult copy(struct CUctx_st *c, struct cuda_side to, struct cuda_side from)
 {
     struct cuda_command command = {
         .kind = CUDA_COPY,
-        .copy = {.to = {.address = handle},
-                 .from = {.host = true, .address = (uintptr_t)t},
-                 .width = sizeof(*t),
-                 .height = 1,
-                 .depth = 1},
+        .copy =
+            {.to = to, .from = from, .width = sizeof(struct cuda_texture), .height = 1, .depth = 1},
     };
     struct cuda_queue *q;
     uint64_t number;
@@ -103,24 +102,47 @@ CUresult texture_write(struct CUctx_st *c, uint64_t handle, const struct cuda_te
     return number ? context_error(c) : CUDA_ERROR_OUT_OF_MEMORY;
 }
 
+CUresult texture_write(struct CUctx_st *c, uint64_t address, const struct cuda_texture *t)
+{
+    return copy(c, (struct cuda_side){.address = address},
+                (struct cuda_side){.host = true, .address = (uintptr_t)t});
+}
+
+CUresult texture_read(struct CUctx_st *c, uint64_t address, struct cuda_texture *t)
+{
+    return copy(c, (struct cuda_side){.host = true, .address = (uintptr_t)t},
+                (struct cuda_side){.address = address});
+}
+
 /* With the lock. */
-static CUresult of_array(const CUDA_RESOURCE_DESC *r, struct CUctx_st *c, struct cuda_texture *t)
+static CUresult of_array(const CUDA_RESOURCE_DESC *r, struct CUctx_st *c,
+                         const CUDA_RESOURCE_VIEW_DESC *view, struct cuda_texture *t)
 {
     const struct CUarray_st *a = r->res.array.hArray;
+    const uint32_t magic = t->magic;
 
     if (!handle_is(a, ARRAY) || a->context->device != c->device)
         return CUDA_ERROR_INVALID_VALUE;
+    array_lay_out(&a->shape, t);
+    t->magic = magic;
     t->address = a->address;
     t->pitch = a->pitch;
     t->slice = a->slice;
-    t->width = (uint32_t)a->shape.Width;
-    t->height = a->shape.Height ? (uint32_t)a->shape.Height : 1;
-    t->depth = a->shape.Depth ? (uint32_t)a->shape.Depth : 1;
-    t->format = a->shape.Format;
-    t->channels = a->shape.NumChannels;
-    if (a->shape.Flags & (CUDA_ARRAY3D_LAYERED | CUDA_ARRAY3D_CUBEMAP))
-        t->layout |= CUDA_TEXTURE_LAYERED;
-    return CUDA_SUCCESS;
+    return view ? view_apply(view, &a->shape, t) : CUDA_SUCCESS;
+}
+
+/* With the lock. */
+static CUresult of_mipmap(const CUDA_RESOURCE_DESC *r, struct CUctx_st *c,
+                          const CUDA_RESOURCE_VIEW_DESC *view, struct cuda_texture *t)
+{
+    const struct CUmipmappedArray_st *m = r->res.mipmap.hMipmappedArray;
+    const uint32_t magic = t->magic;
+
+    if (!handle_is(m, MIPMAP) || m->context->device != c->device || magic != CUDA_TEXTURE_MAGIC)
+        return CUDA_ERROR_INVALID_VALUE;
+    *t = m->texture;
+    t->magic = magic;
+    return view ? view_apply(view, &m->levels[0].shape, t) : CUDA_SUCCESS;
 }
 
 static int attribute(const struct CUctx_st *c, CUdevice_attribute which)
@@ -139,7 +161,7 @@ static CUresult of_memory(const CUDA_RESOURCE_DESC *r, struct CUctx_st *c, struc
     t->address = linear ? r->res.linear.devPtr : r->res.pitch2D.devPtr;
     t->format = linear ? r->res.linear.format : r->res.pitch2D.format;
     t->channels = linear ? r->res.linear.numChannels : r->res.pitch2D.numChannels;
-    if (t->channels != 1 && t->channels != 2 && t->channels != 4)
+    if (!cuda_texture_channels(t->channels))
         return CUDA_ERROR_INVALID_VALUE;
     texel = cuda_texture_bytes(t->format) * t->channels;
     if (!texel)
@@ -171,7 +193,8 @@ static CUresult of_memory(const CUDA_RESOURCE_DESC *r, struct CUctx_st *c, struc
 }
 
 /* With the lock. */
-CUresult texture_describe(const CUDA_RESOURCE_DESC *r, struct CUctx_st *c, struct cuda_texture *t)
+CUresult texture_describe(const CUDA_RESOURCE_DESC *r, const CUDA_RESOURCE_VIEW_DESC *view,
+                          struct CUctx_st *c, struct cuda_texture *t)
 {
     if (r->flags)
         return CUDA_ERROR_INVALID_VALUE;
@@ -179,12 +202,12 @@ CUresult texture_describe(const CUDA_RESOURCE_DESC *r, struct CUctx_st *c, struc
         return CUDA_ERROR_NOT_SUPPORTED;
     switch (r->resType) {
     case CU_RESOURCE_TYPE_ARRAY:
-        return of_array(r, c, t);
+        return of_array(r, c, view, t);
+    case CU_RESOURCE_TYPE_MIPMAPPED_ARRAY:
+        return of_mipmap(r, c, view, t);
     case CU_RESOURCE_TYPE_LINEAR:
     case CU_RESOURCE_TYPE_PITCH2D:
-        return of_memory(r, c, t);
-    case CU_RESOURCE_TYPE_MIPMAPPED_ARRAY:
-        return CUDA_ERROR_NOT_SUPPORTED;
+        return view ? CUDA_ERROR_INVALID_VALUE : of_memory(r, c, t);
     default:
         return CUDA_ERROR_INVALID_VALUE;
     }
@@ -192,12 +215,16 @@ CUresult texture_describe(const CUDA_RESOURCE_DESC *r, struct CUctx_st *c, struc
 
 CUresult texture_set_sampler(struct cuda_texture *t, const CUDA_TEXTURE_DESC *d)
 {
-    bool floats = t->format == CU_AD_FORMAT_FLOAT || t->format == CU_AD_FORMAT_HALF ||
-                  (cuda_texture_bytes(t->format) < 4 && !(d->flags & CU_TRSF_READ_AS_INTEGER));
+    bool floats = cuda_texture_floats(t->format, d->flags);
 
-    if (d->flags & ~(CU_TRSF_READ_AS_INTEGER | CU_TRSF_NORMALIZED_COORDINATES |
-                     CU_TRSF_DISABLE_TRILINEAR_OPTIMIZATION))
+    if (d->flags & ~(CU_TRSF_READ_AS_INTEGER | CU_TRSF_NORMALIZED_COORDINATES | CU_TRSF_SRGB |
+                     CU_TRSF_DISABLE_TRILINEAR_OPTIMIZATION | CU_TRSF_SEAMLESS_CUBEMAP))
         return CUDA_ERROR_NOT_SUPPORTED;
+    /* What it would be of other formats is not said. */
+    if (d->flags & CU_TRSF_SRGB && (t->format != CU_AD_FORMAT_UNSIGNED_INT8 || !floats))
+        return CUDA_ERROR_NOT_SUPPORTED;
+    if (d->flags & CU_TRSF_SEAMLESS_CUBEMAP && !(t->layout & CUDA_TEXTURE_CUBE))
+        return CUDA_ERROR_INVALID_VALUE;
     for (unsigned i = 0; i < 3; i++) {
         if ((unsigned)d->addressMode[i] > CU_TR_ADDRESS_MODE_BORDER)
             return CUDA_ERROR_INVALID_VALUE;
@@ -205,16 +232,23 @@ CUresult texture_set_sampler(struct cuda_texture *t, const CUDA_TEXTURE_DESC *d)
     }
     if ((unsigned)d->filterMode > CU_TR_FILTER_MODE_LINEAR ||
         (d->filterMode == CU_TR_FILTER_MODE_LINEAR && !floats &&
-         !(t->layout & CUDA_TEXTURE_LINEAR)))
+         !(t->layout & CUDA_TEXTURE_LINEAR)) ||
+        (unsigned)d->mipmapFilterMode > CU_TR_FILTER_MODE_LINEAR)
         return CUDA_ERROR_INVALID_VALUE;
     t->filter = d->filterMode;
     t->flags = d->flags;
+    t->mip_filter = d->mipmapFilterMode;
+    t->mip_bias = d->mipmapLevelBias;
+    t->mip_least = d->minMipmapLevelClamp;
+    t->mip_most = d->maxMipmapLevelClamp;
+    t->anisotropy = d->maxAnisotropy;
     memcpy(t->border, d->borderColor, sizeof(t->border));
     return CUDA_SUCCESS;
 }
 
 static CUresult create(CUtexObject *object, const CUDA_RESOURCE_DESC *resource,
-                       const CUDA_TEXTURE_DESC *texture, uint32_t magic)
+                       const CUDA_TEXTURE_DESC *texture, const CUDA_RESOURCE_VIEW_DESC *view,
+                       uint32_t magic)
 {
     struct cuda_texture t = {.magic = magic};
     struct object *o;
@@ -226,7 +260,11 @@ static CUresult create(CUtexObject *object, const CUDA_RESOURCE_DESC *resource,
         return err;
     if (!object || !resource)
         return leave(CUDA_ERROR_INVALID_VALUE);
-    err = texture_describe(resource, c, &t);
+    err = texture_describe(resource, view, c, &t);
+    /* Mipmaps are for normalised coordinates. */
+    if (!err && texture && resource->resType == CU_RESOURCE_TYPE_MIPMAPPED_ARRAY &&
+        !(texture->flags & CU_TRSF_NORMALIZED_COORDINATES))
+        err = CUDA_ERROR_INVALID_VALUE;
     if (!err && texture)
         err = texture_set_sampler(&t, texture);
     if (!err)
@@ -236,6 +274,9 @@ static CUresult create(CUtexObject *object, const CUDA_RESOURCE_DESC *resource,
     o->resource = *resource;
     if (texture)
         o->texture = *texture;
+    o->viewed = view != NULL;
+    if (view)
+        o->view = *view;
     err = texture_write(c, handle, &t);
     if (err)
         o->magic = 0;
@@ -283,10 +324,7 @@ API cuTexObjectCreate(CUtexObject *object, const CUDA_RESOURCE_DESC *resource,
 {
     if (!texture)
         return CUDA_ERROR_INVALID_VALUE;
-    /* Other formats and parts of the same memory. */
-    if (view)
-        return CUDA_ERROR_NOT_SUPPORTED;
-    return create(object, resource, texture, CUDA_TEXTURE_MAGIC);
+    return create(object, resource, texture, view, CUDA_TEXTURE_MAGIC);
 }
 
 API cuTexObjectDestroy(CUtexObject object)
@@ -316,13 +354,17 @@ API cuTexObjectGetTextureDesc(CUDA_TEXTURE_DESC *texture, CUtexObject object)
     return leave(CUDA_SUCCESS);
 }
 
-/* As none has a view. */
 API cuTexObjectGetResourceViewDesc(CUDA_RESOURCE_VIEW_DESC *view, CUtexObject object)
 {
     struct object *o;
     CUresult err = enter_object(object, CUDA_TEXTURE_MAGIC, view, &o);
 
-    return err ? err : leave(CUDA_ERROR_INVALID_VALUE);
+    if (err)
+        return err;
+    if (!o->viewed)
+        return leave(CUDA_ERROR_INVALID_VALUE);
+    *view = o->view;
+    return leave(CUDA_SUCCESS);
 }
 
 API cuSurfObjectCreate(CUsurfObject *object, const CUDA_RESOURCE_DESC *resource)
@@ -333,7 +375,7 @@ API cuSurfObjectCreate(CUsurfObject *object, const CUDA_RESOURCE_DESC *resource)
         cuArray3DGetDescriptor_v2(&shape, resource->res.array.hArray) ||
         !(shape.Flags & CUDA_ARRAY3D_SURFACE_LDST))
         return CUDA_ERROR_INVALID_VALUE;
-    return create(object, resource, NULL, CUDA_SURFACE_MAGIC);
+    return create(object, resource, NULL, NULL, CUDA_SURFACE_MAGIC);
 }
 
 API cuSurfObjectDestroy(CUsurfObject object)
@@ -363,5 +405,7 @@ void texture_drop_context(struct CUctx_st *c)
     if (c->texture_queue)
         backend->queue_release(c->texture_queue);
     c->texture_queue = NULL;
+    reference_drop_context(c);
+    mipmap_drop_context(c);
     array_drop_context(c);
 }
