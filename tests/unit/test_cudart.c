@@ -76,9 +76,6 @@ cudaError_t cudaGraphLaunch(CUgraphExec exec, CUstream stream);
 cudaError_t cudaGraphExecDestroy(CUgraphExec exec);
 cudaError_t cudaGraphDestroy(CUgraph graph);
 
-struct channel_desc {
-    int x, y, z, w, kind;
-};
 struct resource_desc {
     int type;
     union {

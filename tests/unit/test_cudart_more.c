@@ -48,7 +48,7 @@ cudaError_t cudaStreamGetAttribute(CUstream stream, int attribute, CUlaunchAttri
 cudaError_t cudaStreamCopyAttributes(CUstream to, CUstream from);
 cudaError_t cudaGetDriverEntryPoint(const char *name, void **function, unsigned long long flags,
                                     int *status);
-cudaError_t cudaMallocMipmappedArray(void);
+cudaError_t cudaGLGetDevices(void);
 cudaError_t cudaDeviceEnablePeerAccess(int peer, unsigned flags);
 cudaError_t cudaStreamBeginCapture(CUstream stream, int mode);
 cudaError_t cudaStreamEndCapture(CUstream stream, CUgraph *graph);
@@ -411,7 +411,7 @@ static void test_entries(void **state)
     assert_int_equal(status, 1);
     assert_null(found);
     /* Exported, and says so. */
-    assert_int_equal(cudaMallocMipmappedArray(), RT_NOT_SUPPORTED);
+    assert_int_equal(cudaGLGetDevices(), RT_NOT_SUPPORTED);
     assert_int_equal(cudaGetLastError(), RT_NOT_SUPPORTED);
     /* A kernel calls what nobody has. */
     assert_int_equal(cudaLibraryLoadData(&library,

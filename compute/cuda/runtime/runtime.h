@@ -79,6 +79,15 @@ struct copy_3d {
 };
 CUDA_MEMCPY3D memory_copy_3d(const struct copy_3d *p);
 
+/* texture.c */
+/* Bits of each channel, and what they are. */
+struct channel_desc {
+    int x, y, z, w;
+    int kind; /* signed, unsigned, float */
+};
+/* A format of the driver API; -1: there is none. */
+int texture_format(const struct channel_desc *d, unsigned *ret_channels);
+
 /* register.c: what the compiler registered under a host address. */
 /* The kernel in the current context, whose module is loaded when it is first needed. */
 cudaError_t register_function(const void *host, CUfunction *ret_function);

@@ -5,16 +5,11 @@
 
 #define ADDRESS(pointer) ((CUdeviceptr)(uintptr_t)(pointer))
 
-/* Bits of each channel, and what they are. */
-struct channel_desc {
-    int x, y, z, w;
-    int kind; /* signed, unsigned, float */
-};
-
 struct resource_desc {
     int type; /* as CUresourcetype */
     union {
         CUarray array;
+        CUmipmappedArray mipmap;
         struct {
             void *memory;
             struct channel_desc desc;
@@ -41,8 +36,17 @@ struct texture_desc {
     int no_trilinear_optimization, seamless_cubemap;
 };
 
-/* A format of the driver API; -1: there is none. */
-static int format_of(const struct channel_desc *d, unsigned *ret_channels)
+/* As the driver API's, which may have more behind it. */
+struct view_desc {
+    unsigned format;
+    size_t width, height, depth;
+    unsigned first_level, last_level, first_layer, last_layer;
+#if CUDART_MAJOR > 12
+    unsigned reserved[16];
+#endif
+};
+
+int texture_format(const struct channel_desc *d, unsigned *ret_channels)
 {
     static const int formats[3][3] = {
         {CU_AD_FORMAT_SIGNED_INT8, CU_AD_FORMAT_SIGNED_INT16, CU_AD_FORMAT_SIGNED_INT32},
@@ -92,7 +96,7 @@ static cudaError_t array_make(CUarray *array, const struct channel_desc *desc, s
     CUDA_ARRAY3D_DESCRIPTOR d = {
         .Width = extent.width, .Height = extent.height, .Depth = extent.depth, .Flags = flags};
     cudaError_t err = runtime_enter();
-    int format = desc ? format_of(desc, &d.NumChannels) : -1;
+    int format = desc ? texture_format(desc, &d.NumChannels) : -1;
 
     if (!err && (format < 0 || !array))
         err = RT_INVALID_VALUE;
@@ -229,10 +233,11 @@ RT cudaError_t cudaMemcpy2DFromArrayAsync(FROM_ARRAY_2D, int kind, CUstream stre
     return copy_array(&c, width, height, kind, stream, false);
 }
 
-RT cudaError_t cudaMemcpy2DArrayToArray(CUarray to, size_t to_x, size_t to_y, CUarray from,
-                                        size_t x, size_t y, size_t width, size_t height, int kind);
-RT cudaError_t cudaMemcpy2DArrayToArray(CUarray to, size_t to_x, size_t to_y, CUarray from,
-                                        size_t x, size_t y, size_t width, size_t height, int kind)
+#define BETWEEN_ARRAYS_2D                                                                 \
+    CUarray to, size_t to_x, size_t to_y, CUarray from, size_t x, size_t y, size_t width, \
+        size_t height, int kind
+
+static cudaError_t copy_between(BETWEEN_ARRAYS_2D, CUstream stream)
 {
     CUDA_MEMCPY2D c = from_array(NULL, 0, from, x, y, kind);
 
@@ -240,7 +245,20 @@ RT cudaError_t cudaMemcpy2DArrayToArray(CUarray to, size_t to_x, size_t to_y, CU
     c.dstArray = to;
     c.dstXInBytes = to_x;
     c.dstY = to_y;
-    return copy_array(&c, width, height, kind, NULL, true);
+    /* Within a device copies do not wait. */
+    return copy_array(&c, width, height, kind, stream, false);
+}
+
+RT cudaError_t cudaMemcpy2DArrayToArray(BETWEEN_ARRAYS_2D);
+RT cudaError_t cudaMemcpy2DArrayToArray(BETWEEN_ARRAYS_2D)
+{
+    return copy_between(to, to_x, to_y, from, x, y, width, height, kind, NULL);
+}
+
+RT cudaError_t cudaMemcpy2DArrayToArray_ptds(BETWEEN_ARRAYS_2D);
+RT cudaError_t cudaMemcpy2DArrayToArray_ptds(BETWEEN_ARRAYS_2D)
+{
+    return copy_between(to, to_x, to_y, from, x, y, width, height, kind, RT_PER_THREAD);
 }
 
 /* So many bytes of an array, row after row: the rest of the first, whole ones, part of the last. */
@@ -328,11 +346,12 @@ static cudaError_t driver_resource(const struct resource_desc *r, CUDA_RESOURCE_
         desc = &r->res.pitch2d.desc;
         break;
     case CU_RESOURCE_TYPE_MIPMAPPED_ARRAY:
-        return RT_NOT_SUPPORTED;
+        ret->res.mipmap.hMipmappedArray = r->res.mipmap;
+        return 0;
     default:
         return RT_INVALID_VALUE;
     }
-    format = format_of(desc, &channels);
+    format = texture_format(desc, &channels);
     if (format < 0)
         return RT_INVALID_VALUE;
     if (r->type == CU_RESOURCE_TYPE_LINEAR) {
@@ -357,6 +376,8 @@ static struct resource_desc runtime_resource(const CUDA_RESOURCE_DESC *r)
 
     if (r->resType == CU_RESOURCE_TYPE_ARRAY) {
         out.res.array = r->res.array.hArray;
+    } else if (r->resType == CU_RESOURCE_TYPE_MIPMAPPED_ARRAY) {
+        out.res.mipmap = r->res.mipmap.hMipmappedArray;
     } else if (r->resType == CU_RESOURCE_TYPE_LINEAR) {
         out.res.linear.memory = (void *)(uintptr_t)r->res.linear.devPtr;
         out.res.linear.desc = channels_of(r->res.linear.format, r->res.linear.numChannels);
@@ -372,10 +393,13 @@ static struct resource_desc runtime_resource(const CUDA_RESOURCE_DESC *r)
 }
 
 RT cudaError_t cudaCreateTextureObject(CUtexObject *object, const struct resource_desc *resource,
-                                       const struct texture_desc *texture, const void *view);
+                                       const struct texture_desc *texture,
+                                       const struct view_desc *view);
 RT cudaError_t cudaCreateTextureObject(CUtexObject *object, const struct resource_desc *resource,
-                                       const struct texture_desc *texture, const void *view)
+                                       const struct texture_desc *texture,
+                                       const struct view_desc *view)
 {
+    CUDA_RESOURCE_VIEW_DESC v;
     CUDA_RESOURCE_DESC r;
     CUDA_TEXTURE_DESC t = {.flags = 0};
     cudaError_t err = runtime_enter();
@@ -401,7 +425,16 @@ RT cudaError_t cudaCreateTextureObject(CUtexObject *object, const struct resourc
     t.mipmapLevelBias = texture->bias;
     t.minMipmapLevelClamp = texture->least;
     t.maxMipmapLevelClamp = texture->most;
-    return runtime_leave((int)cuTexObjectCreate(object, &r, &t, view));
+    if (view)
+        v = (CUDA_RESOURCE_VIEW_DESC){.format = view->format,
+                                      .width = view->width,
+                                      .height = view->height,
+                                      .depth = view->depth,
+                                      .firstMipmapLevel = view->first_level,
+                                      .lastMipmapLevel = view->last_level,
+                                      .firstLayer = view->first_layer,
+                                      .lastLayer = view->last_layer};
+    return runtime_leave((int)cuTexObjectCreate(object, &r, &t, view ? &v : NULL));
 }
 
 RT cudaError_t cudaDestroyTextureObject(CUtexObject object);
@@ -436,6 +469,8 @@ RT cudaError_t cudaGetTextureObjectTextureDesc(struct texture_desc *texture, CUt
     *texture = (struct texture_desc){
         .filter_mode = (int)t.filterMode,
         .read_mode = !(t.flags & CU_TRSF_READ_AS_INTEGER),
+        .srgb = !!(t.flags & CU_TRSF_SRGB),
+        .seamless_cubemap = !!(t.flags & CU_TRSF_SEAMLESS_CUBEMAP),
         .normalized = !!(t.flags & CU_TRSF_NORMALIZED_COORDINATES),
         .anisotropy = t.maxAnisotropy,
         .mipmap_filter = (int)t.mipmapFilterMode,
@@ -449,6 +484,26 @@ RT cudaError_t cudaGetTextureObjectTextureDesc(struct texture_desc *texture, CUt
     for (unsigned i = 0; i < 4; i++)
         texture->border[i] = t.borderColor[i];
     return 0;
+}
+
+RT cudaError_t cudaGetTextureObjectResourceViewDesc(struct view_desc *view, CUtexObject object);
+RT cudaError_t cudaGetTextureObjectResourceViewDesc(struct view_desc *view, CUtexObject object)
+{
+    CUDA_RESOURCE_VIEW_DESC v;
+    cudaError_t err = runtime_enter();
+
+    if (!err)
+        err = view ? (int)cuTexObjectGetResourceViewDesc(&v, object) : RT_INVALID_VALUE;
+    if (!err)
+        *view = (struct view_desc){.format = v.format,
+                                   .width = v.width,
+                                   .height = v.height,
+                                   .depth = v.depth,
+                                   .first_level = v.firstMipmapLevel,
+                                   .last_level = v.lastMipmapLevel,
+                                   .first_layer = v.firstLayer,
+                                   .last_layer = v.lastLayer};
+    return runtime_leave(err);
 }
 
 RT cudaError_t cudaCreateSurfaceObject(CUsurfObject *object, const struct resource_desc *resource);
