@@ -707,6 +707,9 @@ static void test_fault(void **state)
     CUdeviceptr d;
 
     (void)state;
+    /* Two ways to wait at a time, and a bit that there is not. */
+    assert_int_equal(cuCtxCreate_v2(&other, 3, 0), CUDA_ERROR_INVALID_VALUE);
+    assert_int_equal(cuCtxCreate_v2(&other, 0x100, 0), CUDA_ERROR_INVALID_VALUE);
     OK(cuCtxCreate_v2(&other, 0, 0));
     OK(cuModuleLoadData(&m, text));
     OK(cuModuleGetFunction(&bad, m, "bad"));

@@ -123,6 +123,14 @@ CUresult context_wait(struct CUctx_st *c)
     return err;
 }
 
+/* One way to wait at most (CU_CTX_SCHED_SPIN, _YIELD, _BLOCKING_SYNC), and no bit beyond. */
+static bool flags_are_valid(unsigned flags)
+{
+    unsigned way = flags & 7;
+
+    return !(flags & ~0xffu) && !(way & (way - 1));
+}
+
 static CUresult create(CUcontext *ret, unsigned flags, CUdevice device)
 {
     struct thread *t = thread_self();
@@ -132,7 +140,7 @@ static CUresult create(CUcontext *ret, unsigned flags, CUdevice device)
     if (err)
         return err;
     err = CUDA_ERROR_INVALID_VALUE;
-    if (!ret || flags & ~0xffu)
+    if (!ret || !flags_are_valid(flags))
         goto out;
     err = CUDA_ERROR_INVALID_DEVICE;
     if (!device_properties(device))
@@ -568,7 +576,7 @@ API cuDevicePrimaryCtxSetFlags_v2(CUdevice device, unsigned flags)
         return err;
     if (!device_properties(device))
         return leave(CUDA_ERROR_INVALID_DEVICE);
-    if (flags & ~0xffu)
+    if (!flags_are_valid(flags))
         return leave(CUDA_ERROR_INVALID_VALUE);
     if (primaries[device])
         primaries[device]->flags = flags;
