@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "tls.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <gnutls/gnutls.h>
 #include <gnutls/x509.h>
@@ -20,6 +19,7 @@
 #endif
 
 #include "tcp.h"
+#include "tls_secret.h"
 
 /*
  * GnuTLS, whose names do not meet those of the programs that load the driver (some bring an OpenSSL
@@ -31,8 +31,7 @@
 /* Messages up to this size travel as one record. */
 #define TLS_RECORD 16384u
 /* Read at a time: GnuTLS asks for a record's head, then for its rest. */
-#define TLS_AHEAD        65536u
-#define TLS_LEAST_SECRET 16u
+#define TLS_AHEAD 65536u
 /*
  * The client's order counts. GnuTLS's own has ChaCha20 before AES-128, and AES-256 does not go with
  * a secret (its hash is SHA-256, RFC 8446 4.2.11): with one a processor that has instructions for
@@ -65,8 +64,8 @@ struct tls_channel {
 static struct {
     bool loaded;
     struct tls_credentials credentials;
-    char user[128];
-    gnutls_datum_t key;
+    struct tls_secret secrets[VD_MAX_SECRETS];
+    int secret_count;
 } tls_host;
 
 /* Of the thread that connects. */
@@ -115,54 +114,23 @@ static int tls_load_certificates(const struct tls_settings *s, struct tls_creden
     return 0;
 }
 
-/* "NAME:HEX"; ret_user has room for 128 bytes. The key is the caller's (gnutls_free). */
-static int tls_read_secret(const char *path, char *ret_user, gnutls_datum_t *ret_key)
-{
-    FILE *file = fopen(path, "re");
-    char line[1024] = "", *colon, *end;
-    gnutls_datum_t hex;
-    int err = VD_ERR_PARAMETER;
-
-    if (!file) {
-        log_error("TLS: secret %s: %s", path, strerror(errno));
-        return VD_ERR_PARAMETER;
-    }
-    if (!fgets(line, sizeof(line), file))
-        line[0] = 0;
-    fclose(file);
-    for (end = line + strlen(line); end > line && isspace((unsigned char)end[-1]); end--)
-        ;
-    *end = 0;
-    colon = strchr(line, ':');
-    if (!colon || colon == line || colon - line > 127)
-        goto out;
-    *colon = 0;
-    strcpy(ret_user, line);
-    hex = (gnutls_datum_t){(unsigned char *)colon + 1, (unsigned)strlen(colon + 1)};
-    if (gnutls_hex_decode2(&hex, ret_key))
-        goto out;
-    err = ret_key->size < TLS_LEAST_SECRET ? VD_ERR_PARAMETER : 0;
-    if (err)
-        gnutls_free(ret_key->data);
-out:
-    if (err)
-        log_error("TLS: secret %s: not one line NAME:HEX with %u bytes or more", path,
-                  TLS_LEAST_SECRET);
-    explicit_bzero(line, sizeof(line));
-    return err;
-}
-
 /* gnutls_psk_server_credentials_function */
 static int tls_find_secret(gnutls_session_t session, const char *user, gnutls_datum_t *ret_key)
 {
+    const struct tls_secret *found = NULL;
+
     (void)session;
-    if (!user || strcmp(user, tls_host.user))
+    for (int i = 0; i < tls_host.secret_count && user; i++) {
+        if (!strcmp(user, tls_host.secrets[i].name))
+            found = &tls_host.secrets[i];
+    }
+    if (!found)
         return -1;
-    ret_key->data = gnutls_malloc(tls_host.key.size);
+    ret_key->data = gnutls_malloc(found->key.size);
     if (!ret_key->data)
         return -1;
-    memcpy(ret_key->data, tls_host.key.data, tls_host.key.size);
-    ret_key->size = tls_host.key.size;
+    memcpy(ret_key->data, found->key.data, found->key.size);
+    ret_key->size = found->key.size;
     return 0;
 }
 
@@ -171,7 +139,8 @@ int tls_load(const struct tls_settings *settings)
     int err;
 
     if (settings->secret) {
-        err = tls_read_secret(settings->secret, tls_host.user, &tls_host.key);
+        err = tls_secret_read(settings->secret, tls_host.secrets, VD_MAX_SECRETS,
+                              &tls_host.secret_count);
         if (!err && gnutls_psk_allocate_server_credentials(&tls_host.credentials.secret_server))
             err = VD_ERR_MEMORY;
         if (!err)
@@ -476,6 +445,22 @@ int tls_accept(int fd, struct channel **ret_channel)
     return 0;
 }
 
+int tls_prove(struct channel *channel, struct tls_proof *ret_proof)
+{
+    struct tls_channel *self = (struct tls_channel *)channel;
+    int err = tls_shake(self);
+
+    return err ? err : tls_proof_read(self->session, ret_proof);
+}
+
+void tls_end(struct channel *channel)
+{
+    struct tls_channel *self = (struct tls_channel *)channel;
+
+    gnutls_bye(self->session, GNUTLS_SHUT_WR);
+    shutdown(self->fd, SHUT_WR);
+}
+
 /* The name in an address: what the host's certificate must say. */
 static void tls_name(const char *address, char *name, size_t room)
 {
@@ -494,17 +479,17 @@ static int tls_connect(const char *address, struct channel **ret_channel)
     const struct tls_settings *s = &tls_client;
     struct tls_credentials credentials = {0};
     struct tls_channel *self = NULL;
-    gnutls_datum_t key = {0};
-    char user[128], name[256];
-    int fd = -1, err;
+    struct tls_secret secret = {0};
+    char name[256];
+    int fd = -1, count, err;
 
     if (s->secret) {
-        err = tls_read_secret(s->secret, user, &key);
+        err = tls_secret_read(s->secret, &secret, 1, &count);
         if (!err && (gnutls_psk_allocate_client_credentials(&credentials.secret_client) ||
-                     gnutls_psk_set_client_credentials(credentials.secret_client, user, &key,
-                                                       GNUTLS_PSK_KEY_RAW)))
+                     gnutls_psk_set_client_credentials(credentials.secret_client, secret.name,
+                                                       &secret.key, GNUTLS_PSK_KEY_RAW)))
             err = VD_ERR_MEMORY;
-        gnutls_free(key.data);
+        tls_secret_finish(&secret);
     } else {
         err = tls_load_certificates(s, &credentials);
     }

@@ -24,6 +24,17 @@ int tls_accept(int fd, struct channel **ret_channel)
     return VD_ERR_UNSUPPORTED;
 }
 
+int tls_prove(struct channel *channel, struct tls_proof *ret_proof)
+{
+    (void)channel, (void)ret_proof;
+    return VD_ERR_UNSUPPORTED;
+}
+
+void tls_end(struct channel *channel)
+{
+    (void)channel;
+}
+
 void tls_set_client(const struct tls_settings *settings)
 {
     (void)settings;

@@ -39,6 +39,11 @@
 #define VD_MAX_VC1_SIZE       8192  /* for VC-1: 12 bits, in units of two pixels */
 #define VD_MAX_SURFACE_SIZE   16384 /* width or height of a surface */
 #define VD_MAX_STATS_CLIENTS  1024  /* rows of one STATS reply */
+#define VD_MAX_DOORS          128   /* handshakes of TLS that are not over, of all clients */
+#define VD_MAX_DOORS_ADDRESS  32    /* the same of one address; of IPv6 one network of 64 bits */
+#define VD_MAX_PROOF_NAMES    16    /* names in a client's certificate */
+#define VD_PROOF_NAME_BYTES   128   /* one of these, or of a secret; NUL-terminated */
+#define VD_MAX_SECRETS        256   /* lines of a file of secrets */
 #define VD_NAME_BYTES         32    /* back end and client names, NUL-terminated */
 #define VD_ENGINE_BYTES       64    /* name of an engine, NUL-terminated */
 #define VD_PROC_COLOR_FIELDS  5     /* of VAProcColorProperties */
