@@ -15,19 +15,30 @@
  * a message.
  */
 
-/*
- * Listener to nursery, with two descriptors and more: the client's socket, its stats page, and its
- * machine's regions, each opened for this client.
- */
+/* Listener to nursery. */
+enum ipc_what {
+    /*
+     * A worker for a client; with two descriptors and more: the client's socket, its stats page,
+     * and its machine's regions, each opened for this client.
+     */
+    IPC_SERVE,
+    /* A porter (porter.h), with its three descriptors; `slot` is the door's number. */
+    IPC_SHAKE,
+    /* The porter of that door has had its time. */
+    IPC_SHUT,
+};
+
 #define IPC_CLIENT_FDS (2 + SESSION_MAX_REGIONS)
 
 struct ipc_client {
+    uint32_t what;     /* enum ipc_what */
     uint32_t slot;     /* the listener's number for this client */
-    uint32_t kind;     /* enum listen_kind */
+    uint32_t kind;     /* enum listen_kind: of the socket */
+    uint32_t door;     /* IPC_SERVE: that it came in by, and 1; 0: none */
     uint32_t backends; /* which list of engines: 0 the service's, then policy_backends' */
     /* What it may have; cuda_bytes 0: no CUDA. */
     uint32_t contexts, surfaces;
-    uint32_t run_seconds, zero; /* of a model, 0: no limit */
+    uint32_t run_seconds; /* of a model, 0: no limit */
     uint64_t bytes, pixels, cuda_bytes;
 };
 

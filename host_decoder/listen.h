@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 #include <transport/channel.h>
+#include <transport/tls_proof.h>
 #include <transport/vm.h>
 
 /*
@@ -29,7 +30,7 @@ struct listener {
     const char *path; /* to be removed when it closes, or NULL; not owned */
 };
 
-/* What is known of a client before it says a word. */
+/* What is known of a client before it says a word; with TLS later, whom it proved to be. */
 struct listen_peer {
     uid_t uid;              /* unix: its user, vm: the relay's, else -1 */
     gid_t gid;              /* the same one's group, else -1 */
@@ -38,7 +39,8 @@ struct listen_peer {
     uint32_t cid;           /* vsock: the machine */
     uint8_t address[16];    /* tcp, tls; IPv4 as ::ffff:a.b.c.d */
     bool has_address;
-    char text[64]; /* for people */
+    const struct tls_proof *proof;       /* NULL: not known (yet); not owned */
+    char text[96 + VD_PROOF_NAME_BYTES]; /* for people */
 };
 
 /*

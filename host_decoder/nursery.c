@@ -21,13 +21,14 @@
 #include "ipc.h"
 #include "listen.h"
 #include "policy.h"
+#include "porter.h"
 #include "region.h"
 #include "sandbox.h"
 
 /*
  * viaduct-worker: started by viaductd, never by hand. It loads the back end once (the nursery)
- * and forks one sandboxed worker a client, which shares those pages and starts in a millisecond.
- * It never reads a byte of a client.
+ * and forks one sandboxed worker a client, which shares those pages and starts in a millisecond,
+ * and porters (porter.h). It never reads a byte of a client.
  */
 
 struct nursery {
@@ -38,6 +39,7 @@ struct nursery {
     int signals;
     bool inference_devices;           /* inference wants them in the sandbox */
     pid_t pids[VD_MAX_STATS_CLIENTS]; /* by the listener's slot */
+    struct porters porters;
 };
 
 /* Memory a worker may have beside the arena: decoders' tables and bitstreams. */
@@ -61,6 +63,20 @@ static int worker_ready(void *arg, bool devices)
                          devices || w->nursery->inference_devices || w->cuda_devices);
 }
 
+/* A process of its own begins: what was the nursery's alone ends. */
+static void begin_child(struct nursery *n, const char *name)
+{
+    sigset_t none;
+
+    close(IPC_FD);
+    close(n->signals);
+    prctl(PR_SET_NAME, name);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    signal(SIGINT, SIG_IGN);
+    signal(SIGPIPE, SIG_IGN);
+}
+
 /* The worker's whole life; never returns. */
 static void worker_run(struct nursery *n, const struct ipc_client *request, const int *fds)
 {
@@ -77,15 +93,9 @@ static void worker_run(struct nursery *n, const struct ipc_client *request, cons
     };
     struct stats_counters *stats;
     struct channel *channel;
-    sigset_t none;
     int err;
 
     worker.limits.region_count = region_list(fds + 2, worker.limits.regions);
-    prctl(PR_SET_NAME, "viaduct-client");
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-    signal(SIGINT, SIG_IGN);
-    signal(SIGPIPE, SIG_IGN);
     stats = mmap(NULL, sizeof(*stats), PROT_READ | PROT_WRITE, MAP_SHARED, stats_fd, 0);
     close(stats_fd);
     if (stats == MAP_FAILED)
@@ -110,8 +120,7 @@ static void nursery_client(struct nursery *n, const struct ipc_client *request, 
     pid = fork();
 
     if (!pid) {
-        close(IPC_FD);
-        close(n->signals);
+        begin_child(n, "viaduct-client");
         worker_run(n, request, fds);
     }
     if (pid < 0) {
@@ -121,8 +130,37 @@ static void nursery_client(struct nursery *n, const struct ipc_client *request, 
     } else {
         n->pids[request->slot] = pid;
         event.pid = pid;
+        if (request->door)
+            porters_adopt(&n->porters, request->door - 1, request->slot);
     }
     ipc_send(IPC_FD, &event, sizeof(event), NULL, 0);
+}
+
+static void nursery_porter(struct nursery *n, uint32_t door, const int *fds)
+{
+    pid_t pid = fork();
+
+    if (!pid) {
+        begin_child(n, "viaduct-porter");
+        porter_run(fds[0], fds[1], fds[2], NURSERY_WORKER_MEMORY);
+    }
+    if (pid < 0)
+        log_error("cannot start a porter: %s", strerror(errno));
+    else
+        porters_add(&n->porters, door, pid);
+}
+
+/* What the listener asks for; who asks for what there is not gets nothing. */
+static void nursery_request(struct nursery *n, const struct ipc_client *request, const int *fds)
+{
+    if (request->what == IPC_SERVE && request->slot < VD_MAX_STATS_CLIENTS &&
+        request->door <= VD_MAX_DOORS && request->backends < n->backend_count && fds[0] >= 0 &&
+        fds[1] >= 0)
+        nursery_client(n, request, fds);
+    else if (request->what == IPC_SHAKE && request->slot < VD_MAX_DOORS && fds[2] >= 0)
+        nursery_porter(n, request->slot, fds);
+    else if (request->what == IPC_SHUT && request->slot < VD_MAX_DOORS)
+        porters_shut(&n->porters, request->slot);
 }
 
 static void nursery_reap(struct nursery *n)
@@ -131,6 +169,7 @@ static void nursery_reap(struct nursery *n)
     pid_t pid;
 
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        porters_ended(&n->porters, pid);
         for (uint32_t i = 0; i < VD_MAX_STATS_CLIENTS; i++) {
             struct ipc_event event = {.kind = IPC_ENDED, .slot = i, .pid = pid, .status = status};
 
@@ -168,9 +207,8 @@ static void nursery_loop(struct nursery *n)
 
             if (err == VD_ERR_GONE)
                 return;
-            if (!err && request.slot < VD_MAX_STATS_CLIENTS &&
-                request.backends < n->backend_count && fds[0] >= 0 && fds[1] >= 0)
-                nursery_client(n, &request, fds);
+            if (!err)
+                nursery_request(n, &request, fds);
             for (int i = 0; i < IPC_CLIENT_FDS && !err; i++) {
                 if (fds[i] >= 0)
                     close(fds[i]);
@@ -185,6 +223,7 @@ static void nursery_stop(struct nursery *n)
         if (n->pids[i])
             kill(n->pids[i], SIGKILL);
     }
+    porters_stop(&n->porters);
     while (waitpid(-1, NULL, 0) > 0)
         ;
 }

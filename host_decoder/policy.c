@@ -49,7 +49,7 @@ static const char *from_group(const char *text, struct policy_match *m)
 
 static const char *from_vm(const char *text, struct policy_match *m)
 {
-    if (!*text || strlen(text) >= sizeof(m->text))
+    if (!*text || strlen(text) >= VM_NAME_BYTES)
         return "write the machine's name, as its relay has it with --name";
     strcpy(m->text, text);
     return NULL;
@@ -89,6 +89,15 @@ static const char *from_address(const char *text, struct policy_match *m)
     return NULL;
 }
 
+static const char *from_proof(const char *text, struct policy_match *m)
+{
+    if (!*text || strlen(text) >= sizeof(m->text))
+        return m->what == POLICY_SECRET ? "write the name that the secret has in its file"
+                                        : "write a name that the certificate has";
+    strcpy(m->text, text);
+    return NULL;
+}
+
 static const struct {
     const char *prefix;
     const char *(*parse)(const char *text, struct policy_match *match);
@@ -98,6 +107,8 @@ static const struct {
     [POLICY_VM] = {"vm:", from_vm},
     [POLICY_CID] = {"cid:", from_cid},
     [POLICY_ADDRESS] = {"address:", from_address},
+    [POLICY_CERTIFICATE] = {"certificate:", from_proof},
+    [POLICY_SECRET] = {"secret:", from_proof},
 };
 
 const char *policy_from(const char *text, struct policy_match *ret_match)
@@ -114,7 +125,7 @@ const char *policy_from(const char *text, struct policy_match *ret_match)
             *ret_match = match;
         return wrong;
     }
-    return "it starts with none of user:, group:, vm:, cid:, address:";
+    return "it starts with none of user:, group:, vm:, cid:, address:, certificate:, secret:";
 }
 
 /* Whether `text` is this kind alone, or with an address. */
@@ -172,6 +183,17 @@ static bool in_network(const uint8_t *address, const struct policy_match *m)
            (!rest || !((address[bytes] ^ m->address[bytes]) >> (8 - rest)));
 }
 
+static bool proves(const struct tls_proof *proof, enum tls_proof_kind kind, const char *pattern)
+{
+    bool found = false;
+
+    /* Names of hosts and of mail are the same in capitals (RFC 4343); those of secrets are ours. */
+    for (uint32_t i = 0; proof && proof->kind == kind && i < proof->count; i++)
+        found = found ||
+                !fnmatch(pattern, proof->name[i], kind == TLS_PROOF_CERTIFICATE ? FNM_CASEFOLD : 0);
+    return found;
+}
+
 static bool matches(const struct policy_match *m, enum listen_kind kind,
                     const struct listen_peer *peer)
 {
@@ -188,6 +210,10 @@ static bool matches(const struct policy_match *m, enum listen_kind kind,
         return kind == LISTEN_VSOCK && peer->cid == m->number;
     case POLICY_ADDRESS:
         return peer->has_address && in_network(peer->address, m);
+    case POLICY_CERTIFICATE:
+        return kind == LISTEN_TLS && proves(peer->proof, TLS_PROOF_CERTIFICATE, m->text);
+    case POLICY_SECRET:
+        return kind == LISTEN_TLS && proves(peer->proof, TLS_PROOF_SECRET, m->text);
     }
     return false;
 }
@@ -203,17 +229,41 @@ static bool comes_in(const struct policy_rule *rule, const struct listener *list
     return !rule->on_count;
 }
 
+static bool is_for(const struct policy_rule *rule, const struct listener *listener,
+                   const struct listen_peer *peer)
+{
+    bool found = !rule->from_count;
+
+    for (int i = 0; i < rule->from_count && !found; i++)
+        found = matches(&rule->from[i], listener->kind, peer);
+    return found && comes_in(rule, listener);
+}
+
+bool policy_asks(const struct policy *policy, const struct listener *listener,
+                 const struct listen_peer *peer)
+{
+    /* Rules behind one that matches anyway do not count. */
+    for (int i = 0; i < policy->count && listener->kind == LISTEN_TLS; i++) {
+        const struct policy_rule *rule = &policy->rule[i];
+
+        if (is_for(rule, listener, peer))
+            return false;
+        for (int j = 0; j < rule->from_count; j++) {
+            enum policy_what what = rule->from[j].what;
+
+            if ((what == POLICY_CERTIFICATE || what == POLICY_SECRET) && comes_in(rule, listener))
+                return true;
+        }
+    }
+    return false;
+}
+
 const struct policy_rule *policy_find(const struct policy *policy, const struct listener *listener,
                                       const struct listen_peer *peer)
 {
     for (int i = 0; i < policy->count; i++) {
-        const struct policy_rule *rule = &policy->rule[i];
-        bool found = !rule->from_count;
-
-        for (int j = 0; j < rule->from_count && !found; j++)
-            found = matches(&rule->from[j], listener->kind, peer);
-        if (found && comes_in(rule, listener))
-            return rule;
+        if (is_for(&policy->rule[i], listener, peer))
+            return &policy->rule[i];
     }
     return NULL;
 }

@@ -12,7 +12,7 @@
 /*
  * Rules of viaductd.conf ("[client NAME]"): whom they are for, whether they are served, and what
  * they may have. The first rule that matches a client is its rule. What a client is matched by is
- * known from its socket, before it says a word.
+ * known from its socket, before it says a word, or from its handshake of TLS.
  */
 
 #define POLICY_MAX_RULES    32
@@ -24,15 +24,17 @@
 enum policy_what {
     POLICY_USER, /* of this machine: a program's, or a relay's */
     POLICY_GROUP,
-    POLICY_VM,      /* by the name that its relay says; * and ? as in file names */
-    POLICY_CID,     /* by its number, where the kernel has vsock */
-    POLICY_ADDRESS, /* of another machine, or a network of them */
+    POLICY_VM,          /* by the name that its relay says; * and ? as in file names */
+    POLICY_CID,         /* by its number, where the kernel has vsock */
+    POLICY_ADDRESS,     /* of another machine, or a network of them */
+    POLICY_CERTIFICATE, /* tls: a name in it, * and ? as in file names */
+    POLICY_SECRET,      /* tls: the name of the secret that it knows, likewise */
 };
 
 struct policy_match {
     enum policy_what what;
     uint32_t number; /* user, group, CID */
-    char text[VM_NAME_BYTES];
+    char text[VD_PROOF_NAME_BYTES];
     uint8_t address[16]; /* IPv4 as ::ffff:a.b.c.d */
     unsigned bits;       /* of it that count */
 };
@@ -65,12 +67,17 @@ struct policy {
 };
 
 /*
- * "user:jellyfin", "group:render", "vm:web-*", "cid:3", "address:10.0.0.0/8". NULL, or what is
- * wrong with it, for people. Looks users and groups up.
+ * "user:jellyfin", "group:render", "vm:web-*", "cid:3", "address:10.0.0.0/8", "certificate:*.lan",
+ * "secret:vm1". NULL, or what is wrong with it, for people. Looks users and groups up.
  */
 const char *policy_from(const char *text, struct policy_match *ret_match);
 /* "vm", "tcp:127.0.0.1:7474": NULL or what is wrong with it. */
 const char *policy_on(const char *text);
+/*
+ * Whether the rule of a client depends on whom it proves to be, which its socket does not tell.
+ */
+bool policy_asks(const struct policy *policy, const struct listener *listener,
+                 const struct listen_peer *peer);
 /* The rule of a client, NULL if there is none. */
 const struct policy_rule *policy_find(const struct policy *policy, const struct listener *listener,
                                       const struct listen_peer *peer);

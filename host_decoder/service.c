@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <transport/message.h>
 #include <transport/unix.h>
 #include <unistd.h>
@@ -21,6 +22,7 @@
 #include <wire/log.h>
 
 #include "config.h"
+#include "doors.h"
 #include "ipc.h"
 #include "listen.h"
 #include "region.h"
@@ -34,9 +36,13 @@
 /* A nursery that dies this often has a reason that another try does not cure. */
 #define SERVICE_MAX_RESTARTS 16
 
+/* Where doors stand among what is waited for: behind 5 of its own, and the listeners. */
+#define SERVICE_DOORS (5 + SERVICE_MAX_LISTEN + 1)
+
 struct service {
     const struct service_options *options;
     struct clients clients;
+    struct doors doors;
     struct listener further[SERVICE_MAX_LISTEN + 1]; /* --listen's, then systemd's */
     int further_count;
     int listen_fd, stats_fd, signal_fd, nursery_fd;
@@ -46,6 +52,14 @@ struct service {
     bool stop;
     char stats_path[sizeof(((struct sockaddr_un *)0)->sun_path) + 8];
 };
+
+static uint64_t now_ms(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
 
 static int listen_on(const char *path, mode_t mode)
 {
@@ -62,12 +76,34 @@ static int listen_on(const char *path, mode_t mode)
     return -1;
 }
 
+/* What clients cannot prove here; NULL: they can. */
+static const char *cannot_prove(const struct service *s, enum policy_what what)
+{
+    bool has_tls = false, has_secret = *s->options->tls_secret;
+
+    for (int i = 0; i < s->further_count; i++)
+        has_tls = has_tls || s->further[i].kind == LISTEN_TLS;
+    if (what == POLICY_CERTIFICATE && (!has_tls || has_secret))
+        return "from = certificate: nobody comes by TLS with one; see listen =, tls-certificate =";
+    if (what == POLICY_SECRET && (!has_tls || !has_secret))
+        return "from = secret: nobody comes by TLS with one; see listen =, tls-secret =";
+    return NULL;
+}
+
 /* A rule for a place where nobody can come in is a mistake that would not be noticed. */
 static int check_rules(const struct service *s)
 {
     const struct policy *policy = &s->options->policy;
 
     for (int i = 0; i < policy->count; i++) {
+        for (int j = 0; j < policy->rule[i].from_count; j++) {
+            const char *wrong = cannot_prove(s, policy->rule[i].from[j].what);
+
+            if (wrong) {
+                log_error("[client %s]: %s", policy->rule[i].name, wrong);
+                return VD_ERR_PARAMETER;
+            }
+        }
         for (int j = 0; j < policy->rule[i].on_count; j++) {
             const char *on = policy->rule[i].on[j];
             bool found = !strcmp(on, "unix");
@@ -244,7 +280,7 @@ static void refuse(struct service *s, enum listen_kind kind, int fd, int reason)
     struct channel *channel;
 
     s->clients.totals.clients_refused++;
-    /* With TLS that would be a handshake: a client could keep this process waiting. */
+    /* A handshake of TLS is a porter's: a client could keep this process waiting. */
     if (kind == LISTEN_TLS || listen_channel(kind, fd, &channel)) {
         close(fd);
         return;
@@ -315,26 +351,22 @@ static int admit(struct service *s, const struct listener *listener, const struc
     return 0;
 }
 
-/* Takes a client in and hands it on to the nursery. */
-static void accept_client(struct service *s, const struct listener *listener)
+/*
+ * Hands an admitted client on to the nursery. `fd`, which is closed, is its socket, or the plain
+ * end behind its door. Or an error code.
+ */
+static int serve(struct service *s, const struct listener *listener, const struct listen_peer *peer,
+                 const struct policy_rule *rule, int fd, uint32_t door)
 {
-    struct ipc_client request = {.kind = listener->kind};
-    const struct policy_rule *rule;
-    struct listen_peer peer;
-    int fds[IPC_CLIENT_FDS] = {listen_accept(listener, &peer), -1}, count = 2, err;
+    /* Behind a door it is a stream without shared memory, which a relay's is, too. */
+    struct ipc_client request = {.kind = door ? LISTEN_VM : listener->kind, .door = door};
+    int fds[IPC_CLIENT_FDS] = {fd, -1}, count = 2;
+    int err = clients_add(&s->clients, peer, rule, &request.slot, &fds[1]);
 
-    if (fds[0] < 0)
-        return;
-    rule = policy_find(&s->options->policy, listener, &peer);
-    err = admit(s, listener, &peer, rule);
-    if (!err)
-        err = clients_add(&s->clients, &peer, rule, &request.slot, &fds[1]);
-    if (err) {
-        refuse(s, listener->kind, fds[0], err);
-        return;
-    }
+    if (err)
+        return err;
     if (listener->kind != LISTEN_UNIX || rule)
-        log_info("a client on %s: %s%s%s", listener->uri, peer.text, rule ? ", as [client] " : "",
+        log_info("a client on %s: %s%s%s", listener->uri, peer->text, rule ? ", as [client] " : "",
                  rule ? rule->name : "");
     set_limits(s->options, rule, &request);
     /* Memory in common only a machine has. */
@@ -344,6 +376,90 @@ static void accept_client(struct service *s, const struct listener *listener)
         clients_remove(&s->clients, request.slot, false);
     while (count)
         close(fds[--count]);
+    return 0;
+}
+
+/* Takes a client in. */
+static void accept_client(struct service *s, const struct listener *listener)
+{
+    const struct policy_rule *rule;
+    struct listen_peer peer;
+    int fd = listen_accept(listener, &peer), err;
+    bool asks;
+
+    if (fd < 0)
+        return;
+    rule = policy_find(&s->options->policy, listener, &peer);
+    asks = policy_asks(&s->options->policy, listener, &peer);
+    err = asks ? 0 : admit(s, listener, &peer, rule);
+    /* Who it is, or that it is refused, is said after a handshake, which is not made here. */
+    if (listener->kind == LISTEN_TLS && (asks || err) && s->nursery_fd >= 0) {
+        err = door_open(&s->doors, s->nursery_fd, listener, &peer, fd, err, now_ms());
+        if (err == VD_ERR_BUSY)
+            log_warn("refused %s: its address has %d handshakes that are not over", peer.text,
+                     VD_MAX_DOORS_ADDRESS);
+        s->clients.totals.clients_refused += !!err;
+        close(fd);
+        return;
+    }
+    if (!err)
+        err = serve(s, listener, &peer, rule, fd, 0);
+    if (err)
+        refuse(s, listener->kind, fd, err);
+}
+
+/* A client on TLS has proved who it is, or is gone. */
+static void door_event(struct service *s, struct door *door)
+{
+    const struct policy_rule *rule;
+    struct listen_peer peer = door->peer;
+    struct tls_proof proof;
+    int err = door_read(door, &proof);
+
+    if (err == VD_ERR_TIMEOUT)
+        return;
+    if (err) {
+        s->clients.totals.clients_refused += !door->leaving;
+        door_leave(door);
+        return;
+    }
+    peer.proof = &proof;
+    snprintf(peer.text, sizeof(peer.text), "%.80s (%s %s)", door->peer.text,
+             proof.kind == TLS_PROOF_SECRET ? "secret" : "certificate",
+             proof.count ? proof.name[0] : "without a name");
+    rule = policy_find(&s->options->policy, door->listener, &peer);
+    err = door->refusal;
+    if (!err)
+        err = admit(s, door->listener, &peer, rule);
+    if (!err)
+        err =
+            serve(s, door->listener, &peer, rule, door->plain, (uint32_t)(door - s->doors.at) + 1);
+    if (!err) {
+        door->plain = -1;
+        door_leave(door);
+    } else {
+        refuse(s, LISTEN_VM, door->plain, err);
+        door_refused(door, now_ms());
+    }
+}
+
+static void doors_events(struct service *s, const struct pollfd *p)
+{
+    uint64_t now = now_ms();
+
+    for (uint32_t i = 0; i < VD_MAX_DOORS; i++) {
+        struct door *door = &s->doors.at[i];
+
+        /* The nursery may have died meanwhile, and taken it along. */
+        if (door->used && p[i].fd == door->proof && p[i].revents)
+            door_event(s, door);
+        if (!door->used || door->until > now)
+            continue;
+        if (!door->leaving)
+            log_warn("refused %s: no handshake within its time", door->peer.text);
+        s->clients.totals.clients_refused += !door->leaving;
+        door_shut(&s->doors, s->nursery_fd, door);
+    }
 }
 
 static void accept_stats(struct service *s)
@@ -364,6 +480,7 @@ static void nursery_died(struct service *s)
 {
     close(s->nursery_fd);
     s->nursery_fd = -1;
+    doors_clear(&s->doors);
     waitpid(s->nursery, NULL, 0);
     for (uint32_t i = 0; i < VD_MAX_STATS_CLIENTS; i++)
         clients_remove(&s->clients, i, true);
@@ -398,21 +515,25 @@ static void service_loop(struct service *s)
     const struct listener own = {.fd = s->listen_fd, .kind = LISTEN_UNIX, .uri = "unix"};
 
     while (!s->stop) {
-        struct pollfd p[5 + SERVICE_MAX_LISTEN + 1] = {
+        struct pollfd p[SERVICE_DOORS + VD_MAX_DOORS] = {
             {.fd = s->listen_fd, .events = POLLIN},    {.fd = s->stats_fd, .events = POLLIN},
             {.fd = s->signal_fd, .events = POLLIN},    {.fd = s->nursery_fd, .events = POLLIN},
             {.fd = s->options->lifeline, .events = 0},
         };
 
-        for (int i = 0; i < s->further_count; i++)
-            p[5 + i] = (struct pollfd){.fd = s->further[i].fd, .events = POLLIN};
-        if (poll(p, 5 + (nfds_t)s->further_count, -1) < 0) {
+        int timeout = doors_poll(&s->doors, p + SERVICE_DOORS, now_ms());
+
+        for (int i = 0; i <= SERVICE_MAX_LISTEN; i++)
+            p[5 + i] = (struct pollfd){.fd = i < s->further_count ? s->further[i].fd : -1,
+                                       .events = POLLIN};
+        if (poll(p, SERVICE_DOORS + VD_MAX_DOORS, timeout) < 0) {
             if (errno == EINTR)
                 continue;
             break;
         }
         if (p[3].revents)
             nursery_event(s);
+        doors_events(s, p + SERVICE_DOORS);
         if (p[0].revents)
             accept_client(s, &own);
         for (int i = 0; i < s->further_count; i++) {

@@ -180,11 +180,13 @@ def authority(bench):
     for name in ("ca", "other"):
         ssl("req", "-x509", *key, "-keyout", f"{folder}/{name}.key", "-out", f"{folder}/{name}.pem",
             "-subj", f"/CN={name}", "-days", "2")
-    for name in ("host", "guest"):
+    for name, further in {"host": "DNS:localhost,IP:127.0.0.1", "guest": "DNS:localhost,IP:127.0.0.1",
+                          "visitor": "DNS:visitor.example.org",
+                          "many": ",".join(f"DNS:{i}.example.org" for i in range(17))}.items():
         ssl("req", *key, "-keyout", f"{folder}/{name}.key", "-out", f"{folder}/{name}.csr", "-subj",
             f"/CN={name}")
         with open(f"{folder}/names", "w", encoding="utf-8") as names:
-            names.write("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
+            names.write(f"subjectAltName={further}\n")
         ssl("x509", "-req", "-in", f"{folder}/{name}.csr", "-CA", f"{folder}/ca.pem", "-CAkey",
             f"{folder}/ca.key", "-CAcreateserial", "-days", "2", "-extfile", f"{folder}/names",
             "-out", f"{folder}/{name}.pem")

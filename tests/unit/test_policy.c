@@ -39,6 +39,10 @@ static void test_from_text(void **state)
         {"address:10.0.0", "write it as"},
         {"address:gpu.example.org", "write it as"},
         {"address:10.0.0.0/", "0 to 32"},
+        {"certificate:*.office.example.org", NULL},
+        {"certificate:", "a name that the certificate has"},
+        {"secret:vm1", NULL},
+        {"secret:", "the name that the secret has"},
         {"jellyfin", "starts with none of"},
         {"", "starts with none of"},
     };
@@ -144,6 +148,77 @@ static void test_whom(void **state)
     }
 }
 
+/* Names of certificates and of secrets: only over TLS, each kind for itself, any of the names. */
+static void test_proved(void **state)
+{
+    static const struct tls_proof certificate = {
+        .kind = TLS_PROOF_CERTIFICATE, .count = 2, .name = {"Guest 1", "guest1.example.org"}};
+    static const struct tls_proof secret = {
+        .kind = TLS_PROOF_SECRET, .count = 1, .name = {"guest1"}};
+    static const struct tls_proof nameless = {.kind = TLS_PROOF_CERTIFICATE};
+    static const struct {
+        const char *from;
+        const struct tls_proof *proof;
+        bool found;
+    } cases[] = {
+        {"certificate:guest1.example.org", &certificate, true},
+        {"certificate:GUEST1.example.org", &certificate, true},
+        {"certificate:*.example.org", &certificate, true},
+        {"certificate:guest ?", &certificate, true},
+        {"certificate:guest", &certificate, false},
+        {"certificate:example.org", &certificate, false},
+        {"certificate:*", &nameless, false},
+        {"certificate:*", &secret, false},
+        {"certificate:*", NULL, false},
+        {"secret:guest1", &secret, true},
+        {"secret:guest*", &secret, true},
+        {"secret:Guest1", &secret, false},
+        {"secret:guest", &secret, false},
+        {"secret:*", &certificate, false},
+        {"secret:*", NULL, false},
+        {"vm:*", &certificate, false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        const struct listener tls = {.kind = LISTEN_TLS, .uri = "somewhere"};
+        const struct listener vm = {.kind = LISTEN_VM, .uri = "elsewhere"};
+        const struct listen_peer peer = {.proof = cases[i].proof};
+
+        if (finds(cases[i].from, &tls, &peer) != cases[i].found)
+            fail_msg("case %zu: %s", i, cases[i].from);
+        assert_false(finds(cases[i].from, &vm, &peer));
+    }
+}
+
+/* A handshake comes first only where the rule may depend on it. */
+static void test_asks(void **state)
+{
+    static struct policy policy;
+    const struct listener tls = {.kind = LISTEN_TLS, .uri = "tls:*:1"};
+    const struct listener other = {.kind = LISTEN_TLS, .uri = "tls:*:2"};
+    const struct listener tcp = {.kind = LISTEN_TCP, .uri = "tcp:*:3"};
+    struct listen_peer near = {0}, far = {0};
+
+    (void)state;
+    set_address(&near, "10.0.0.1");
+    set_address(&far, "192.0.2.1");
+    assert_false(policy_asks(&policy, &tls, &near));
+    policy.count = 3;
+    assert_null(policy_from("address:10.0.0.0/8", &policy.rule[0].from[0]));
+    policy.rule[0].from_count = 1;
+    assert_null(policy_from("user:5", &policy.rule[1].from[0]));
+    assert_null(policy_from("secret:a", &policy.rule[1].from[1]));
+    policy.rule[1].from_count = 2;
+    policy.rule[1].on[0] = tls.uri;
+    policy.rule[1].on_count = 1;
+    assert_false(policy_asks(&policy, &tls, &near));
+    assert_true(policy_asks(&policy, &tls, &far));
+    assert_false(policy_asks(&policy, &other, &far));
+    assert_false(policy_asks(&policy, &tcp, &far));
+    assert_ptr_equal(policy_find(&policy, &tls, &far), &policy.rule[2]);
+}
+
 /* The first that matches is it, all of its lines count, `on` narrows it. */
 static void test_which(void **state)
 {
@@ -210,6 +285,7 @@ int main(void)
         cmocka_unit_test(test_from_text), cmocka_unit_test(test_on_text),
         cmocka_unit_test(test_whom),      cmocka_unit_test(test_which),
         cmocka_unit_test(test_backends),  cmocka_unit_test(test_groups),
+        cmocka_unit_test(test_proved),    cmocka_unit_test(test_asks),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
