@@ -331,13 +331,23 @@ static uint32_t submit_open(struct gpu_device *d, struct gpu_context *c, struct 
     int err;
 
     /* Another process's memory is not this one's window. */
-    if (!resource || !resource_attached(resource, c->entry.id))
+    if (!resource || !resource_attached(resource, c->entry.id)) {
+        log_warn("context %u is not served: it has no memory object %u", c->entry.id,
+                 cmd->resource);
         return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
+    }
     if (c->session)
         return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
     err = window_init(&window, resource, cmd->to_host, cmd->to_guest, d->ops->translate, d->arg);
-    if (err)
+    if (err) {
+        log_warn("context %u is not served: rings of %u and %u bytes in a memory object of %llu: "
+                 "%s",
+                 c->entry.id, cmd->to_host, cmd->to_guest, (unsigned long long)resource->size,
+                 errors_text(err));
+        /* The guest's kernel shows answers to nobody. */
+        window_refuse(resource, err, d->ops->translate, d->arg);
         return response(err);
+    }
     err = open_session(d, c, resource, &window);
     if (err) {
         log_warn("context %u is not served: %s", c->entry.id, errors_text(err));

@@ -17,6 +17,13 @@ static uint64_t window_size(const struct window *window)
     return (uint64_t)VD_VIRTGPU_PAGE + window->to_host + window->to_guest;
 }
 
+/* The page in the first piece, which is at `here`; NULL: it cannot be there. */
+static struct vd_virtgpu_page *page_in(void *here, uint64_t size)
+{
+    /* Counters are read and written as words. */
+    return size < sizeof(struct vd_virtgpu_page) || (uintptr_t)here % 64 ? NULL : here;
+}
+
 int window_move(struct window *window, const struct gpu_resource *resource,
                 window_translate *translate, void *arg)
 {
@@ -32,12 +39,8 @@ int window_move(struct window *window, const struct gpu_resource *resource,
         window->starts[i] = at;
         at += segment->size;
     }
-    /* Counters are read and written as words. */
-    if (window->pieces[0].iov_len < sizeof(*window->page) ||
-        (uintptr_t)window->pieces[0].iov_base % 64)
-        return VD_ERR_PARAMETER;
-    window->page = window->pieces[0].iov_base;
-    return 0;
+    window->page = page_in(window->pieces[0].iov_base, window->pieces[0].iov_len);
+    return window->page ? 0 : VD_ERR_PARAMETER;
 }
 
 int window_init(struct window *window, const struct gpu_resource *resource, uint32_t to_host,
@@ -57,6 +60,17 @@ int window_init(struct window *window, const struct gpu_resource *resource, uint
     if (err)
         window_finish(window);
     return err;
+}
+
+void window_refuse(const struct gpu_resource *resource, int err, window_translate *translate,
+                   void *arg)
+{
+    const struct gpu_segment *first = resource->segments;
+    void *here = resource->segment_count ? translate(arg, first->address, first->size) : NULL;
+    struct window window = {.page = here ? page_in(here, first->size) : NULL};
+
+    if (window.page)
+        window_state(&window, VD_VIRTGPU_CLOSED, err);
 }
 
 void window_finish(struct window *window)

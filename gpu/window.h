@@ -32,6 +32,9 @@ typedef void *window_translate(void *arg, uint64_t address, uint64_t size);
  */
 int window_init(struct window *window, const struct gpu_resource *resource, uint32_t to_host,
                 uint32_t to_guest, window_translate *translate, void *arg);
+/* Says so in the page of a window that cannot be opened, if that is there. */
+void window_refuse(const struct gpu_resource *resource, int err, window_translate *translate,
+                   void *arg);
 /* Fine for one that is all zeros. */
 void window_finish(struct window *window);
 /* The guest's memory was mapped anew. -VD_ERR_PARAMETER: the window is not in it any more. */

@@ -17,6 +17,7 @@
 #include <viaduct/errors.h>
 #include <viaduct/virtgpu.h>
 #include <virtgpu_drm.h>
+#include <wire/log.h>
 
 /* Render nodes that are looked at. */
 #define VIRTGPU_FIRST_NODE 128
@@ -107,10 +108,17 @@ static bool is_ours(int fd)
     };
 
     /* The kernel writes a number of 32 bits there. */
-    return !ask(fd, DRM_IOCTL_VERSION, &version) && !strcmp(name, "virtio_gpu") &&
-           !ask(fd, DRM_IOCTL_VIRTGPU_GETPARAM, &param) && three_d &&
-           !ask(fd, DRM_IOCTL_VIRTGPU_GET_CAPS, &get) && caps.magic == VD_VIRTGPU_MAGIC &&
-           caps.version == VD_VIRTGPU_VERSION && caps.max_ring >= VIRTGPU_TO_GUEST;
+    if (ask(fd, DRM_IOCTL_VERSION, &version) || strcmp(name, "virtio_gpu") != 0 ||
+        ask(fd, DRM_IOCTL_VIRTGPU_GETPARAM, &param) || !three_d ||
+        ask(fd, DRM_IOCTL_VIRTGPU_GET_CAPS, &get) || caps.magic != VD_VIRTGPU_MAGIC)
+        return false;
+    if (caps.version != VD_VIRTGPU_VERSION || caps.max_ring < VIRTGPU_TO_GUEST) {
+        log_warn("the host's viaduct-gpu does not go with this driver: version %u with rings of %u "
+                 "bytes, wanted are %u and %u",
+                 caps.version, caps.max_ring, VD_VIRTGPU_VERSION, VIRTGPU_TO_GUEST);
+        return false;
+    }
+    return true;
 }
 
 /* Opening another driver's node may wake a GPU. Without sysfs nobody knows: false. */
@@ -495,6 +503,11 @@ static int open_window(struct virtgpu_channel *self, uint32_t resource)
     close(p.fd);
     if (err || state_of(self) == VD_VIRTGPU_OPEN)
         return err;
+    /* It has answered, and what it says is not in this memory. */
+    if (state_of(self) == VD_VIRTGPU_NEW) {
+        log_warn("the host's viaduct-gpu does not take this machine's memory; its log says why");
+        return VD_ERR_PROTOCOL;
+    }
     err = errors_from_wire(self->page->error);
     return err ? err : VD_ERR_GONE;
 }

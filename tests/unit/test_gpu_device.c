@@ -352,6 +352,7 @@ static void test_open(void **state)
 {
     static const uint32_t sizes[] = {0, 1, 4095, 5000, 12288, 2 * RING, 32u << 20, 0x80000000u};
     struct virtio_gpu_mem_entry outside = {.addr = BASE + MEMORY - 4096, .length = WINDOW};
+    struct virtio_gpu_mem_entry small = {.addr = BASE + MEMORY / 2, .length = WINDOW - 4096};
     struct virtio_gpu_mem_entry crooked = {.addr = BASE + 4, .length = WINDOW};
     struct vd_virtgpu_command command = {.op = VD_VIRTGPU_CMD_OPEN, .resource = 5};
 
@@ -369,6 +370,19 @@ static void test_open(void **state)
             assert_int_equal(submit(1, 0, &command), VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER);
         }
     }
+    /* A guest's kernel shows nobody the answers: the page says it. */
+    assert_int_equal(page_of(0)->state, VD_VIRTGPU_CLOSED);
+    assert_int_equal(page_of(0)->error, -VD_ERR_PARAMETER);
+    /* A page less than the rings take. */
+    create_one(9);
+    assert_int_equal(back(9, &small, 1, 1), VIRTIO_GPU_RESP_OK_NODATA);
+    attach(VIRTIO_GPU_CMD_CTX_ATTACH_RESOURCE, 1, 9);
+    assert_int_equal(open_window(1, 9), VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER);
+    assert_int_equal(((struct vd_virtgpu_page *)(t.memory + MEMORY / 2))->error, -VD_ERR_PARAMETER);
+    /* Not even its page is there. */
+    create_one(10);
+    attach(VIRTIO_GPU_CMD_CTX_ATTACH_RESOURCE, 1, 10);
+    assert_int_equal(open_window(1, 10), VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER);
     /* Memory that is not there, and a page that is no page. */
     create_one(7);
     assert_int_equal(back(7, &outside, 1, 1), VIRTIO_GPU_RESP_OK_NODATA);

@@ -34,6 +34,7 @@ static struct test {
     uint64_t asked[2];
     int questions;
     pthread_t thread;
+    pthread_mutex_t lock; /* guards the guests' host_end */
     int descriptors;
     char folder[32], broker[48];
 } t;
@@ -58,6 +59,19 @@ static int open_again(int fd)
     return open(path, O_RDWR | O_CLOEXEC);
 }
 
+/* As guest_serve, but the teardown may look whether it is still there. */
+static void *serve(void *arg)
+{
+    struct guest *g = arg;
+
+    g->result =
+        session_serve(g->host_end, &g->backends, &g->options, &g->limits, &g->stats, NULL, NULL);
+    pthread_mutex_lock(&t.lock);
+    channel_destroy(&g->host_end);
+    pthread_mutex_unlock(&t.lock);
+    return NULL;
+}
+
 int __wrap_channel_connect(const char *uri, struct channel **ret_channel);
 
 int __wrap_channel_connect(const char *uri, struct channel **ret_channel)
@@ -74,7 +88,7 @@ int __wrap_channel_connect(const char *uri, struct channel **ret_channel)
     g->limits.region_count = (uint32_t)t.regions;
     g->arena.fd = -1;
     assert_int_equal(mem_create_pair_in_band(&g->channel, &g->host_end), 0);
-    g->running = !pthread_create(&g->thread, NULL, guest_serve, g);
+    g->running = !pthread_create(&g->thread, NULL, serve, g);
     *ret_channel = g->channel;
     t.count++;
     return g->running ? 0 : VD_ERR_MEMORY;
@@ -120,6 +134,7 @@ static int setup(void **state)
 
     (void)state;
     memset(&t, 0, sizeof(t));
+    pthread_mutex_init(&t.lock, NULL);
     t.descriptors = check_descriptors();
     t.regions = 1;
     t.bytes = BYTES;
@@ -146,8 +161,16 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     (void)state;
+    /* A test that has failed has left its end open: the session would wait for more. */
+    pthread_mutex_lock(&t.lock);
+    for (int i = 0; i < t.count; i++) {
+        if (t.guests[i].host_end)
+            t.guests[i].host_end->ops->shut(t.guests[i].host_end);
+    }
+    pthread_mutex_unlock(&t.lock);
     for (int i = 0; i < t.count; i++)
         guest_join(&t.guests[i]);
+    pthread_mutex_destroy(&t.lock);
     shutdown(t.listener, SHUT_RDWR);
     pthread_join(t.thread, NULL);
     close(t.listener);

@@ -400,13 +400,16 @@ static int get_caps(const struct drm_virtgpu_get_caps *get)
         errno = EINVAL;
         return -1;
     }
+    if (l.options.small_rings)
+        answer.caps[offsetof(struct vd_virtgpu_caps, max_ring) + 3] = 0;
     memcpy((void *)(uintptr_t)get->addr, answer.caps, get->size);
     return 0;
 }
 
 static int create_object(int file, struct drm_virtgpu_resource_create *create)
 {
-    uint32_t context = context_of(file), pages = (create->size + LOOP_PAGE - 1) / LOOP_PAGE;
+    uint32_t context = context_of(file),
+             pages = (create->size + LOOP_PAGE - 1) / LOOP_PAGE - l.options.short_object;
     struct virtio_gpu_resource_create_3d make = {.width = create->width};
     struct virtio_gpu_resource_attach_backing back = {.nr_entries = pages};
     struct virtio_gpu_mem_entry *entries = calloc(pages, sizeof(*entries));
@@ -443,6 +446,12 @@ static int create_object(int file, struct drm_virtgpu_resource_create *create)
     create->bo_handle = create->res_handle = object->handle;
     make.resource_id = back.resource_id = object->handle;
     pthread_mutex_unlock(&l.lock);
+    if (l.options.no_object) {
+        free(entries);
+        return 0;
+    }
+    back.nr_entries -= l.options.short_pages;
+    pages = back.nr_entries;
     request(VIRTIO_GPU_CMD_RESOURCE_CREATE_3D, context, &make, sizeof(make), NULL, 0, false, -1,
             NULL, 0);
     context_request(VIRTIO_GPU_CMD_CTX_ATTACH_RESOURCE, context, create->res_handle);
@@ -561,11 +570,18 @@ static int loop_ioctl(int file, unsigned long what, void *arg)
 
 static void *loop_mmap(void *at, size_t size, int prot, int flags, int file, off_t offset)
 {
-    uint8_t *base =
-        mmap(at, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | (flags & MAP_FIXED), -1, 0);
     uint32_t handle = (uint32_t)((uint64_t)offset >> 32);
+    uint8_t *base;
 
     (void)file;
+    /* As drm_gem_mmap does. */
+    for (size_t i = 0; i < LOOP_OBJECTS; i++) {
+        if (l.objects[i].handle == handle && (size_t)l.objects[i].pages * LOOP_PAGE < size) {
+            errno = EINVAL;
+            return MAP_FAILED;
+        }
+    }
+    base = mmap(at, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | (flags & MAP_FIXED), -1, 0);
     for (size_t i = 0; base != MAP_FAILED && i < LOOP_OBJECTS; i++) {
         const struct loop_object *object = &l.objects[i];
 

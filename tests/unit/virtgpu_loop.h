@@ -18,10 +18,14 @@ struct loop_options {
     unsigned max_sessions; /* 0: 64 */
     /* Of the kernel: a fence's answer counts for all earlier fences, whoever's (before 6.4). */
     bool one_time_line;
-    bool foreign;   /* the render node belongs to another driver */
-    bool no_3d;     /* the device has no contexts */
-    bool no_caps;   /* it is somebody else's */
-    bool no_memory; /* no memory object can be made */
+    bool foreign;      /* the render node belongs to another driver */
+    bool no_3d;        /* the device has no contexts */
+    bool no_caps;      /* it is somebody else's */
+    bool no_memory;    /* no memory object can be made */
+    bool short_object; /* objects have a page less than was asked for */
+    bool short_pages;  /* the device is told of a page less than the program has */
+    bool no_object;    /* the device is told of none */
+    bool small_rings;  /* the device has no room for this driver's */
 };
 
 int loop_start(const struct loop_options *options);
