@@ -75,12 +75,20 @@ static const char *advice_for(int err)
 
 static void note_host(struct doctor *doctor, const struct host *host)
 {
+    char way[192];
+    bool had = service_find_way(host, way, sizeof(way));
+
     doctor->served = true;
     doctor->null_backend = !strcmp(host->backend, "null");
     doctor->frame_bytes = host->max_bytes;
     doctor->arena_bytes = host->arena.size;
     doctor_say(doctor, DOCTOR_OK, NULL, "protocol %u.%u, %u profiles", VD_MAJOR, VD_MINOR,
                host->cap_count);
+    doctor_say(doctor, had ? DOCTOR_OK : DOCTOR_WARN,
+               had ? NULL
+                   : "the host has offered a region of this machine's memory: see what "
+                     "viaduct-region says here (VIADUCT_LOG=warn)",
+               "frames are %s", way);
     if (doctor->null_backend)
         doctor_say(doctor, DOCTOR_WARN, "start viaductd without --backend null",
                    "back end null decodes nothing: it is there for tests");
@@ -96,7 +104,7 @@ static void check_service(struct doctor *doctor)
     int err;
 
     service_find_places(&places);
-    err = service_find_open(&places, &host, &place);
+    err = service_find_open(&places, true, &host, &place);
     for (int i = 0; i < places.count; i++) {
         place = &places.place[i];
         if (!place->err) {

@@ -139,7 +139,7 @@ static int find_service(struct exec *exec)
 
     if (!exec->private) {
         service_find_places(&places);
-        err = service_find_open(&places, &host, &place);
+        err = service_find_open(&places, false, &host, &place);
         if (!err) {
             snprintf(exec->uri, sizeof(exec->uri), "%s", place->uri);
             host_unref(&host);

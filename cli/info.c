@@ -16,13 +16,16 @@ static const char usage_text[] =
 
 static void print_host(const struct host *host, const struct service_place *place)
 {
-    char backend[sizeof(host->backend)];
+    char backend[sizeof(host->backend)], way[192];
+    bool had = service_find_way(host, way, sizeof(way));
 
     memcpy(backend, host->backend, sizeof(backend));
     text_printable(backend, sizeof(backend));
     printf("host          %s (%s)\n", place->uri, place->source);
     printf("protocol      %u.%u\n", VD_MAJOR, VD_MINOR);
     printf("back end      %s\n", backend);
+    printf("frames are    %s%s\n", way,
+           had ? "" : " (the host has offered a region, which was not to be had)");
     printf("contexts      at most %u\n", host->max_contexts);
     printf("surfaces      at most %u\n", host->max_surfaces);
     printf("frame memory  at most %llu MiB\n", (unsigned long long)host->max_bytes >> 20);
@@ -103,7 +106,7 @@ int info_run(int argc, char **argv)
     if (code >= 0)
         return code;
     service_find_places(&places);
-    if (service_find_open(&places, &host, &place)) {
+    if (service_find_open(&places, true, &host, &place)) {
         fputs("viaduct info: no host service answers here:\n", stderr);
         service_find_print(&places);
         fputs("start viaductd, set VIADUCT_HOST, or see what a private service has with\n"

@@ -52,7 +52,7 @@ int service_find_open_uri(const char *uri, struct host **ret_host)
     return err ? err : host_open_channel(channel, uri, 1, ret_host);
 }
 
-int service_find_open(struct service_places *places, struct host **ret_host,
+int service_find_open(struct service_places *places, bool region, struct host **ret_host,
                       const struct service_place **ret_place)
 {
     int err = VD_ERR_GONE;
@@ -61,7 +61,8 @@ int service_find_open(struct service_places *places, struct host **ret_host,
     for (int i = 0; i < places->count; i++) {
         struct service_place *place = &places->place[i];
 
-        err = place->err = service_find_open_uri(place->uri, ret_host);
+        err = place->err = region ? host_open_uri(place->uri, 1, ret_host)
+                                  : service_find_open_uri(place->uri, ret_host);
         if (!err) {
             *ret_place = place;
             return 0;
@@ -70,6 +71,25 @@ int service_find_open(struct service_places *places, struct host **ret_host,
             break;
     }
     return err;
+}
+
+bool service_find_way(const struct host *host, char *text, size_t room)
+{
+    unsigned long long mib = (unsigned long long)host->arena.size >> 20;
+    int scheme = (int)strcspn(host->uri, ":");
+
+    if (host->mirror)
+        snprintf(text, room,
+                 "sent over %.*s when a program looks at them, in messages of at most %u KiB%s",
+                 scheme, host->uri, VD_MAX_MESSAGE >> 10,
+                 host->channel->ops->share ? "; dma-bufs are this machine's own"
+                                           : "; a program's own memory is copied");
+    else if (host->link)
+        snprintf(text, room,
+                 "in a region of %llu MiB that this machine has in common with its host", mib);
+    else
+        snprintf(text, room, "in memory shared with the host, %llu MiB", mib);
+    return !host->refused;
 }
 
 void service_find_print(const struct service_places *places)

@@ -26,13 +26,19 @@ struct service_places {
 /* The places the driver would try, in its order. */
 void service_find_places(struct service_places *ret_places);
 /*
- * Opens the first that answers HELLO. The session belongs to the caller (host_unref); ret_place
- * points into `places`. Nothing is logged: place.err tells.
+ * Opens the first that answers HELLO; with `region` as a program does, which takes a region of a
+ * virtual machine's memory if there is one. The session belongs to the caller (host_unref);
+ * ret_place points into `places`. Nothing is logged: place.err tells.
  */
-int service_find_open(struct service_places *places, struct host **ret_host,
+int service_find_open(struct service_places *places, bool region, struct host **ret_host,
                       const struct service_place **ret_place);
 /* One service by its URI. */
 int service_find_open_uri(const char *uri, struct host **ret_host);
+/*
+ * For people: where frames of this session are. false: the host has offered a region, which was
+ * not to be had.
+ */
+bool service_find_way(const struct host *host, char *text, size_t room);
 /* For people: "unix:/run/... (usual place): the host service is gone", one line a place. */
 void service_find_print(const struct service_places *places);
 

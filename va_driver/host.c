@@ -412,7 +412,14 @@ static int try_uri(const char *uri, uint32_t generation, uint64_t features, stru
     err = host_connect(uri, &channel);
     if (!err)
         err = open_channel(channel, uri, generation, features, NULL, &again, ret_host);
+    if (!err)
+        (*ret_host)->refused = true;
     return err;
+}
+
+int host_open_uri(const char *uri, uint32_t generation, struct host **ret_host)
+{
+    return try_uri(uri, generation, 0, ret_host);
 }
 
 bool host_has_vsock(void)

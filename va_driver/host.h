@@ -68,6 +68,8 @@ int host_open(uint32_t generation, struct host **ret_host);
  * so itself.
  */
 int host_open_for(uint64_t features, bool quiet, uint32_t generation, struct host **ret_host);
+/* The host at "scheme:address", as host_open has it: in a region, too. Logs nothing of its own. */
+int host_open_uri(const char *uri, uint32_t generation, struct host **ret_host);
 /* Connects to "scheme:address", with the settings that it needs (for tls who this guest is). */
 int host_connect(const char *uri, struct channel **ret_channel);
 /* The same over a given channel (owned from now on): for tests. */

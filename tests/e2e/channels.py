@@ -91,6 +91,10 @@ def test_tcp(bench):
     try:
         said = compare(bench, service)
         counters = service.counters(bench)
+        for env, way in ((service.env, "sent over tcp when"), (service.near, "shared with")):
+            text = run([bench.args.viaduct, "info"], env=env).stdout.decode()
+            if not re.search(f"^frames are .*{way}", text, re.M):
+                raise AssertionError(f"not said to be {way}: {text[:600]}")
     finally:
         code, log = service.stop()
     if code or counters["workers_died"]:
