@@ -154,16 +154,24 @@ class Guest:
             raise AssertionError(f"exit code {code} in the guest: {text[-1500:]}")
         return text
 
-    def monitor(self, command):
-        """A command of QEMU's monitor protocol without arguments."""
+    def start_broker(self):
+        """viaduct-region; another one, if there was one."""
+        self.run("[ ! -e /run/broker ] || kill -9 $(cat /run/broker)\n"
+                 "rm -f /run/viaduct-region.sock\n"
+                 "VIADUCT_LOG=warn viaduct-region </dev/null >>/run/broker.log 2>&1 & "
+                 "echo $! >/run/broker\n"
+                 "while [ ! -S /run/viaduct-region.sock ]; do sleep 0.1; done")
+
+    def monitor(self, command, **arguments):
+        """A command of QEMU's monitor protocol."""
         if not self.qmp:
             self.qmp = self.connect("qmp").makefile("rwb")
             self.qmp.readline()
-            self.ask("qmp_capabilities")
-        self.ask(command)
+            self.ask("qmp_capabilities", {})
+        self.ask(command, arguments)
 
-    def ask(self, command):
-        self.qmp.write(json.dumps({"execute": command}).encode() + b"\n")
+    def ask(self, command, arguments):
+        self.qmp.write(json.dumps({"execute": command, "arguments": arguments}).encode() + b"\n")
         self.qmp.flush()
         while True:
             answer = json.loads(self.qmp.readline())

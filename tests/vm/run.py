@@ -3,13 +3,16 @@
 """Virtual machines: an unmodified Debian kernel under QEMU, and stock programs in it.
 
 usage: run.py --build FOLDER [--full] [--channel NAME,...] [--keep] [NAME...]
+       run.py --build FOLDER --bench [--channel NAME,...] [NAME...]
 
 Guests have this machine's programs (its root file system, read-only, under a layer in memory), the
 kernel's vgem for a render node, and what `meson install` installs. Without KVM: emulated. The short
-form runs over viaduct-vsock; --full runs everything over each channel, and measures. What this
-machine lacks is skipped, with the reason.
+form runs over viaduct-vsock; --full runs everything over each channel, and measures. --bench: a
+table of each channel's speed against the guest's own decoder; NAMEs are clips. What this machine
+lacks is skipped, with the reason.
 """
 import argparse
+import json
 import os
 import re
 import shutil
@@ -21,14 +24,15 @@ import tempfile
 import time
 
 import kernel
+import measure
 from guest import Guest
+from measure import DEVICE, QUIET
 
 SKIP = 77
+QEMU = "qemu-system-x86_64"
 CHANNELS = ["vsock", "region", "serial", "tls", "vhost", "virtgpu"]
 PORT = "/dev/virtio-ports/org.viaduct.0"
 REGIONS = 2
-DEVICE = "-hwaccel vaapi -hwaccel_device /dev/dri/renderD128"
-QUIET = "ffmpeg -nostdin -v error"
 CLIPS = {"small": "testsrc2=s=352x288:r=25:d=1", "long": "testsrc2=s=352x288:r=25:d=4"}
 LARGE = {"large": "testsrc2=s=1920x1080:r=25:d=4"}
 
@@ -79,7 +83,7 @@ class Daemon:
 
 def gpu_qemu():
     """A QEMU that has the device without KVM: VIADUCT_VM_QEMU, or the usual one."""
-    program = os.environ.get("VIADUCT_VM_QEMU", "qemu-system-x86_64")
+    program = os.environ.get("VIADUCT_VM_QEMU", QEMU)
     found = re.search(r"version ([0-9]+)", host_run([program, "--version"]))
     if not found or int(found.group(1)) < 10:
         raise Skip("QEMU before 10 has vhost-user-gpu with KVM only; VIADUCT_VM_QEMU names another")
@@ -94,7 +98,7 @@ class Bench:
     def __init__(self, args, folder):
         self.args, self.folder = args, folder
         self.channel, self.port = "vsock", 0
-        self.qemu = "qemu-system-x86_64"
+        self.qemu = QEMU
         self.dest = os.path.join(folder, "dest")
         self.daemons, self.guests, self.relays = [], [], {}
         self.kernel = None
@@ -151,6 +155,12 @@ class Bench:
         return {name: int(re.search(f'"total".*?"{name}": *([0-9]+)', text, re.S).group(1))
                 for name in ("decoded", "encoded")}
 
+    def serves(self):
+        """Whether the service has clients now."""
+        text = host_run([self.program("cli", "viaduct"), "top", "--json"],
+                        env=dict(os.environ, VIADUCT_HOST="unix:" + self.path("viaduct.sock")))
+        return bool(json.loads(text)["clients"])
+
     def boot(self):
         """Another guest, on the present channel."""
         number = 3 + len(self.guests)
@@ -166,7 +176,8 @@ class Bench:
         self.guests.append(guest)
         return guest
 
-    def devices_vsock(self, number, folder):
+    def start_vsock(self, number, folder):
+        """The relay of a guest; its socket."""
         end = os.path.join(folder, "vsock")
         relay = Daemon(folder, "viaduct-vsock",
                        [self.program("vm", "viaduct-vsock"), "--cid", str(number), "--socket", end,
@@ -174,8 +185,12 @@ class Bench:
                         "--port", "7000=unix:" + self.path("echo.sock")],
                        end)
         self.daemons.append(relay)
+        return end
+
+    def devices_vsock(self, number, folder):
+        end = self.start_vsock(number, folder)
         device = ["-chardev", f"socket,id=vs,path={end}", "-device",
-                  "vhost-user-vsock-pci,chardev=vs"]
+                  "vhost-user-vsock-pci,chardev=vs,id=viaduct"]
         if number not in self.with_regions():
             return device
         text = host_run([self.program("vm", "viaduct-region"), "--make", self.regions(number),
@@ -221,7 +236,9 @@ class Bench:
         """The channel of guests from now on."""
         if channel == "vhost" and not os.path.exists("/dev/vhost-vsock"):
             raise Skip("this kernel has no vhost_vsock")
-        self.qemu = gpu_qemu() if channel == "virtgpu" else "qemu-system-x86_64"
+        # What is compared has the same one.
+        usual = os.environ.get("VIADUCT_VM_QEMU", QEMU) if self.args.bench else QEMU
+        self.qemu = gpu_qemu() if channel == "virtgpu" else usual
         self.channel = channel
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -232,7 +249,8 @@ class Bench:
     def make_clips(self):
         """Before guests boot, which have them in /clips."""
         os.mkdir(os.path.join(self.dest, "clips"))
-        for name, source in dict(CLIPS, **(LARGE if self.args.full else {})).items():
+        clips = measure.CLIPS if self.args.bench else dict(CLIPS, **(LARGE if self.args.full else {}))
+        for name, source in clips.items():
             path = os.path.join(self.dest, "clips", name + ".mp4")
             host_run(["ffmpeg", "-nostdin", "-v", "error", "-f", "lavfi", "-i", source, "-c:v",
                       "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p", "-bf", "2", path])
@@ -271,18 +289,11 @@ def test_boot(bench):
     start = time.time()
     guest.wait_up()
     if bench.channel == "region":
-        start_broker(guest)
+        guest.start_broker()
     # Another one, beside the tests of the first.
-    if not bench.args.names or {"two_guests", "regions"} & set(bench.args.names):
+    if not bench.args.names or {"two_guests", "regions", "region_restart"} & set(bench.args.names):
         bench.boot()
     return f"up after {time.time() - start:.0f} s: {guest.run('uname -r').strip()}"
-
-
-def start_broker(guest):
-    """Another one, if there was one."""
-    guest.run("[ ! -e /run/broker ] || kill -9 $(cat /run/broker)\nrm -f /run/viaduct-region.sock\n"
-              "VIADUCT_LOG=warn viaduct-region </dev/null >>/run/broker.log 2>&1 & echo $! >/run/broker\n"
-              "while [ ! -S /run/viaduct-region.sock ]; do sleep 0.1; done")
 
 
 def test_vainfo(bench):
@@ -300,7 +311,10 @@ def test_doctor(bench):
     if "a test picture is decoded, bit for bit" not in text:
         raise AssertionError(text)
     where = re.search(r"ok +host service (\S+)", text).group(1)
-    return f"all is well at {where}"
+    way = re.search(r"ok +frames are (.*)", text).group(1)
+    if ("in a region of" in way) != (bench.channel == "region") or "shared" in way:
+        raise AssertionError(text)
+    return f"all is well at {where}, frames {way}"
 
 
 def test_decode(bench):
@@ -438,7 +452,7 @@ def test_two_guests(bench):
     clip, want = bench.clip()
     bench.guests[1].wait_up()
     if bench.channel == "region":
-        start_broker(bench.guests[1])
+        bench.guests[1].start_broker()
     if bench.channel == "serial":
         return one_at_a_time(bench, clip, want)
     # Reads a stream that does not end, so that it is there to be killed.
@@ -494,7 +508,7 @@ def test_regions(bench):
 
     if bench.channel == "vsock":
         check(guest.run(look), False)
-    start_broker(guest)
+    guest.start_broker()
     with open(os.path.join(guest.out, "holder.py"), "w", encoding="utf-8") as out:
         out.write(HOLDER)
 
@@ -519,7 +533,7 @@ def test_regions(bench):
     before = bench.counters()["decoded"]
     jobs = [guest.start(look) for _ in range(REGIONS + 1)]
     until_decoded(bench, before)
-    start_broker(guest)
+    guest.start_broker()
     for job in jobs:
         code, text = job.wait()
         if code:
@@ -572,6 +586,43 @@ def test_restart(bench):
     return "old contexts end with errors, new ones work"
 
 
+def test_region_restart(bench):
+    """The service ends, again and again, while programs have regions: each gets an error, and the
+    next one a region of the next service."""
+    if bench.channel not in ("vsock", "region"):
+        raise Skip("tested with vsock")
+    guest = bench.guests[1]
+    guest.wait_up()
+    guest.start_broker()
+    clip, want = bench.clip()
+    for how in (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL):
+        before = bench.counters()["decoded"]
+        held = [guest.start(f"export VIADUCT_LOG=info\n{QUIET} -xerror {DEVICE} "
+                            "-hwaccel_output_format vaapi -stream_loop -1 -re "
+                            f"-i {clip} -vf hwdownload,format=nv12 -f null -")
+                for _ in range(REGIONS)]
+        until_decoded(bench, before)
+        for job in held:
+            for _ in range(300):
+                if IN_REGION in job.output():
+                    break
+                time.sleep(0.1)
+        bench.service.stop(how)
+        for job in held:
+            code, text = job.wait(60)
+            if not code or IN_REGION not in text:
+                raise AssertionError(f"{how}: exit code {code}: {text[-600:]}")
+        bench.start_service()
+        text = guest.run("viaduct info")
+        if "in a region of" not in text:
+            raise AssertionError(text[:600])
+        text = guest.run("export VIADUCT_LOG=info\n" + decode(clip))
+        same(text, want)
+        if IN_REGION not in text:
+            raise AssertionError(f"no region after {how}: {text[:600]}")
+    return f"3 times with {REGIONS} programs; the next ones are in regions again"
+
+
 def test_pause(bench):
     clip, want = bench.clip("long")
     guest = bench.guests[0]
@@ -603,20 +654,58 @@ def test_names(bench):
 
 
 def test_relay_restart(bench):
-    """The relay of a serial port ends and starts again; the machine goes on."""
-    if bench.channel != "serial":
-        raise Skip("QEMU connects to a vsock device once")
+    """The relay ends and starts again; the machine goes on, and where QEMU can, its programs, too."""
+    if bench.channel not in ("vsock", "region", "serial", "virtgpu"):
+        raise Skip("this channel has no relay")
     clip, want = bench.clip()
+    guest = bench.guests[0]
+    before = bench.counters()["decoded"]
+    held = guest.start(f"{QUIET} -xerror {DEVICE} -stream_loop -1 -re -i {clip} -f null -")
+    until_decoded(bench, before)
     bench.daemons[0].stop(signal.SIGKILL)
-    os.unlink(os.path.join(bench.guests[0].folder, "port"))
-    bench.devices_serial(3, bench.guests[0].folder)
-    time.sleep(2)
-    same(bench.guests[0].run(decode(clip)), want)
-    return "QEMU has connected again, the next session works"
+    start = time.time()
+    if bench.channel == "virtgpu":
+        code, text = held.wait(90)
+        if not code:
+            raise AssertionError(f"the old session went on: {text[-300:]}")
+        code, text = guest.start("viaduct info").wait(60)
+        if not code:
+            raise AssertionError(f"served by nobody: {text[-300:]}")
+        return (f"programs get errors after {time.time() - start:.0f} s; the machine goes on, and "
+                "this device cannot be plugged again")
+    end = os.path.join(guest.folder, "port" if bench.channel == "serial" else "vsock")
+    os.unlink(end)
+    if bench.channel == "serial":
+        bench.devices_serial(3, guest.folder)
+    else:
+        bench.start_vsock(3, guest.folder)
+        plug_again(guest, end)
+    code, text = held.wait(90)
+    if not code:
+        raise AssertionError(f"the old session went on: {text[-300:]}")
+    if bench.channel == "vsock":
+        guest.run("while ! viaduct info >/dev/null; do sleep 0.2; done")
+    same(guest.run(decode(clip)), want)
+    return ("QEMU has connected again" if bench.channel == "serial" else
+            "the device was plugged again") + ", the next session works"
 
 
-def seconds_of(text):
-    return float(re.search(r"^took ([0-9.]+)", text, re.M).group(1))
+def plug_again(guest, end):
+    """Takes the vsock device out of a running machine, and puts in one that is connected anew."""
+    guest.monitor("device_del", id="viaduct")
+    # The guest's driver lets go of it first.
+    for left in range(100, -1, -1):
+        try:
+            guest.monitor("chardev-remove", id="vs")
+            break
+        except AssertionError:
+            if not left:
+                raise
+            time.sleep(0.1)
+    address = {"type": "unix", "data": {"path": end}}
+    guest.monitor("chardev-add", id="vs",
+                  backend={"type": "socket", "data": {"addr": address, "server": False}})
+    guest.monitor("device_add", driver="vhost-user-vsock-pci", chardev="vs", id="viaduct")
 
 
 def test_measure(bench):
@@ -629,14 +718,10 @@ def test_measure(bench):
         ways["decoded by the guest itself"] = ""
     speeds = []
     for name, how in ways.items():
-        text = bench.guests[0].run(
-            ("export VIADUCT_REGION=none\n" if "sent" in name else "") +
-            f"{QUIET} {how} -i {clip} -frames:v 1 -f null -\n"
-            "start=$(cut -d' ' -f1 /proc/uptime)\n"
-            f"{QUIET} {how} -i {clip} -f null - || exit 1\n"
-            "end=$(cut -d' ' -f1 /proc/uptime)\n"
-            "echo took $(echo $start $end | awk '{print $2 - $1}')", timeout=300)
-        speeds.append(f"{len(want) / seconds_of(text):.1f} {name}")
+        before = "export VIADUCT_REGION=none\n" if "sent" in name else ""
+        measure.decode_time(bench.guests[0], how, clip, "-frames:v 1", before)
+        seconds = measure.decode_time(bench.guests[0], how, clip, before=before)
+        speeds.append(f"{len(want) / seconds:.1f} {name}")
     text = "1080p frames/s: " + ", ".join(speeds)
     if bench.channel == "vsock":
         text += "; " + measure_bytes(bench)
@@ -656,9 +741,11 @@ def measure_bytes(bench):
         daemon.stop()
 
 
-FULL = [test_relay_restart, test_measure]
+# In this order: without its relay a machine may be left without its device.
+FULL = [test_measure, test_relay_restart]
 SHORT = [test_boot, test_vainfo, test_doctor, test_decode, test_gstreamer, test_export,
-         test_export_10_bit, test_import, test_gstreamer_dmabuf, test_transcode, test_two_guests, test_regions, test_restart, test_pause, test_names]
+         test_export_10_bit, test_import, test_gstreamer_dmabuf, test_transcode, test_two_guests,
+         test_regions, test_region_restart, test_restart, test_pause, test_names]
 
 
 def why_not():
@@ -682,6 +769,10 @@ def run_channel(bench, name, tests, totals):
         print(f"skip {name}: {why}", flush=True)
         return
     bench.start_service()
+    if bench.args.bench:
+        measure.table(bench, bench.args.names or measure.CLIPS)
+        totals["ok"] += 1
+        return
     stop = False
     for test in tests:
         start, verdict = time.time(), "skip"
@@ -702,6 +793,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--build", required=True)
     parser.add_argument("--full", action="store_true")
+    parser.add_argument("--bench", action="store_true")
     parser.add_argument("--channel")
     parser.add_argument("--keep", action="store_true")
     parser.add_argument("names", nargs="*")
@@ -711,7 +803,8 @@ def main():
     if reason:
         print(f"SKIP: {reason}")
         return SKIP
-    channels = args.channel.split(",") if args.channel else CHANNELS if args.full else ["vsock"]
+    channels = args.channel.split(",") if args.channel else CHANNELS if args.full or args.bench \
+        else ["vsock"]
     totals = {"ok": 0, "FAIL": 0, "skip": 0}
     tests = [t for t in SHORT + (FULL if args.full else []) if not args.names or t is test_boot or t.__name__[5:] in args.names]
     folder = tempfile.mkdtemp(prefix="viaduct-vm-")
@@ -728,6 +821,9 @@ def main():
         except AssertionError as why:
             print(f"FAIL: {why}")
             return 1
+        if args.bench:
+            print(f"{measure.about(os.environ.get('VIADUCT_VM_QEMU', QEMU))}\n\n{measure.HEAD}",
+                  flush=True)
         for name in channels:
             try:
                 run_channel(bench, name, tests, totals)
