@@ -154,9 +154,11 @@ static CUresult copy(struct box to, struct box from, uint64_t width, uint64_t he
              (order == COPY_NOW ? c.copy.from.host && (!from_pageable || !backend->stages)
                                 : from_pageable && !backend->stages))
         err = stage(&c);
-    wait |= order == COPY_NOW && !c.copy.from.host;
     if (err)
         return leave(err);
+    /* "API synchronization behavior": nobody waits for a copy within a device. */
+    wait &= c.copy.from.host || c.copy.to.host;
+    wait |= order == COPY_NOW && !c.copy.from.host;
     err = stream_submit(s, &c);
     if (err)
         free(c.copy.staged);
@@ -287,6 +289,10 @@ static CUresult boxes(const CUDA_MEMCPY3D *c, struct box *ret_to, struct box *re
     if (!c || !pitch_fits(c->srcMemoryType, c->srcPitch, c->srcXInBytes + c->WidthInBytes) ||
         !pitch_fits(c->dstMemoryType, c->dstPitch, c->dstXInBytes + c->WidthInBytes) || c->srcLOD ||
         c->dstLOD)
+        return CUDA_ERROR_INVALID_VALUE;
+    /* An image has as many rows as its height says, if there is another behind it. */
+    if (c->Depth > 1 && (!pitch_fits(c->srcMemoryType, c->srcHeight, c->srcY + c->Height) ||
+                         !pitch_fits(c->dstMemoryType, c->dstHeight, c->dstY + c->Height)))
         return CUDA_ERROR_INVALID_VALUE;
     *ret_to =
         box_of(c->dstMemoryType, c->dstHost, c->dstDevice, c->dstArray, c->dstXInBytes, c->dstY,
