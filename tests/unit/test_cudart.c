@@ -430,6 +430,8 @@ static void test_memory(void **state)
     assert_true(pitch >= 33);
     assert_int_equal(cudaMemset(memory, 1, pitch), 0);
     assert_int_equal(cudaMemcpy2D(memory, pitch, from, 33, 33, 5, RT_HOST_TO_DEVICE), 0);
+    assert_int_equal(cudaMemcpy2D(to, 32, memory, pitch, 33, 5, RT_DEFAULT), RT_INVALID_PITCH);
+    assert_int_equal(cudaMemcpy2D(to, 33, memory, 32, 33, 5, RT_DEFAULT), RT_INVALID_PITCH);
     assert_int_equal(cudaMemcpy2D(to, 33, memory, pitch, 33, 5, RT_DEFAULT), 0);
     assert_memory_equal(to, from, sizeof(to));
     memset(to, 0, sizeof(to));

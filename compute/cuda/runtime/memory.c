@@ -45,16 +45,23 @@ RT cudaError_t cudaMallocManaged(void **memory, size_t size, unsigned flags)
     RT_RETURN(cuMemAllocManaged((CUdeviceptr *)memory, size, flags));
 }
 
-RT cudaError_t cudaMallocHost(void **memory, size_t size);
-RT cudaError_t cudaMallocHost(void **memory, size_t size)
-{
-    RT_RETURN(cuMemHostAlloc(memory, size, 0));
-}
-
+/* Nothing of nothing, as with cudaMalloc; the driver API refuses that. */
 RT cudaError_t cudaHostAlloc(void **memory, size_t size, unsigned flags);
 RT cudaError_t cudaHostAlloc(void **memory, size_t size, unsigned flags)
 {
-    RT_RETURN(cuMemHostAlloc(memory, size, flags));
+    cudaError_t err = runtime_enter();
+
+    if (!err && (size || !memory))
+        err = (int)cuMemHostAlloc(memory, size, flags);
+    else if (!err)
+        *memory = NULL;
+    return runtime_leave(err);
+}
+
+RT cudaError_t cudaMallocHost(void **memory, size_t size);
+RT cudaError_t cudaMallocHost(void **memory, size_t size)
+{
+    return cudaHostAlloc(memory, size, 0);
 }
 
 RT cudaError_t cudaFreeHost(void *memory);
@@ -188,6 +195,13 @@ static CUmemorytype memory_side(int kind, bool to)
                                                                     : CU_MEMORYTYPE_HOST;
 }
 
+cudaError_t memory_refuse_2d(int kind, size_t width, size_t to_pitch, size_t from_pitch)
+{
+    if (kind < 0 || kind > RT_DEFAULT)
+        return RT_INVALID_MEMCPY_DIRECTION;
+    return width > to_pitch || width > from_pitch ? RT_INVALID_PITCH : 0;
+}
+
 static CUDA_MEMCPY2D copy_2d(void *to, size_t to_pitch, const void *from, size_t from_pitch,
                              size_t width, size_t height, int kind)
 {
@@ -211,9 +225,9 @@ RT cudaError_t cudaMemcpy2D(void *to, size_t to_pitch, const void *from, size_t 
                             size_t width, size_t height, int kind)
 {
     CUDA_MEMCPY2D c = copy_2d(to, to_pitch, from, from_pitch, width, height, kind);
+    cudaError_t err = memory_refuse_2d(kind, width, to_pitch, from_pitch);
 
-    RT_RETURN(kind < 0 || kind > RT_DEFAULT ? (CUresult)RT_INVALID_MEMCPY_DIRECTION
-                                            : cuMemcpy2DUnaligned_v2(&c));
+    RT_RETURN(err ? (CUresult)err : cuMemcpy2DUnaligned_v2(&c));
 }
 
 RT cudaError_t cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from, size_t from_pitch,
@@ -222,9 +236,9 @@ RT cudaError_t cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from, si
                                  size_t width, size_t height, int kind, CUstream stream)
 {
     CUDA_MEMCPY2D c = copy_2d(to, to_pitch, from, from_pitch, width, height, kind);
+    cudaError_t err = memory_refuse_2d(kind, width, to_pitch, from_pitch);
 
-    RT_RETURN(kind < 0 || kind > RT_DEFAULT ? (CUresult)RT_INVALID_MEMCPY_DIRECTION
-                                            : cuMemcpy2DAsync_v2(&c, stream));
+    RT_RETURN(err ? (CUresult)err : cuMemcpy2DAsync_v2(&c, stream));
 }
 
 /* Bytes of what widths and positions count: texels where an array takes part. */

@@ -23,10 +23,12 @@ typedef int cudaError_t;
 enum {
     RT_INVALID_VALUE = 1,
     RT_INVALID_CONFIGURATION = 9,
+    RT_INVALID_PITCH = 12,
     RT_INVALID_SYMBOL = 13,
     RT_INVALID_MEMCPY_DIRECTION = 21,
     RT_INVALID_DEVICE_FUNCTION = 98,
     RT_INVALID_DEVICE = 101,
+    RT_INVALID_HANDLE = 400,
     RT_NOT_READY = 600,
     RT_NOT_SUPPORTED = 801,
 };
@@ -77,6 +79,8 @@ struct copy_3d {
     struct extent extent;
     int kind;
 };
+/* What is wrong with a copy of rows: its direction, or a pitch less than the width; 0: neither. */
+cudaError_t memory_refuse_2d(int kind, size_t width, size_t to_pitch, size_t from_pitch);
 CUDA_MEMCPY3D memory_copy_3d(const struct copy_3d *p);
 
 /* texture.c */

@@ -155,15 +155,21 @@ RT cudaError_t cudaGetChannelDesc(struct channel_desc *desc, CUarray array)
     return desc ? cudaArrayGetInfo(desc, NULL, NULL, array) : runtime_leave(RT_INVALID_VALUE);
 }
 
-/* Copies: x and width are bytes. */
+/* Copies: x and width are bytes. An array has no pitch. */
 static cudaError_t copy_array(CUDA_MEMCPY2D *c, size_t width, size_t height, int kind,
                               CUstream stream, bool wait)
 {
+    bool to_array = c->dstMemoryType == CU_MEMORYTYPE_ARRAY;
+    cudaError_t err = memory_refuse_2d(kind, width, to_array ? width : c->dstPitch,
+                                       to_array ? c->srcPitch : width);
+
+    if (!(to_array ? c->dstArray : c->srcArray))
+        err = RT_INVALID_HANDLE;
     c->WidthInBytes = width;
     c->Height = height;
-    if (kind < 0 || kind > RT_DEFAULT)
-        return runtime_leave(RT_INVALID_MEMCPY_DIRECTION);
-    RT_RETURN(wait ? cuMemcpy2DUnaligned_v2(c) : cuMemcpy2DAsync_v2(c, stream));
+    RT_RETURN(err    ? (CUresult)err
+              : wait ? cuMemcpy2DUnaligned_v2(c)
+                     : cuMemcpy2DAsync_v2(c, stream));
 }
 
 static CUDA_MEMCPY2D to_array(CUarray to, size_t x, size_t y, const void *from, size_t pitch,
