@@ -201,6 +201,7 @@ static void test_memory(void **state)
 registered:
     assert_int_equal(registers, 1);
     OK(cuMemHostRegister_v2(own, sizeof(own), 0));
+    assert_int_equal(cuMemHostRegister_v2(own, (size_t)1 << 40, 0), CUDA_ERROR_INVALID_VALUE);
     assert_int_equal(cuMemHostRegister_v2(own, 4, 0), CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED);
     if (reaches) {
         OK(go((uintptr_t)own, 4096, 1, NULL));

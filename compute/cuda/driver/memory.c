@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "array.h"
 #include "internal.h"
@@ -319,6 +321,14 @@ API cuMemAllocManaged(CUdeviceptr *address, size_t size, unsigned flags)
     return err;
 }
 
+/* Whether all of it is the program's: msync says which is not, and does nothing else (MS_ASYNC). */
+static bool is_there(uint64_t address, uint64_t size)
+{
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), start = address & ~(page - 1);
+
+    return !msync((void *)(uintptr_t)start, address + size - start, MS_ASYNC);
+}
+
 API cuMemHostRegister_v2(void *memory, size_t size, unsigned flags)
 {
     uint64_t address = (uintptr_t)memory;
@@ -333,6 +343,8 @@ API cuMemHostRegister_v2(void *memory, size_t size, unsigned flags)
         return leave(CUDA_ERROR_INVALID_VALUE);
     if (flags & CU_MEMHOSTREGISTER_IOMEMORY)
         return leave(CUDA_ERROR_NOT_SUPPORTED);
+    if (!is_there(address, size))
+        return leave(CUDA_ERROR_INVALID_VALUE);
     i = range_at(address);
     if (i < range_count && ranges[i].address < address + size)
         return leave(CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED);

@@ -160,8 +160,8 @@ static cudaError_t copy_array(CUDA_MEMCPY2D *c, size_t width, size_t height, int
                               CUstream stream, bool wait)
 {
     bool to_array = c->dstMemoryType == CU_MEMORYTYPE_ARRAY;
-    cudaError_t err = memory_refuse_2d(kind, width, to_array ? width : c->dstPitch,
-                                       to_array ? c->srcPitch : width);
+    size_t pitch = height > 1 ? to_array ? c->srcPitch : c->dstPitch : width;
+    cudaError_t err = memory_refuse_2d(kind, width, pitch, pitch);
 
     if (!(to_array ? c->dstArray : c->srcArray))
         err = RT_INVALID_HANDLE;
