@@ -106,9 +106,6 @@ static const struct {
     {".extern .func far();\n.func near() { call far, (); ret; }\n"
      ".visible .entry q() { call near, (); ret; }\n",
      "Unresolved extern function 'far', called by 'near'"},
-    {".extern .func __cudaCDP2LaunchDeviceV2();\n"
-     ".visible .entry q() { call __cudaCDP2LaunchDeviceV2, (); ret; }\n",
-     "dynamic parallelism"},
     {".visible .global .attribute(.managed, .place 0x1000) .u32 x;\n",
      "Memory of managed variable 'x' is not there"},
 };

@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <compute/cuda/occupancy.h>
 #include <compute/cuda/ptx/ptx.h>
 #include <viaduct/errors.h>
 #include <wire/log.h>
@@ -169,6 +170,31 @@ static size_t printed(struct cuda_device *d, char *text, size_t room)
     return n;
 }
 
+static int attribute(void *user, int number, int *ret_value)
+{
+    const struct cuda_properties *p = &known;
+
+    (void)user;
+    switch (number) {
+#define CUDA_ATTRIBUTE(name, number, is) \
+    case number:                         \
+        *ret_value = is;                 \
+        return 0;
+#include <compute/cuda/attributes.def>
+#undef CUDA_ATTRIBUTE
+    default:
+        return CUDA_ERROR_INVALID_VALUE;
+    }
+}
+
+static int occupancy(void *user, const struct ptx_attributes *a, int threads, uint64_t dynamic)
+{
+    const struct occupancy_kernel k = {a->registers, a->shared_bytes, a->max_threads};
+
+    (void)user;
+    return threads < 1 ? -1 : occupancy_blocks(known.multiprocessors, &k, threads, dynamic);
+}
+
 static void cancel(struct cuda_device *d)
 {
     ptx_cancel(d->ptx);
@@ -314,7 +340,11 @@ static int run(struct cuda_context *context, const struct cuda_command *c)
 
 static int open_device(unsigned index, struct cuda_device **ret_device)
 {
-    struct ptx_options options = {.print = keep, .memory = limits.bytes, .seconds = limits.seconds};
+    struct ptx_options options = {.print = keep,
+                                  .attribute = attribute,
+                                  .occupancy = occupancy,
+                                  .memory = limits.bytes,
+                                  .seconds = limits.seconds};
     const char *slack = getenv("VIADUCT_PTX_SLACK");
     struct cuda_device *d;
     int err = CUDA_ERROR_OUT_OF_MEMORY;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include <stdlib.h>
 
+#include <compute/cuda/ptx/ptx.h>
+
 #include "array.h"
 #include "internal.h"
 
@@ -39,6 +41,8 @@ static CUresult activate(struct CUctx_st *c)
         [CU_LIMIT_STACK_SIZE] = 64 << 10,
         [CU_LIMIT_PRINTF_FIFO_SIZE] = 1 << 20,
         [CU_LIMIT_MALLOC_HEAP_SIZE] = 8 << 20,
+        [CU_LIMIT_DEV_RUNTIME_SYNC_DEPTH] = 2,
+        [CU_LIMIT_DEV_RUNTIME_PENDING_LAUNCH_COUNT] = 2048,
     };
     CUresult err = (CUresult)backend->open((unsigned)c->device, &c->open);
 
@@ -406,6 +410,12 @@ API cuCtxSetLimit(CUlimit limit, size_t value)
         /* Every thread has 64 KiB; more is not to be had. */
         err = value > 64 << 10 ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
         break;
+    case CU_LIMIT_DEV_RUNTIME_PENDING_LAUNCH_COUNT:
+        /* There is always room for as many. */
+        if (value > PTX_MAX_CHILDREN)
+            value = PTX_MAX_CHILDREN;
+        break;
+    case CU_LIMIT_DEV_RUNTIME_SYNC_DEPTH: /* kernels cannot wait for others any more */
     case CU_LIMIT_PRINTF_FIFO_SIZE:
         break;
     default:
@@ -425,8 +435,7 @@ API cuCtxGetLimit(size_t *value, CUlimit limit)
         return err;
     if (!value)
         return leave(CUDA_ERROR_INVALID_VALUE);
-    if (limit != CU_LIMIT_STACK_SIZE && limit != CU_LIMIT_PRINTF_FIFO_SIZE &&
-        limit != CU_LIMIT_MALLOC_HEAP_SIZE)
+    if ((unsigned)limit > CU_LIMIT_DEV_RUNTIME_PENDING_LAUNCH_COUNT)
         return leave(CUDA_ERROR_UNSUPPORTED_LIMIT);
     *value = c->limits[limit];
     return leave(CUDA_SUCCESS);

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <compute/cuda/occupancy.h>
 #include <compute/cuda/ptx/ptx.h>
 
 #include "graph.h"
@@ -173,24 +174,13 @@ API cuFuncLoad(CUfunction function)
     return err ? err : leave(CUDA_SUCCESS);
 }
 
-/* Blocks a multiprocessor has room for, by threads, registers and shared memory. */
 static int active_blocks(const struct CUfunc_st *f, int threads, size_t dynamic)
 {
-    int warps = (threads + 31) / 32, blocks = CUDA_THREADS_PER_SM / (warps * 32);
-    int most =
-        (int)CUDA_BLOCKS_PER_SM(device_properties(f->module->context->device)->multiprocessors);
-    uint64_t shared = f->info->shared_bytes + dynamic, registers;
+    const struct occupancy_kernel k = {f->info->registers, f->info->shared_bytes,
+                                       f->info->max_threads};
 
-    registers = (uint64_t)f->info->registers * 32 * (unsigned)warps;
-    if (blocks > most)
-        blocks = most;
-    if (threads > (int)f->info->max_threads || shared > PTX_MAX_SHARED)
-        return 0;
-    if (shared && blocks > (int)((228 << 10) / shared))
-        blocks = (int)((228 << 10) / shared);
-    if (registers && blocks > (int)(CUDA_REGISTERS_PER_SM / registers))
-        blocks = (int)(CUDA_REGISTERS_PER_SM / registers);
-    return blocks;
+    return occupancy_blocks(device_properties(f->module->context->device)->multiprocessors, &k,
+                            threads, dynamic);
 }
 
 API cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int *blocks, CUfunction function,

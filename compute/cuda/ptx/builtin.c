@@ -5,6 +5,7 @@
 
 #include <viaduct/errors.h>
 
+#include "child.h"
 #include "flow.h"
 
 /* Functions that are declared in PTX but not there: printf, malloc, free, assertions. */
@@ -250,49 +251,36 @@ static int run_assert(struct warp *w, const struct insn *in, const struct ptx_fu
     return -1;
 }
 
-static const struct {
-    struct ptx_builtin builtin;
-    unsigned in_count;
-    uint8_t in_bytes[5];
-    uint8_t out_bytes; /* the least */
-} builtins[] = {
-    {{"vprintf", run_printf}, 2, {8, 8}, 4},
-    {{"malloc", run_malloc}, 1, {8}, 8},
-    {{"free", run_free}, 1, {8}, 0},
-    {{"__assertfail", run_assert}, 5, {8, 8, 4, 8, 8}, 0},
+static const struct ptx_builtin builtins[] = {
+    {"vprintf", run_printf, 2, {8, 8}, 4, false, false},
+    {"malloc", run_malloc, 1, {8}, 8, true, false},
+    {"free", run_free, 1, {8}, 0, false, false},
+    {"__assertfail", run_assert, 5, {8, 8, 4, 8, 8}, 0, false, false},
 };
 
 const struct ptx_builtin *builtin_find(const char *name, size_t size)
 {
     for (size_t i = 0; i < sizeof(builtins) / sizeof(builtins[0]); i++)
-        if (strlen(builtins[i].builtin.name) == size &&
-            !memcmp(builtins[i].builtin.name, name, size))
-            return &builtins[i].builtin;
-    return NULL;
+        if (strlen(builtins[i].name) == size && !memcmp(builtins[i].name, name, size))
+            return &builtins[i];
+    return child_builtin(name, size);
 }
 
 int builtin_run(struct warp *w, const struct insn *in, const struct ptx_function *f,
                 uint8_t *(*arguments)[LANES], uint8_t **result)
 {
-    bool fits = false;
-
+    const struct ptx_builtin *b = f->builtin;
     /* The declaration is the module's: it has to be the one that is meant. */
-    for (size_t i = 0; i < sizeof(builtins) / sizeof(builtins[0]); i++) {
-        if (&builtins[i].builtin != f->builtin)
-            continue;
-        fits = f->in_count == builtins[i].in_count;
-        for (unsigned n = 0; fits && n < builtins[i].in_count; n++)
-            fits = f->in[n].size == builtins[i].in_bytes[n] && f->in[n].slot == NO_SLOT;
-        if (f->out_count)
-            fits = fits && f->out[0].size >= builtins[i].out_bytes;
-        else
-            fits = fits && !result[0];
-    }
+    bool fits =
+        f->in_count == b->in_count && (f->out_count ? f->out[0].size >= b->out_bytes : !result[0]);
+
+    for (unsigned n = 0; fits && n < b->in_count; n++)
+        fits = f->in[n].size == b->in_bytes[n] && f->in[n].slot == NO_SLOT;
     if (!fits) {
         warp_fault(w, in, PTX_FAULT_INSTRUCTION, (uint32_t)__builtin_ctz(w->mask), 0);
         return -1;
     }
-    return f->builtin->run(w, in, f, arguments, result);
+    return b->run(w, in, f, arguments, result);
 }
 
 /* Blocks of the heap, by offset; what is free is looked for behind the last one that was taken. */

@@ -130,6 +130,10 @@ struct ptx_builtin {
     const char *name;
     int (*run)(struct warp *w, const struct insn *in, const struct ptx_function *f,
                uint8_t *(*arguments)[LANES], uint8_t **result);
+    uint8_t in_count, in_bytes[8];
+    uint8_t out_bytes; /* the least */
+    bool allocates;    /* needs the heap */
+    bool launches;     /* needs child.h */
 };
 
 struct shared_variable {
@@ -166,6 +170,7 @@ struct ptx_module {
     uint32_t form_count, form_room;
     uint64_t const_bytes;
     bool allocates;   /* calls malloc */
+    bool launches;    /* calls the device runtime: child.h */
     uint32_t version; /* sm_NN */
 };
 
@@ -220,6 +225,7 @@ struct ptx_context {
     atomic_bool running;
     pthread_mutex_t print_lock;
     struct heap *heap;
+    struct children *children; /* NULL before the first kernel that may launch others */
     pthread_t *threads;
     unsigned thread_count;
     pthread_mutex_t lock; /* guards what follows */
@@ -349,6 +355,7 @@ struct block {
     bool active;
     uint32_t thread; /* of the context: %smid */
     struct view *views;
+    uint16_t *errors; /* of each thread: cudaGetLastError; NULL: no kernel asks */
 };
 
 /* warp.c */
@@ -394,6 +401,15 @@ bool heap_give(struct heap *heap, uint64_t address);
 
 /* Time of the monotonic clock in nanoseconds. */
 uint64_t launch_now(void);
+/* Whether a kernel can run so; of the parameters the size counts. 0, VD_ERR_PARAMETER, ... */
+int launch_check(const struct ptx_function *f, const struct ptx_launch *r);
+/* `l` has its context. `request` and the parameters stay; the latter at a multiple of 64, with room
+ * for 64 bytes more. */
+void launch_init(struct launch *l, struct ptx_function *f, const struct ptx_launch *request,
+                 const void *parameters);
+void launch_finish(struct launch *l);
+/* All blocks of the grid. */
+void launch_blocks(struct launch *l);
 
 static inline uint32_t slot_bits(const uint32_t *p)
 {

@@ -7,6 +7,7 @@
 
 #include <viaduct/errors.h>
 
+#include "child.h"
 #include "flow.h"
 
 /* Contexts, their threads, and the blocks of a launch. */
@@ -32,6 +33,8 @@ static void block_free(struct block *b)
         munmap(b->warps[0].local_memory, b->warps[0].local_stride * LANES * b->warp_count);
     free(b->warps);
     free(b->shared);
+    free(b->errors);
+    b->errors = NULL;
     b->warps = NULL;
     b->shared = NULL;
     b->warp_count = 0;
@@ -58,7 +61,9 @@ static int block_create(struct block *b, struct launch *l, struct view *views, u
     b->thread = thread;
     b->warps = aligned_alloc(64, (bytes + 63) / 64 * 64);
     b->shared = aligned_alloc(64, shared);
-    if (!b->warps || !b->shared)
+    if (l->kernel->module->launches)
+        b->errors = calloc(l->threads, sizeof(*b->errors));
+    if (!b->warps || !b->shared || (l->kernel->module->launches && !b->errors))
         goto failed;
     memset(b->warps, 0, bytes);
     memset(b->shared, 0, shared);
@@ -94,6 +99,8 @@ static bool block_next(struct block *b)
     b->id[1] = (uint32_t)(n / grid[0] % grid[1]);
     b->id[2] = (uint32_t)(n / grid[0] / grid[1]);
     memset(b->barriers, 0, sizeof(b->barriers));
+    if (b->errors)
+        memset(b->errors, 0, l->threads * sizeof(*b->errors));
     b->live = l->threads;
     b->running = b->warp_count;
     for (uint32_t i = 0; i < b->warp_count; i++)
@@ -293,6 +300,7 @@ void ptx_context_destroy(struct ptx_context *c)
         pthread_join(c->threads[i], NULL);
     free(c->threads);
     heap_destroy(c->heap);
+    children_destroy(c->children);
     memory_finish(&c->memory);
     pthread_cond_destroy(&c->idle);
     pthread_cond_destroy(&c->wake);
@@ -308,7 +316,7 @@ void ptx_cancel(struct ptx_context *c)
         atomic_store(&c->cancel, true);
 }
 
-static int check(const struct ptx_function *f, const struct ptx_launch *r)
+int launch_check(const struct ptx_function *f, const struct ptx_launch *r)
 {
     uint64_t threads = (uint64_t)r->block[0] * r->block[1] * r->block[2];
 
@@ -322,7 +330,7 @@ static int check(const struct ptx_function *f, const struct ptx_launch *r)
         return VD_ERR_PARAMETER;
     if (r->shared_bytes > PTX_MAX_SHARED || f->shared_dynamic_at + r->shared_bytes > PTX_MAX_SHARED)
         return VD_ERR_PARAMETER;
-    if (r->parameter_bytes < f->param_bytes || (f->param_bytes && !r->parameters))
+    if (r->parameter_bytes < f->param_bytes)
         return VD_ERR_PARAMETER;
     if (r->cooperative && (uint64_t)r->grid[0] * r->grid[1] * r->grid[2] > PTX_MAX_COOPERATIVE)
         return VD_ERR_LIMIT;
@@ -342,62 +350,101 @@ static int make_heap(struct ptx_context *c)
     return err;
 }
 
-int ptx_launch(struct ptx_kernel *kernel, const struct ptx_launch *request,
-               struct ptx_result *ret_result)
+void launch_init(struct launch *l, struct ptx_function *f, const struct ptx_launch *request,
+                 const void *parameters)
 {
-    struct ptx_function *f = kernel->function;
-    struct ptx_context *c = f->module->context;
-    struct launch l = {.context = c, .kernel = f, .request = request};
-    uint64_t workspace = 0;
-    void *parameters = NULL;
-    int err = check(f, request);
+    struct ptx_context *c = l->context;
 
-    if (err)
-        return err;
-    parameters = aligned_alloc(64, (f->param_bytes + 127) / 64 * 64);
-    if (!parameters)
-        return VD_ERR_MEMORY;
-    if (f->param_bytes)
-        memcpy(parameters, request->parameters, f->param_bytes);
-    l.parameters = parameters;
-    l.threads = request->block[0] * request->block[1] * request->block[2];
-    l.warps = (l.threads + LANES - 1) / LANES;
-    l.block_count = (uint64_t)request->grid[0] * request->grid[1] * request->grid[2];
-    l.share = (uint32_t)((l.block_count + c->thread_count) / (c->thread_count + 1));
-    l.shared_bytes =
+    l->kernel = f;
+    l->request = request;
+    l->parameters = parameters;
+    l->threads = request->block[0] * request->block[1] * request->block[2];
+    l->warps = (l->threads + LANES - 1) / LANES;
+    l->block_count = (uint64_t)request->grid[0] * request->grid[1] * request->grid[2];
+    l->share = (uint32_t)((l->block_count + c->thread_count) / (c->thread_count + 1));
+    l->shared_bytes =
         request->shared_bytes ? f->shared_dynamic_at + request->shared_bytes : f->shared_static;
-    pthread_mutex_init(&l.lock, NULL);
-    pthread_mutex_lock(&c->launching);
-    if (request->cooperative) {
-        err = memory_create(&c->memory, 4096, NULL, false, &workspace);
-        l.environment = workspace;
-    }
-    if (!err && f->module->allocates)
-        err = make_heap(c);
-    if (err)
-        goto out;
-    if (c->options.seconds)
-        l.deadline = launch_now() + c->options.seconds * 1000000000ull;
-    l.identity = ++c->launches;
-    pthread_rwlock_rdlock(&c->memory.lock);
-    atomic_store(&c->cancel, false);
-    atomic_store(&c->running, true);
-    if (c->thread_count && l.block_count > 1) {
+    pthread_mutex_init(&l->lock, NULL);
+}
+
+void launch_finish(struct launch *l)
+{
+    pthread_mutex_destroy(&l->lock);
+}
+
+void launch_blocks(struct launch *l)
+{
+    struct ptx_context *c = l->context;
+    bool spread = c->thread_count && l->block_count > 1;
+
+    l->identity = ++c->launches;
+    if (spread) {
         pthread_mutex_lock(&c->lock);
-        c->launch = &l;
+        c->launch = l;
         c->generation++;
         c->busy = c->thread_count;
         pthread_cond_broadcast(&c->wake);
         pthread_mutex_unlock(&c->lock);
     }
-    run_blocks(&l, 0);
-    if (c->thread_count && l.block_count > 1) {
+    run_blocks(l, 0);
+    if (spread) {
         pthread_mutex_lock(&c->lock);
         while (c->busy)
             pthread_cond_wait(&c->idle, &c->lock);
         c->launch = NULL;
         pthread_mutex_unlock(&c->lock);
     }
+}
+
+/* What kernels of the module use beside memory of the host program. */
+static int prepare(struct ptx_context *c, const struct ptx_module *m)
+{
+    int err = m->allocates ? make_heap(c) : 0;
+
+    if (!err && m->launches && !c->children)
+        err = children_create(c, &c->children);
+    return err;
+}
+
+int ptx_launch(struct ptx_kernel *kernel, const struct ptx_launch *request,
+               struct ptx_result *ret_result)
+{
+    struct ptx_function *f = kernel->function;
+    struct ptx_context *c = f->module->context;
+    struct launch l = {.context = c};
+    uint64_t workspace = 0;
+    void *parameters = NULL;
+    int err = launch_check(f, request);
+
+    if (err)
+        return err;
+    if (f->param_bytes && !request->parameters)
+        return VD_ERR_PARAMETER;
+    parameters = aligned_alloc(64, (f->param_bytes + 127) / 64 * 64);
+    if (!parameters)
+        return VD_ERR_MEMORY;
+    if (f->param_bytes)
+        memcpy(parameters, request->parameters, f->param_bytes);
+    launch_init(&l, f, request, parameters);
+    pthread_mutex_lock(&c->launching);
+    if (request->cooperative) {
+        err = memory_create(&c->memory, 4096, NULL, false, &workspace);
+        l.environment = workspace;
+    }
+    if (!err)
+        err = prepare(c, f->module);
+    if (err)
+        goto out;
+    if (c->options.seconds)
+        l.deadline = launch_now() + c->options.seconds * 1000000000ull;
+    pthread_rwlock_rdlock(&c->memory.lock);
+    atomic_store(&c->cancel, false);
+    atomic_store(&c->running, true);
+    if (f->module->launches)
+        children_start(c->children);
+    launch_blocks(&l);
+    if (f->module->launches)
+        children_run(c->children, &l);
     atomic_store(&c->running, false);
     pthread_rwlock_unlock(&c->memory.lock);
     if (workspace)
@@ -408,7 +455,7 @@ int ptx_launch(struct ptx_kernel *kernel, const struct ptx_launch *request,
     err = l.result.fault ? VD_ERR_DECODE : 0;
 out:
     pthread_mutex_unlock(&c->launching);
-    pthread_mutex_destroy(&l.lock);
+    launch_finish(&l);
     free(parameters);
     return err;
 }

@@ -8,6 +8,7 @@
 
 #include <viaduct/errors.h>
 
+#include "child.h"
 #include "compile.h"
 #include "matrix.h"
 
@@ -77,6 +78,15 @@ static void performance_directives(struct compile *c, struct ptx_function *f)
     }
 }
 
+static void use_builtin(struct compile *c, struct ptx_function *f, const struct lex_token *name)
+{
+    f->builtin = builtin_find(name->text, name->size);
+    if (f->builtin) {
+        c->module->allocates |= f->builtin->allocates;
+        c->module->launches |= f->builtin->launches;
+    }
+}
+
 static void parse_function(struct compile *c, bool kernel)
 {
     struct lex lex_out = c->lex, lex_after;
@@ -131,7 +141,10 @@ static void parse_function(struct compile *c, bool kernel)
     if (kernel)
         kernel_parameters(c, f);
     performance_directives(c, f);
-    if (compile_is(c, '{')) {
+    if (compile_is(c, '{') && !kernel && child_replaces(name.text, name.size)) {
+        compile_skip_braces(c);
+        use_builtin(c, f, &name);
+    } else if (compile_is(c, '{')) {
         if (again && (c->units == 1 || strong))
             compile_fail(c, name.line, "Duplicate definition of '%.*s'", (int)name.size, name.text);
         if (!again)
@@ -141,9 +154,7 @@ static void parse_function(struct compile *c, bool kernel)
         f->defined = !again;
     } else {
         compile_expect(c, ';');
-        f->builtin = builtin_find(name.text, name.size);
-        if (f->builtin && !strcmp(f->builtin->name, "malloc"))
-            c->module->allocates = true;
+        use_builtin(c, f, &name);
     }
     scope_pop(c);
     c->function = NULL;
@@ -197,18 +208,6 @@ static void parse_alias(struct compile *c)
     s->function = t->function;
 }
 
-/* What kernels of CUDA's device runtime call to launch others. */
-static bool launches(const char *name)
-{
-    static const char *const begins[] = {"cudaLaunchDevice", "cudaGetParameterBuffer",
-                                         "__cuda_syscall_cnp", "__cudaCDP2", "cnp"};
-
-    for (size_t i = 0; i < sizeof(begins) / sizeof(begins[0]); i++)
-        if (!strncmp(name, begins[i], strlen(begins[i])))
-            return true;
-    return false;
-}
-
 /*
  * Every function that a kernel may come to by calls is there, but in a piece that a linker tries
  * out. What no kernel comes to may lack some: device runtimes that compilers link to everything do.
@@ -237,11 +236,6 @@ static void check_calls(struct compile *c)
             }
             if (callee->defined || callee->builtin)
                 continue;
-            if (launches(callee->name))
-                compile_fail(c, 0,
-                             "'%s' calls '%s': kernels that launch kernels (dynamic parallelism) "
-                             "are not supported",
-                             f->name, callee->name);
             compile_fail(c, 0, "Unresolved extern function '%s', called by '%s'", callee->name,
                          f->name);
         }

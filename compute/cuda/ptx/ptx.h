@@ -21,6 +21,7 @@
 struct ptx_context;
 struct ptx_module;
 struct ptx_kernel;
+struct ptx_attributes;
 
 struct ptx_options {
     unsigned threads;      /* 0: one a processor */
@@ -32,6 +33,11 @@ struct ptx_options {
     unsigned stack; /* bytes of local memory a thread; 0: 64 KiB */
     /* Text of the kernels' printf, whole calls, never two at a time, on any thread. May be NULL. */
     void (*print)(void *user, const char *text, size_t size);
+    /* For kernels that ask what they run on; may be NULL. An attribute of the device by CUDA's
+     * number (not 0: there is none), and how many blocks a multiprocessor has room for. */
+    int (*attribute)(void *user, int number, int *ret_value);
+    int (*occupancy)(void *user, const struct ptx_attributes *kernel, int threads,
+                     uint64_t dynamic_bytes);
     void *user;
 };
 
@@ -156,6 +162,7 @@ void ptx_cancel(struct ptx_context *context);
 
 #define PTX_MAX_BLOCK       1024u
 #define PTX_MAX_SHARED      (227u << 10)
-#define PTX_MAX_COOPERATIVE 1024u /* blocks */
+#define PTX_MAX_COOPERATIVE 1024u  /* blocks */
+#define PTX_MAX_CHILDREN    16384u /* launches, copies and fills of kernels that wait */
 
 #endif
