@@ -549,4 +549,31 @@ enum {
 #define CU_DEVICE_CPU                  ((CUdevice)-1)
 #define CU_DEVICE_INVALID              ((CUdevice)-2)
 
+typedef enum {
+    CU_GRAPH_MEM_ATTR_USED_MEM_CURRENT = 0,
+    CU_GRAPH_MEM_ATTR_USED_MEM_HIGH = 1,
+    CU_GRAPH_MEM_ATTR_RESERVED_MEM_CURRENT = 2,
+    CU_GRAPH_MEM_ATTR_RESERVED_MEM_HIGH = 3,
+} CUgraphMem_attribute;
+
+typedef enum {
+    CU_GRAPH_COND_TYPE_IF = 0,
+    CU_GRAPH_COND_TYPE_WHILE = 1,
+    CU_GRAPH_COND_TYPE_SWITCH = 2,
+} CUgraphConditionalNodeType;
+
+typedef enum {
+    CU_GRAPH_CHILD_GRAPH_OWNERSHIP_CLONE = 0,
+    CU_GRAPH_CHILD_GRAPH_OWNERSHIP_MOVE = 1,
+} CUgraphChildGraphNodeOwnership;
+
+#define CU_GRAPH_COND_ASSIGN_DEFAULT          0x1u
+#define CU_GRAPH_DEPENDENCY_TYPE_PROGRAMMATIC 1
+#define CU_GRAPH_KERNEL_NODE_PORT_MAX         2
+#define CU_USER_OBJECT_NO_DESTRUCTOR_SYNC     0x1u
+#define CU_GRAPH_USER_OBJECT_MOVE             0x1u
+#define CU_GRAPH_DEBUG_DOT_FLAGS_VERBOSE      0x1u
+#define CU_GRAPH_DEBUG_DOT_FLAGS_HANDLES      0x400u
+#define CU_GRAPH_DEBUG_DOT_FLAGS_ALL          0xffffu
+
 #endif

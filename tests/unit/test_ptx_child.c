@@ -140,34 +140,32 @@ static void test_order(void **state)
             "1", "9", "3") START("1", "1", "0")
             START("1", "2", "4") "{ .param .b64 a; .param .b32 b; .param .b32 r; st.param.b64 [a], "
                                  "%h; st.param.b32 [b], 1;" CALL("StreamCreateWithFlags", "a, b") "} ld.local.u64 %s, [handle];" START(
-                                     "1", "3", "%s") "{ .param .b64 a; .param .b32 b; .param .b32 "
-                                                     "r; st.param.b64 [a], %h; st.param.b32 [b], "
-                                                     "2;" CALL("EventCreateWithFlags",
-                                                               "a, b") "}"
-                                                                       "{ .param .b64 a; .param "
-                                                                       ".b64 b; .param .b32 r; "
-                                                                       "ld.local.u64 %h, [handle];"
-                                                                       " st.param.b64 [a], %h; "
-                                                                       "st.param.b64 [b], %s;" CALL(
-                                                                           "EventRecord",
-                                                                           "a, b") " ld.param.b32 "
-                                                                                   "%e, [r]; "
-                                                                                   "setp.ne.u32 "
-                                                                                   "%p, %e, 0; @%p "
-                                                                                   "trap; }"
-                                                                                   "mov.u64 %k, "
-                                                                                   "nest;" START(
-                                                                                       "1", "4",
-                                                                                       "0") "mov."
-                                                                                            "u64 "
-                                                                                            "%k, "
-                                                                                            "child"
-                                                                                            ";" START("1",
-                                                                                                      "7",
-                                                                                                      "0")
-                                                                                                NOTE(
-                                                                                                    "0")
-                                                                                                    END;
+                                     "1", "3",
+                                     "%s") "{ .param .b64 a; .param .b32 b; .param .b32 "
+                                           "r; st.param.b64 [a], %h; st.param.b32 [b], "
+                                           "2;" CALL("EventCreateWithFlags",
+                                                     "a, b") "}"
+                                                             "{ .param .b64 a; .param "
+                                                             ".b64 b; .param .b32 r; "
+                                                             "ld.local.u64 %h, [handle];"
+                                                             " st.param.b64 [a], %h; "
+                                                             "st.param.b64 [b], %s;" CALL(
+                                                                 "EventRecord",
+                                                                 "a, b") " ld.param.b32 "
+                                                                         "%e, [r]; "
+                                                                         "setp.ne.u32 "
+                                                                         "%p, %e, 0; @%p "
+                                                                         "trap; }"
+                                                                         "mov.u64 %k, "
+                                                                         "nest;" START(
+                                                                             "1", "4",
+                                                                             "0") "mov."
+                                                                                  "u64 "
+                                                                                  "%k, "
+                                                                                  "child"
+                                                                                  ";" START(
+                                                                                      "1", "7", "0")
+                                                                                      NOTE("0") END;
     static const uint32_t expected[] = {0, 1, 2, 3, 4, 5, 6, 7, 9};
     struct ptx_run r;
 
@@ -247,30 +245,33 @@ static void test_copies(void **state)
 
 static void test_errors(void **state)
 {
-    static const char text[] = BEGIN("k") "mov.u64 %k, child;" START("1025", "1", "0")
-        NOTE("%e") "{ .param .b32 r;" CALL("PeekAtLastError", ) " ld.param.b32 %e, [r]; }" NOTE("%"
-                                                                                                "e") "{ .param .b32 r;" CALL(
-            "GetLastError", ) " ld.param.b32 %e, [r]; }" NOTE("%e") "{ .param .b32 r;" CALL("GetLas"
-                                                                                            "tErro"
-                                                                                            "r", ) " ld.param.b32 %e, [r]; }" NOTE("%e")
-            START("1", "1", "12345")
-                NOTE("%e") "mov.u64 %k, note;" START("1", "1", "0") "{ .param .b32 r;" CALL(
-                    "GetLastError", ) " ld.param.b32 %e, [r]; }" NOTE("%e") "{ .param .b32 a; "
-                                                                            ".param .b64 r; "
-                                                                            "st.param.b32 [a], "
-                                                                            "%e;" CALL("GetErrorNam"
-                                                                                       "e",
-                                                                                       "a") " ld."
-                                                                                            "param."
-                                                                                            "b64 "
-                                                                                            "%h, "
-                                                                                            "[r]; "
-                                                                                            "ld."
-                                                                                            "u32 "
-                                                                                            "%e, "
-                                                                                            "[%h+8]"
-                                                                                            "; "
-                                                                                            "}" NOTE("%e") /* cudaErro, rInv, alid... */
+    static const char text[] =
+        BEGIN("k") "mov.u64 %k, child;" START("1025", "1", "0")
+            NOTE("%e") "{ .param .b32 r;" CALL("PeekAtLastError", ) " ld.param.b32 %e, [r]; }" NOTE(
+                "%"
+                "e") "{ .param .b32 r;" CALL("GetLastError", ) " ld.param.b32 %e, [r]; }" NOTE("%e") "{ .param .b32 r;" CALL("GetLas"
+                                                                                                                             "tErro"
+                                                                                                                             "r", ) " ld.param.b32 %e, [r]; }" NOTE("%e")
+                START("1", "1", "12345")
+                    NOTE("%e") "mov.u64 %k, note;" START("1", "1", "0") "{ .param .b32 r;" CALL(
+                        "GetLastError", ) " ld.param.b32 %e, [r]; }" NOTE("%e") "{ .param .b32 a; "
+                                                                                ".param .b64 r; "
+                                                                                "st.param.b32 [a], "
+                                                                                "%e;" CALL(
+                                                                                    "GetErrorNam"
+                                                                                    "e",
+                                                                                    "a") " ld."
+                                                                                         "param."
+                                                                                         "b64 "
+                                                                                         "%h, "
+                                                                                         "[r]; "
+                                                                                         "ld."
+                                                                                         "u32 "
+                                                                                         "%e, "
+                                                                                         "[%h+8]"
+                                                                                         "; "
+                                                                                         "}" NOTE(
+                                                                                             "%e") /* cudaErro, rInv, alid... */
         "{ .param .b64 a; .param .b32 b; st.param.b64 [a], %log; st.param.b32 [b], 6;"
         " call cudaGraphSetConditional, (a, b); }" END;
     static const uint32_t expected[] = {1000, 9, 9, 0, 400, 98};

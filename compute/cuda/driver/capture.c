@@ -13,6 +13,7 @@ struct capture {
     struct CUstream_st *origin;
     uint64_t id;
     bool broken;
+    bool given; /* the graph is the program's: cuStreamBeginCaptureToGraph */
     unsigned streams;
     struct branch {
         struct CUstream_st *stream;
@@ -88,7 +89,8 @@ void capture_drop(struct CUstream_st *s)
         return;
     c->broken = true;
     if (s == c->origin) {
-        graph_destroy(c->graph);
+        if (!c->given)
+            graph_destroy(c->graph);
         end(c);
         return;
     }
@@ -112,7 +114,7 @@ static CUresult add(struct CUstream_st *s, CUgraphNodeType type, struct CUgraphN
 
     if (s->capture->broken)
         return CUDA_ERROR_STREAM_CAPTURE_INVALIDATED;
-    err = graph_add(s->capture->graph, type, b->tail, b->count, ret_node);
+    err = graph_add(s->capture->graph, type, b->tail, NULL, b->count, ret_node);
     if (!err) {
         b->count = 0;
         err = tail_add(b, *ret_node);
@@ -122,28 +124,91 @@ static CUresult add(struct CUstream_st *s, CUgraphNodeType type, struct CUgraphN
     return err;
 }
 
+/* A node whose filling failed is none, and nor is the capture. */
+static CUresult filled(struct CUstream_st *s, CUresult err)
+{
+    if (err)
+        s->capture->broken = true;
+    return err;
+}
+
+CUresult capture_node(struct CUstream_st *s, CUgraphNodeParams *p)
+{
+    struct CUgraphNode_st *n;
+    CUresult err = add(s, p->type, &n);
+
+    return err ? err : filled(s, graph_node_set(n, p));
+}
+
+static CUDA_MEMCPY3D copy_params(const struct cuda_command *c)
+{
+    const struct cuda_side *to = &c->copy.to, *from = &c->copy.from;
+    CUDA_MEMCPY3D p = {
+        .srcMemoryType = from->host ? CU_MEMORYTYPE_HOST : CU_MEMORYTYPE_DEVICE,
+        .srcHost = from->host ? (const void *)(uintptr_t)from->address : NULL,
+        .srcDevice = from->host ? 0 : from->address,
+        .srcPitch = from->pitch,
+        .srcHeight = from->pitch ? from->slice / from->pitch : 0,
+        .dstMemoryType = to->host ? CU_MEMORYTYPE_HOST : CU_MEMORYTYPE_DEVICE,
+        .dstHost = to->host ? (void *)(uintptr_t)to->address : NULL,
+        .dstDevice = to->host ? 0 : to->address,
+        .dstPitch = to->pitch,
+        .dstHeight = to->pitch ? to->slice / to->pitch : 0,
+        .WidthInBytes = c->copy.width,
+        .Height = c->copy.height,
+        .Depth = c->copy.depth,
+    };
+
+    return p;
+}
+
+static CUstreamBatchMemOpParams value_params(const struct cuda_command *c)
+{
+    bool wait = c->kind == CUDA_WAIT_VALUE, wide = c->value.bytes == 8;
+    CUstreamBatchMemOpType operation =
+        wait ? (wide ? CU_STREAM_MEM_OP_WAIT_VALUE_64 : CU_STREAM_MEM_OP_WAIT_VALUE_32)
+             : (wide ? CU_STREAM_MEM_OP_WRITE_VALUE_64 : CU_STREAM_MEM_OP_WRITE_VALUE_32);
+    CUstreamBatchMemOpParams p = {.waitValue = {.operation = operation,
+                                                .address = c->value.address,
+                                                .value64 = c->value.value,
+                                                .flags = c->value.compare}};
+
+    return p;
+}
+
 CUresult capture_command(struct CUstream_st *s, const struct cuda_command *c)
 {
+    CUgraphNodeParams p = {.type = CU_GRAPH_NODE_TYPE_EMPTY};
+    CUstreamBatchMemOpParams operation;
     struct CUgraphNode_st *n;
     CUresult err;
 
     switch (c->kind) {
     case CUDA_COPY:
         err = add(s, CU_GRAPH_NODE_TYPE_MEMCPY, &n);
-        break;
+        if (err)
+            return err;
+        /* The command knows arrays by their memory: it is kept as it is. */
+        n->command = *c;
+        n->params.memcpy.copyCtx = s->context;
+        n->params.memcpy.copyParams = copy_params(c);
+        return CUDA_SUCCESS;
     case CUDA_SET:
-        err = add(s, CU_GRAPH_NODE_TYPE_MEMSET, &n);
+        p.type = CU_GRAPH_NODE_TYPE_MEMSET;
+        p.memset = (CUDA_MEMSET_NODE_PARAMS_v2){c->set.address, c->set.pitch, c->set.value,
+                                                c->set.element, c->set.width, c->set.height,
+                                                s->context};
         break;
     case CUDA_WRITE_VALUE:
     case CUDA_WAIT_VALUE:
-        err = add(s, CU_GRAPH_NODE_TYPE_BATCH_MEM_OP, &n);
+        operation = value_params(c);
+        p.type = CU_GRAPH_NODE_TYPE_BATCH_MEM_OP;
+        p.memOp = (CUDA_BATCH_MEM_OP_NODE_PARAMS){s->context, 1, &operation, 0};
         break;
     default:
         return capture_refuse(s);
     }
-    if (!err)
-        n->command = *c;
-    return err;
+    return capture_node(s, &p);
 }
 
 CUresult capture_launch(struct CUstream_st *s, const struct cuda_command *c, CUfunction function)
@@ -151,17 +216,7 @@ CUresult capture_launch(struct CUstream_st *s, const struct cuda_command *c, CUf
     struct CUgraphNode_st *n;
     CUresult err = add(s, CU_GRAPH_NODE_TYPE_KERNEL, &n);
 
-    return err ? err : graph_set_launch(n, function, c);
-}
-
-CUresult capture_host(struct CUstream_st *s, CUhostFn function, void *user)
-{
-    struct CUgraphNode_st *n;
-    CUresult err = add(s, CU_GRAPH_NODE_TYPE_HOST, &n);
-
-    if (!err)
-        n->host = (CUDA_HOST_NODE_PARAMS){function, user};
-    return err;
+    return err ? err : filled(s, graph_node_set_launch(n, function, s->context, c));
 }
 
 CUresult capture_record(struct CUstream_st *s, CUevent event)
@@ -216,6 +271,18 @@ CUresult capture_wait(struct CUstream_st *s, CUevent event)
     return err;
 }
 
+/* Nodes of the graph that is captured; edges that say more than "behind" cannot be. */
+static CUresult check_needs(const struct CUgraph_st *g, const CUgraphNode *needs,
+                            const CUgraphEdgeData *edges, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!handle_is(needs[i], NODE) || needs[i]->graph != g)
+            return CUDA_ERROR_INVALID_VALUE;
+        else if (edges && (edges[i].from_port || edges[i].to_port || edges[i].type))
+            return CUDA_ERROR_NOT_SUPPORTED;
+    return CUDA_SUCCESS;
+}
+
 /* Whether the first stream is behind all that another one got. */
 static bool joined(const struct capture *c, const struct branch *b)
 {
@@ -234,7 +301,9 @@ static bool joined(const struct capture *c, const struct branch *b)
     return true;
 }
 
-API cuStreamBeginCapture_v2(CUstream stream, CUstreamCaptureMode mode)
+/* Into a graph of the program, or, NULL, a new one. */
+static CUresult begin(CUstream stream, CUgraph graph, const CUgraphNode *needs,
+                      const CUgraphEdgeData *edges, size_t count, CUstreamCaptureMode mode)
 {
     struct CUstream_st *s;
     struct capture *c;
@@ -242,25 +311,86 @@ API cuStreamBeginCapture_v2(CUstream stream, CUstreamCaptureMode mode)
 
     if (err)
         return err;
-    if ((unsigned)mode > CU_STREAM_CAPTURE_MODE_RELAXED)
+    if ((unsigned)mode > CU_STREAM_CAPTURE_MODE_RELAXED || (count && !needs) ||
+        (graph && !handle_is(graph, GRAPH)))
         return leave(CUDA_ERROR_INVALID_VALUE);
     if (s == s->context->legacy)
         return leave(CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
     if (s->capture)
         return leave(CUDA_ERROR_ILLEGAL_STATE);
+    err = check_needs(graph, needs, edges, count);
+    if (err)
+        return leave(err);
     c = calloc(1, sizeof(*c));
-    err = c ? graph_create(&c->graph) : CUDA_ERROR_OUT_OF_MEMORY;
+    if (!c)
+        return leave(CUDA_ERROR_OUT_OF_MEMORY);
+    c->graph = graph;
+    c->given = graph != NULL;
+    if (!graph) {
+        err = graph_create(&c->graph);
+        if (!err)
+            c->graph->owned = true;
+    }
     if (!err) {
-        c->graph->owned = true;
         c->origin = s;
         c->id = unique();
         err = join(c, s);
-        if (err)
+        if (err && !graph)
             graph_destroy(c->graph);
     }
-    if (err)
+    if (err) {
         free(c);
+        return leave(err);
+    }
+    for (size_t i = 0; i < count && !err; i++)
+        err = tail_add(c->branches, needs[i]);
+    if (err)
+        end(c);
     return leave(err);
+}
+
+API cuStreamBeginCapture_v2(CUstream stream, CUstreamCaptureMode mode)
+{
+    return begin(stream, NULL, NULL, NULL, 0, mode);
+}
+
+API cuStreamBeginCaptureToGraph(CUstream stream, CUgraph graph, const CUgraphNode *needs,
+                                const CUgraphEdgeData *edges, size_t count,
+                                CUstreamCaptureMode mode)
+{
+    return graph ? begin(stream, graph, needs, edges, count, mode) : CUDA_ERROR_INVALID_VALUE;
+}
+
+API cuStreamUpdateCaptureDependencies_v2(CUstream stream, CUgraphNode *needs,
+                                         const CUgraphEdgeData *edges, size_t count, unsigned flags)
+{
+    struct CUstream_st *s;
+    struct branch *b;
+    CUresult err = enter_stream(stream, &s);
+
+    if (err)
+        return err;
+    if (!s->capture)
+        return leave(CUDA_ERROR_ILLEGAL_STATE);
+    if (flags > CU_STREAM_SET_CAPTURE_DEPENDENCIES || (count && !needs))
+        return leave(CUDA_ERROR_INVALID_VALUE);
+    if (s->capture->broken)
+        return leave(CUDA_ERROR_STREAM_CAPTURE_INVALIDATED);
+    err = check_needs(s->capture->graph, needs, edges, count);
+    if (err)
+        return leave(err);
+    b = branch_of(s);
+    if (flags == CU_STREAM_SET_CAPTURE_DEPENDENCIES)
+        b->count = 0;
+    for (size_t i = 0; i < count && !err; i++)
+        err = tail_add(b, needs[i]);
+    return leave(err);
+}
+
+API cuStreamUpdateCaptureDependencies(CUstream stream, CUgraphNode *needs, size_t count,
+                                      unsigned flags)
+{
+    return cuStreamUpdateCaptureDependencies_v2(stream, needs, NULL, count, flags);
 }
 
 API cuStreamBeginCapture(CUstream stream)
@@ -289,12 +419,12 @@ API cuStreamEndCapture(CUstream stream, CUgraph *graph)
     for (struct branch *b = c->branches; b && !err; b = b->next)
         if (b->stream != s && !joined(c, b))
             err = CUDA_ERROR_STREAM_CAPTURE_UNJOINED;
-    if (err) {
-        graph_destroy(c->graph);
-    } else {
+    if (!err && !c->given)
         c->graph->owned = false;
+    if (!err)
         *graph = c->graph;
-    }
+    else if (!c->given)
+        graph_destroy(c->graph);
     end(c);
     return leave(err);
 }

@@ -59,21 +59,14 @@ API cuEventDestroy(CUevent event)
     return cuEventDestroy_v2(event);
 }
 
-API cuEventRecordWithFlags(CUevent event, CUstream stream, unsigned flags)
+CUresult event_record(CUevent event, struct CUstream_st *s)
 {
     struct cuda_command command = {.kind = CUDA_NOTHING};
     struct cuda_stamp *stamp = NULL;
-    struct CUstream_st *s;
-    CUresult err = enter_stream(stream, &s);
+    CUresult err = CUDA_SUCCESS;
 
-    if (err)
-        return err;
     if (!handle_is(event, EVENT))
-        return leave(CUDA_ERROR_INVALID_HANDLE);
-    if (flags & ~1u)
-        return leave(CUDA_ERROR_INVALID_VALUE);
-    if (s->capture)
-        return leave(capture_record(s, event));
+        return CUDA_ERROR_INVALID_HANDLE;
     if (!(event->flags & CU_EVENT_DISABLE_TIMING)) {
         err = (CUresult)backend->stamp_create(&stamp);
         command.kind = CUDA_STAMP;
@@ -83,14 +76,52 @@ API cuEventRecordWithFlags(CUevent event, CUstream stream, unsigned flags)
         err = stream_submit(s, &command);
     if (err) {
         backend->stamp_release(stamp);
-        return leave(err);
+        return err;
     }
     forget(event);
     backend->queue_hold(s->queue);
     event->queue = s->queue;
     event->number = s->last;
     event->stamp = stamp;
-    return leave(CUDA_SUCCESS);
+    return CUDA_SUCCESS;
+}
+
+CUresult event_wait(CUevent event, struct CUstream_st *s)
+{
+    struct cuda_command wait = {.kind = CUDA_WAIT};
+
+    if (!handle_is(event, EVENT))
+        return CUDA_ERROR_INVALID_HANDLE;
+    if (!event->queue || backend->done(event->queue, event->number))
+        return CUDA_SUCCESS;
+    wait.wait.queue = event->queue;
+    wait.wait.number = event->number;
+    return stream_submit(s, &wait);
+}
+
+/* What is external to a capture is a node. */
+static CUresult capture_event(struct CUstream_st *s, CUevent event, CUgraphNodeType type)
+{
+    CUgraphNodeParams node = {.type = type, .eventRecord = {event}};
+
+    return capture_node(s, &node);
+}
+
+API cuEventRecordWithFlags(CUevent event, CUstream stream, unsigned flags)
+{
+    struct CUstream_st *s;
+    CUresult err = enter_stream(stream, &s);
+
+    if (err)
+        return err;
+    if (!handle_is(event, EVENT))
+        return leave(CUDA_ERROR_INVALID_HANDLE);
+    if (flags & ~(unsigned)CU_EVENT_RECORD_EXTERNAL)
+        return leave(CUDA_ERROR_INVALID_VALUE);
+    if (!s->capture)
+        return leave(event_record(event, s));
+    return leave(flags ? capture_event(s, event, CU_GRAPH_NODE_TYPE_EVENT_RECORD)
+                       : capture_record(s, event));
 }
 
 API cuEventRecord(CUevent event, CUstream stream)
@@ -176,14 +207,11 @@ API cuStreamWaitEvent(CUstream stream, CUevent event, unsigned flags)
         return err;
     if (!handle_is(event, EVENT))
         return leave(CUDA_ERROR_INVALID_HANDLE);
-    if (flags & ~1u)
+    if (flags & ~(unsigned)CU_EVENT_WAIT_EXTERNAL)
         return leave(CUDA_ERROR_INVALID_VALUE);
+    if (flags && s->capture)
+        return leave(capture_event(s, event, CU_GRAPH_NODE_TYPE_WAIT_EVENT));
     if (event->capture || s->capture)
         return leave(capture_wait(s, event));
-    if (event->queue && !backend->done(event->queue, event->number)) {
-        struct cuda_command wait = {.kind = CUDA_WAIT, .wait = {event->queue, event->number}};
-
-        err = stream_submit(s, &wait);
-    }
-    return leave(err);
+    return leave(event_wait(event, s));
 }

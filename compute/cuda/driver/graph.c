@@ -20,33 +20,56 @@ CUresult graph_create(struct CUgraph_st **ret_graph)
 
 static void node_free(struct CUgraphNode_st *n)
 {
-    if (n->type == CU_GRAPH_NODE_TYPE_KERNEL)
-        free((void *)(uintptr_t)n->command.launch.parameters);
-    if (n->child)
-        graph_destroy(n->child);
+    graph_node_clear(n);
     handle_remove(n);
     free(n->needs);
+    free(n->edges);
     free(n);
 }
 
 void graph_destroy(struct CUgraph_st *g)
 {
+    struct graph_user *users = g->users;
+
+    if (g->references) {
+        g->references--;
+        return;
+    }
+    handle_remove(g);
     for (size_t i = 0; i < g->count; i++)
         node_free(g->nodes[i]);
-    handle_remove(g);
+    for (size_t i = 0; i < g->condition_count; i++)
+        graph_block_release(g->conditions[i]);
+    free(g->conditions);
+    free(g->order);
     free(g->nodes);
     free(g);
+    /* May give up the lock. */
+    for (struct graph_user *u = users, *next; u; u = next) {
+        next = u->next;
+        user_object_drop(u->object, u->count);
+        free(u);
+    }
+}
+
+/* Room for so many needs. */
+static CUresult make_room(struct CUgraphNode_st *n, size_t count)
+{
+    n->needs = calloc(count + 1, sizeof(struct CUgraphNode_st *));
+    n->edges = calloc(count + 1, sizeof(*n->edges));
+    return n->needs && n->edges ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
 }
 
 CUresult graph_add(struct CUgraph_st *g, CUgraphNodeType type, struct CUgraphNode_st *const *needs,
-                   size_t count, struct CUgraphNode_st **ret_node)
+                   const CUgraphEdgeData *edges, size_t count, struct CUgraphNode_st **ret_node)
 {
     struct CUgraphNode_st *n;
 
     if (count && !needs)
         return CUDA_ERROR_INVALID_VALUE;
     for (size_t i = 0; i < count; i++)
-        if (!handle_is(needs[i], NODE) || needs[i]->graph != g)
+        if (!handle_is(needs[i], NODE) || needs[i]->graph != g ||
+            !graph_edge_valid(needs[i], edges ? &edges[i] : NULL))
             return CUDA_ERROR_INVALID_VALUE;
     if (g->count == g->room) {
         size_t room = g->room ? g->room * 2 : 16;
@@ -58,37 +81,32 @@ CUresult graph_add(struct CUgraph_st *g, CUgraphNodeType type, struct CUgraphNod
         g->room = room;
     }
     n = calloc(1, sizeof(*n));
-    if (n)
-        n->needs = calloc(count + 1, sizeof(struct CUgraphNode_st *));
-    if (!n || !n->needs || !handle_add(n, NODE)) {
-        if (n)
-            free(n->needs);
+    if (!n)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    if (make_room(n, count) || !handle_add(n, NODE)) {
+        free(n->needs);
+        free(n->edges);
         free(n);
         return CUDA_ERROR_OUT_OF_MEMORY;
     }
     n->graph = g;
     n->id = unique();
     n->type = type;
+    n->params.type = type;
     for (size_t i = 0; i < count; i++) {
         bool twice = false;
 
         for (size_t j = 0; j < n->need_count; j++)
             twice |= n->needs[j] == needs[i];
-        if (!twice)
-            n->needs[n->need_count++] = needs[i];
+        if (twice)
+            continue;
+        if (edges)
+            n->edges[n->need_count] = edges[i];
+        n->needs[n->need_count++] = needs[i];
     }
     g->nodes[g->count++] = n;
     *ret_node = n;
     return CUDA_SUCCESS;
-}
-
-static void forget(struct CUgraphNode_st *n, const struct CUgraphNode_st *need)
-{
-    for (size_t i = 0; i < n->need_count; i++)
-        if (n->needs[i] == need) {
-            n->needs[i] = n->needs[--n->need_count];
-            return;
-        }
 }
 
 void graph_remove(struct CUgraphNode_st *n)
@@ -97,7 +115,7 @@ void graph_remove(struct CUgraphNode_st *n)
     size_t at = 0;
 
     for (size_t i = 0; i < g->count; i++) {
-        forget(g->nodes[i], n);
+        graph_edge_forget(g->nodes[i], n);
         if (g->nodes[i] == n)
             at = i;
     }
@@ -105,75 +123,103 @@ void graph_remove(struct CUgraphNode_st *n)
     node_free(n);
 }
 
-CUresult graph_set_launch(struct CUgraphNode_st *n, CUfunction function,
-                          const struct cuda_command *c)
+static CUresult clone_node(const struct CUgraphNode_st *n, struct CUgraph_st *copy)
 {
-    void *copy = malloc(c->launch.parameter_bytes + 1);
-
-    if (!copy)
-        return CUDA_ERROR_OUT_OF_MEMORY;
-    if (c->launch.parameter_bytes)
-        memcpy(copy, c->launch.parameters, c->launch.parameter_bytes);
-    free((void *)(uintptr_t)n->command.launch.parameters);
-    n->command = *c;
-    n->command.launch.parameters = copy;
-    n->function = function;
-    return CUDA_SUCCESS;
-}
-
-/* By numbers of places, as both have the same order. */
-CUresult graph_clone(const struct CUgraph_st *g, struct CUgraph_st **ret_graph)
-{
-    struct CUgraph_st *copy = NULL;
-    CUresult err = graph_create(&copy);
+    struct CUgraphNode_st *to;
+    CUresult err = graph_add(copy, n->type, NULL, NULL, 0, &to);
 
     if (err)
         return err;
-    for (size_t i = 0; i < g->count && !err; i++) {
-        const struct CUgraphNode_st *n = g->nodes[i];
-        struct CUgraphNode_st *to;
-
-        err = graph_add(copy, n->type, NULL, 0, &to);
-        if (err)
-            break;
-        to->origin = n->id;
-        free(to->needs);
-        to->needs = calloc(n->need_count + 1, sizeof(struct CUgraphNode_st *));
-        if (!to->needs) {
-            err = CUDA_ERROR_OUT_OF_MEMORY;
-            break;
-        }
-        if (n->type == CU_GRAPH_NODE_TYPE_KERNEL)
-            err = graph_set_launch(to, n->function, &n->command);
-        else
-            to->command = n->command;
-        to->host = n->host;
-        to->event = n->event;
-        if (n->child && !err) {
-            err = graph_clone(n->child, &to->child);
-            if (!err)
-                to->child->owned = true;
-        }
-    }
-    for (size_t i = 0; i < g->count && !err; i++)
-        for (size_t j = 0; j < g->nodes[i]->need_count; j++)
-            for (size_t k = 0; k < g->count; k++)
-                if (g->nodes[k] == g->nodes[i]->needs[j])
-                    copy->nodes[i]->needs[copy->nodes[i]->need_count++] = copy->nodes[k];
-    if (err)
-        graph_destroy(copy);
-    else
-        *ret_graph = copy;
-    return err;
+    to->origin = n->id;
+    to->disabled = n->disabled;
+    free(to->needs);
+    free(to->edges);
+    err = make_room(to, n->need_count);
+    return err ? err : graph_node_copy(n, to);
 }
 
-CUresult graph_order(const struct CUgraph_st *g, struct CUgraphNode_st ***ret_nodes)
+/* Places are the same in both. */
+static void clone_needs(const struct CUgraph_st *g, struct CUgraph_st *copy)
+{
+    for (size_t i = 0; i < g->count; i++)
+        g->nodes[i]->place = i;
+    for (size_t i = 0; i < g->count; i++) {
+        const struct CUgraphNode_st *n = g->nodes[i];
+        struct CUgraphNode_st *to = copy->nodes[i];
+
+        for (size_t j = 0; j < n->need_count; j++) {
+            to->edges[j] = n->edges[j];
+            to->needs[j] = copy->nodes[n->needs[j]->place];
+        }
+        to->need_count = n->need_count;
+    }
+}
+
+static CUresult clone_users(const struct CUgraph_st *g, struct CUgraph_st *copy)
+{
+    for (const struct graph_user *u = g->users; u; u = u->next) {
+        struct graph_user *to = malloc(sizeof(*to));
+
+        if (!to)
+            return CUDA_ERROR_OUT_OF_MEMORY;
+        *to = (struct graph_user){u->object, 1, copy->users};
+        user_object_hold(u->object, 1);
+        copy->users = to;
+    }
+    return CUDA_SUCCESS;
+}
+
+static CUresult clone_conditions(const struct CUgraph_st *g, struct CUgraph_st *copy)
+{
+    if (!g->condition_count)
+        return CUDA_SUCCESS;
+    copy->conditions = calloc(g->condition_count, sizeof(struct graph_block *));
+    if (!copy->conditions)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    for (size_t i = 0; i < g->condition_count; i++) {
+        graph_block_hold(g->conditions[i]);
+        copy->conditions[copy->condition_count++] = g->conditions[i];
+    }
+    return CUDA_SUCCESS;
+}
+
+CUresult graph_clone(const struct CUgraph_st *g, bool instantiate, struct CUgraph_st **ret_graph)
+{
+    struct CUgraph_st *copy = NULL;
+    CUresult err;
+
+    /* An allocation has one address, which two graphs cannot give. */
+    if (!instantiate &&
+        (graph_has(g, CU_GRAPH_NODE_TYPE_MEM_ALLOC) || graph_has(g, CU_GRAPH_NODE_TYPE_MEM_FREE)))
+        return CUDA_ERROR_NOT_SUPPORTED;
+    err = graph_create(&copy);
+    if (err)
+        return err;
+    for (size_t i = 0; i < g->count && !err; i++)
+        err = clone_node(g->nodes[i], copy);
+    if (!err)
+        err = clone_users(g, copy);
+    if (!err)
+        err = clone_conditions(g, copy);
+    if (err) {
+        graph_destroy(copy);
+        return err;
+    }
+    clone_needs(g, copy);
+    *ret_graph = copy;
+    return CUDA_SUCCESS;
+}
+
+CUresult graph_settle(struct CUgraph_st *g)
 {
     struct CUgraphNode_st **order = calloc(g->count + 1, sizeof(struct CUgraphNode_st *));
     size_t n = 0, before;
+    CUresult err = CUDA_SUCCESS;
 
     if (!order)
         return CUDA_ERROR_OUT_OF_MEMORY;
+    free(g->order);
+    g->order = order;
     for (size_t i = 0; i < g->count; i++)
         g->nodes[i]->done = false;
     do {
@@ -190,16 +236,27 @@ CUresult graph_order(const struct CUgraph_st *g, struct CUgraphNode_st ***ret_no
             }
         }
     } while (n > before);
-    if (n < g->count) {
-        free(order);
+    if (n < g->count)
         return CUDA_ERROR_INVALID_VALUE;
-    }
-    *ret_nodes = order;
-    return CUDA_SUCCESS;
+    for (size_t i = 0; i < n; i++)
+        for (unsigned b = 0; b < order[i]->body_count && !err; b++)
+            err = graph_settle(order[i]->bodies[b]);
+    return err;
 }
 
-/* Takes the lock. */
-static CUresult enter_graph(CUgraph graph)
+bool graph_has(const struct CUgraph_st *g, CUgraphNodeType type)
+{
+    for (size_t i = 0; i < g->count; i++) {
+        if (g->nodes[i]->type == type)
+            return true;
+        for (unsigned b = 0; b < g->nodes[i]->body_count; b++)
+            if (graph_has(g->nodes[i]->bodies[b], type))
+                return true;
+    }
+    return false;
+}
+
+CUresult graph_enter(CUgraph graph)
 {
     CUresult err = enter();
 
@@ -208,7 +265,7 @@ static CUresult enter_graph(CUgraph graph)
     return handle_is(graph, GRAPH) ? CUDA_SUCCESS : leave(CUDA_ERROR_INVALID_VALUE);
 }
 
-static CUresult enter_node(CUgraphNode node, int type)
+CUresult graph_enter_node(CUgraphNode node, int type)
 {
     CUresult err = enter();
 
@@ -230,7 +287,7 @@ API cuGraphCreate(CUgraph *graph, unsigned flags)
 
 API cuGraphDestroy(CUgraph graph)
 {
-    CUresult err = enter_graph(graph);
+    CUresult err = graph_enter(graph);
 
     if (err)
         return err;
@@ -242,204 +299,28 @@ API cuGraphDestroy(CUgraph graph)
 
 API cuGraphClone(CUgraph *copy, CUgraph graph)
 {
-    CUresult err = enter_graph(graph);
+    CUresult err = graph_enter(graph);
 
     if (err)
         return err;
-    return leave(copy ? graph_clone(graph, copy) : CUDA_ERROR_INVALID_VALUE);
+    return leave(copy ? graph_clone(graph, false, copy) : CUDA_ERROR_INVALID_VALUE);
 }
 
 API cuGraphDestroyNode(CUgraphNode node)
 {
-    CUresult err = enter_node(node, -1);
+    CUresult err = graph_enter_node(node, -1);
 
     if (err)
         return err;
+    if (node->type == CU_GRAPH_NODE_TYPE_MEM_ALLOC || node->type == CU_GRAPH_NODE_TYPE_MEM_FREE)
+        return leave(CUDA_ERROR_NOT_SUPPORTED);
     graph_remove(node);
-    return leave(CUDA_SUCCESS);
-}
-
-/* A node whose filling failed is none. */
-static CUresult finish(CUgraphNode *ret_node, struct CUgraphNode_st *n, CUresult err)
-{
-    if (err)
-        graph_remove(n);
-    else
-        *ret_node = n;
-    return leave(err);
-}
-
-CUresult graph_set_kernel(struct CUgraphNode_st *n, const CUDA_KERNEL_NODE_PARAMS_v1 *p,
-                          CUkernel kernel)
-{
-    CUlaunchConfig g = {.gridDimX = p->gridDimX,
-                        .gridDimY = p->gridDimY,
-                        .gridDimZ = p->gridDimZ,
-                        .blockDimX = p->blockDimX,
-                        .blockDimY = p->blockDimY,
-                        .blockDimZ = p->blockDimZ,
-                        .sharedMemBytes = p->sharedMemBytes};
-    CUfunction function = p->func ? p->func : (CUfunction)(void *)kernel;
-    struct cuda_command c;
-    struct CUctx_st *context;
-    void *owned = NULL;
-    CUresult err = context_any(&context);
-
-    if (!err)
-        err = launch_prepare(function, &g, false, p->kernelParams, p->extra, context, &c, &owned);
-    if (!err)
-        err = graph_set_launch(n, function, &c);
-    free(owned);
-    return err;
-}
-
-API cuGraphAddKernelNode(CUgraphNode *node, CUgraph graph, const CUgraphNode *needs, size_t count,
-                         const CUDA_KERNEL_NODE_PARAMS_v1 *params)
-{
-    struct CUgraphNode_st *n;
-    CUresult err = enter_graph(graph);
-
-    if (err)
-        return err;
-    if (!node || !params)
-        return leave(CUDA_ERROR_INVALID_VALUE);
-    err = graph_add(graph, CU_GRAPH_NODE_TYPE_KERNEL, needs, count, &n);
-    return err ? leave(err) : finish(node, n, graph_set_kernel(n, params, NULL));
-}
-
-API cuGraphAddKernelNode_v2(CUgraphNode *node, CUgraph graph, const CUgraphNode *needs,
-                            size_t count, const CUDA_KERNEL_NODE_PARAMS *params)
-{
-    struct CUgraphNode_st *n;
-    CUresult err = enter_graph(graph);
-
-    if (err)
-        return err;
-    if (!node || !params)
-        return leave(CUDA_ERROR_INVALID_VALUE);
-    err = graph_add(graph, CU_GRAPH_NODE_TYPE_KERNEL, needs, count, &n);
-    return err ? leave(err)
-               : finish(
-                     node, n,
-                     graph_set_kernel(n, (const CUDA_KERNEL_NODE_PARAMS_v1 *)params, params->kern));
-}
-
-API cuGraphKernelNodeSetParams(CUgraphNode node, const CUDA_KERNEL_NODE_PARAMS_v1 *params)
-{
-    CUresult err = enter_node(node, CU_GRAPH_NODE_TYPE_KERNEL);
-
-    if (err)
-        return err;
-    return leave(params ? graph_set_kernel(node, params, NULL) : CUDA_ERROR_INVALID_VALUE);
-}
-
-API cuGraphKernelNodeSetParams_v2(CUgraphNode node, const CUDA_KERNEL_NODE_PARAMS *params)
-{
-    CUresult err = enter_node(node, CU_GRAPH_NODE_TYPE_KERNEL);
-
-    if (err)
-        return err;
-    return leave(
-        params ? graph_set_kernel(node, (const CUDA_KERNEL_NODE_PARAMS_v1 *)params, params->kern)
-               : CUDA_ERROR_INVALID_VALUE);
-}
-
-API cuGraphAddMemcpyNode(CUgraphNode *node, CUgraph graph, const CUgraphNode *needs, size_t count,
-                         const CUDA_MEMCPY3D *params, CUcontext context)
-{
-    struct CUgraphNode_st *n;
-    CUresult err = enter_graph(graph);
-
-    if (err)
-        return err;
-    if (!node || !params || !handle_is(context, CONTEXT))
-        return leave(CUDA_ERROR_INVALID_VALUE);
-    err = graph_add(graph, CU_GRAPH_NODE_TYPE_MEMCPY, needs, count, &n);
-    if (err)
-        return leave(err);
-    return finish(node, n, copy_prepare(params, &n->command));
-}
-
-API cuGraphAddMemsetNode(CUgraphNode *node, CUgraph graph, const CUgraphNode *needs, size_t count,
-                         const CUDA_MEMSET_NODE_PARAMS *params, CUcontext context)
-{
-    struct CUgraphNode_st *n;
-    CUresult err = enter_graph(graph);
-
-    if (err)
-        return err;
-    if (!node || !params || !handle_is(context, CONTEXT))
-        return leave(CUDA_ERROR_INVALID_VALUE);
-    err = graph_add(graph, CU_GRAPH_NODE_TYPE_MEMSET, needs, count, &n);
-    if (err)
-        return leave(err);
-    return finish(node, n, set_prepare(params, &n->command));
-}
-
-API cuGraphAddHostNode(CUgraphNode *node, CUgraph graph, const CUgraphNode *needs, size_t count,
-                       const CUDA_HOST_NODE_PARAMS *params)
-{
-    struct CUgraphNode_st *n;
-    CUresult err = enter_graph(graph);
-
-    if (err)
-        return err;
-    if (!node || !params || !params->fn)
-        return leave(CUDA_ERROR_INVALID_VALUE);
-    err = graph_add(graph, CU_GRAPH_NODE_TYPE_HOST, needs, count, &n);
-    if (err)
-        return leave(err);
-    n->host = *params;
-    return finish(node, n, CUDA_SUCCESS);
-}
-
-API cuGraphAddEmptyNode(CUgraphNode *node, CUgraph graph, const CUgraphNode *needs, size_t count)
-{
-    struct CUgraphNode_st *n;
-    CUresult err = enter_graph(graph);
-
-    if (err)
-        return err;
-    if (!node)
-        return leave(CUDA_ERROR_INVALID_VALUE);
-    err = graph_add(graph, CU_GRAPH_NODE_TYPE_EMPTY, needs, count, &n);
-    return err ? leave(err) : finish(node, n, CUDA_SUCCESS);
-}
-
-API cuGraphAddChildGraphNode(CUgraphNode *node, CUgraph graph, const CUgraphNode *needs,
-                             size_t count, CUgraph child)
-{
-    struct CUgraphNode_st *n;
-    CUresult err = enter_graph(graph);
-
-    if (err)
-        return err;
-    if (!node || !handle_is(child, GRAPH))
-        return leave(CUDA_ERROR_INVALID_VALUE);
-    err = graph_add(graph, CU_GRAPH_NODE_TYPE_GRAPH, needs, count, &n);
-    if (err)
-        return leave(err);
-    err = graph_clone(child, &n->child);
-    if (!err)
-        n->child->owned = true;
-    return finish(node, n, err);
-}
-
-API cuGraphChildGraphNodeGetGraph(CUgraphNode node, CUgraph *graph)
-{
-    CUresult err = enter_node(node, CU_GRAPH_NODE_TYPE_GRAPH);
-
-    if (err)
-        return err;
-    if (!graph)
-        return leave(CUDA_ERROR_INVALID_VALUE);
-    *graph = node->child;
     return leave(CUDA_SUCCESS);
 }
 
 API cuGraphNodeGetType(CUgraphNode node, CUgraphNodeType *type)
 {
-    CUresult err = enter_node(node, -1);
+    CUresult err = graph_enter_node(node, -1);
 
     if (err)
         return err;
@@ -449,70 +330,29 @@ API cuGraphNodeGetType(CUgraphNode node, CUgraphNodeType *type)
     return leave(CUDA_SUCCESS);
 }
 
-/* `nodes` may be NULL; what it has room for beyond becomes NULL. */
-static CUresult list(struct CUgraphNode_st *const *from, size_t have, bool roots,
-                     CUgraphNode *nodes, size_t *count)
+API cuGraphNodeFindInClone(CUgraphNode *node, CUgraphNode original, CUgraph clone)
 {
-    size_t n = 0;
-
-    if (!count)
-        return leave(CUDA_ERROR_INVALID_VALUE);
-    for (size_t i = 0; i < have; i++) {
-        if (roots && from[i]->need_count)
-            continue;
-        if (nodes && n < *count)
-            nodes[n] = from[i];
-        n++;
-    }
-    for (size_t i = n; nodes && i < *count; i++)
-        nodes[i] = NULL;
-    if (!nodes || n < *count)
-        *count = n;
-    return leave(CUDA_SUCCESS);
-}
-
-API cuGraphGetNodes(CUgraph graph, CUgraphNode *nodes, size_t *count)
-{
-    CUresult err = enter_graph(graph);
-
-    return err ? err : list(graph->nodes, graph->count, false, nodes, count);
-}
-
-API cuGraphGetRootNodes(CUgraph graph, CUgraphNode *nodes, size_t *count)
-{
-    CUresult err = enter_graph(graph);
-
-    return err ? err : list(graph->nodes, graph->count, true, nodes, count);
-}
-
-API cuGraphNodeGetDependencies(CUgraphNode node, CUgraphNode *nodes, size_t *count)
-{
-    CUresult err = enter_node(node, -1);
-
-    return err ? err : list(node->needs, node->need_count, false, nodes, count);
-}
-
-API cuGraphAddDependencies(CUgraph graph, const CUgraphNode *from, const CUgraphNode *to,
-                           size_t count)
-{
-    CUresult err = enter_graph(graph);
+    CUresult err = graph_enter(clone);
 
     if (err)
         return err;
-    if (count && (!from || !to))
-        return leave(CUDA_ERROR_INVALID_VALUE);
-    for (size_t i = 0; i < count && !err; i++) {
-        struct CUgraphNode_st **grown;
+    if (node && handle_is(original, NODE))
+        for (size_t i = 0; i < clone->count; i++)
+            if (clone->nodes[i]->origin == original->id) {
+                *node = clone->nodes[i];
+                return leave(CUDA_SUCCESS);
+            }
+    return leave(CUDA_ERROR_INVALID_VALUE);
+}
 
-        if (!handle_is(from[i], NODE) || !handle_is(to[i], NODE) || from[i] == to[i] ||
-            from[i]->graph != graph || to[i]->graph != graph)
-            return leave(CUDA_ERROR_INVALID_VALUE);
-        forget(to[i], from[i]);
-        grown = realloc(to[i]->needs, (to[i]->need_count + 1) * sizeof(struct CUgraphNode_st *));
-        if (!grown)
-            return leave(CUDA_ERROR_OUT_OF_MEMORY);
-        to[i]->needs = grown;
-        grown[to[i]->need_count++] = from[i];
-    }
+API cuGraphChildGraphNodeGetGraph(CUgraphNode node, CUgraph *graph)
+{
+    CUresult err = graph_enter_node(node, CU_GRAPH_NODE_TYPE_GRAPH);
+
+    if (err)
+        return err;
+    if (!graph)
+        return leave(CUDA_ERROR_INVALID_VALUE);
+    *graph = node->bodies[0];
     return leave(CUDA_SUCCESS);
 }

@@ -34,7 +34,8 @@ enum kind {
     ARRAY,
     REFERENCE,
     EXTERNAL,
-    MIPMAP
+    MIPMAP,
+    USER_OBJECT
 };
 
 #define MAX_DEVICES    16
@@ -123,7 +124,8 @@ enum range_kind {
     RANGE_MANAGED,
     RANGE_VARIABLE,
     RANGE_IMPORTED,
-    RANGE_HIDDEN /* of arrays and textures */
+    RANGE_HIDDEN, /* of arrays and textures */
+    RANGE_GRAPH   /* graph_memory.c */
 };
 
 /* A flag of managed memory: not the program's to free. */
@@ -136,6 +138,7 @@ struct range {
     unsigned flags;
     bool copies; /* registered for copies alone: kernels do not reach it */
     struct CUmemPoolHandle_st *pool;
+    struct graph_block *block; /* RANGE_GRAPH */
 };
 
 struct thread {
@@ -191,8 +194,17 @@ CUresult stream_submit(struct CUstream_st *s, const struct cuda_command *command
 CUresult stream_call(struct CUstream_st *s, CUhostFn function, void *user);
 /* Waits for what was submitted; gives up the lock meanwhile. */
 CUresult stream_wait(struct CUstream_st *s);
+/* Behind all that all streams of a context were given, also those that do not wait for each other.
+ */
+CUresult stream_behind_all(struct CUctx_st *c, const struct cuda_command *command);
+/* Whether all of that is done. */
+bool stream_all_done(const struct CUctx_st *c);
 /* enter_context() and stream_find(). */
 CUresult enter_stream(CUstream handle, struct CUstream_st **ret_stream);
+
+/* event.c; with the lock, outside of captures */
+CUresult event_record(CUevent event, struct CUstream_st *s);
+CUresult event_wait(CUevent event, struct CUstream_st *s);
 
 /* module.c; with the lock */
 void module_destroy(struct CUmod_st *m);

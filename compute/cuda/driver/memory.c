@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "array.h"
+#include "graph.h"
 #include "internal.h"
 
 /*
@@ -84,6 +85,10 @@ static void range_free(struct range *r)
     case RANGE_POOL:
     case RANGE_HIDDEN:
         backend->memory_destroy(gone.context->open, gone.address);
+        break;
+    case RANGE_GRAPH:
+        backend->memory_destroy(gone.context->open, gone.address);
+        graph_block_lost(gone.block);
         break;
     case RANGE_PINNED:
     case RANGE_MANAGED:
@@ -219,8 +224,11 @@ static CUresult release(uint64_t address, unsigned kinds)
     if (c->active)
         err = context_wait(c);
     r = range_find(address);
-    if (r && r->address == address)
+    if (r && r->address == address) {
+        if (r->kind == RANGE_GRAPH) /* which has it for the next launch */
+            return leave(graph_block_give(r->block));
         range_free(r);
+    }
     return leave(err);
 }
 
@@ -229,7 +237,7 @@ API cuMemFree_v2(CUdeviceptr address)
     if (!address)
         return CUDA_SUCCESS;
     return release(address, 1u << RANGE_DEVICE | 1u << RANGE_POOL | 1u << RANGE_MANAGED |
-                                1u << RANGE_IMPORTED);
+                                1u << RANGE_IMPORTED | 1u << RANGE_GRAPH);
 }
 
 API cuMemGetInfo_v2(size_t *free_bytes, size_t *total)

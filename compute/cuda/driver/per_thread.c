@@ -294,3 +294,29 @@ API cuStreamGetCaptureInfo_v3_ptsz(CUstream stream, CUstreamCaptureStatus *statu
 {
     return cuStreamGetCaptureInfo_v3(OWN(stream), status, id, graph, needs, edges, count);
 }
+
+API cuStreamBatchMemOp_v2_ptsz(CUstream stream, unsigned count,
+                               CUstreamBatchMemOpParams *operations, unsigned flags)
+{
+    return cuStreamBatchMemOp_v2(OWN(stream), count, operations, flags);
+}
+
+API cuStreamBeginCaptureToGraph_ptsz(CUstream stream, CUgraph graph, const CUgraphNode *needs,
+                                     const CUgraphEdgeData *edges, size_t count,
+                                     CUstreamCaptureMode mode)
+{
+    return cuStreamBeginCaptureToGraph(OWN(stream), graph, needs, edges, count, mode);
+}
+
+API cuStreamUpdateCaptureDependencies_ptsz(CUstream stream, CUgraphNode *needs, size_t count,
+                                           unsigned flags)
+{
+    return cuStreamUpdateCaptureDependencies(OWN(stream), needs, count, flags);
+}
+
+API cuStreamUpdateCaptureDependencies_v2_ptsz(CUstream stream, CUgraphNode *needs,
+                                              const CUgraphEdgeData *edges, size_t count,
+                                              unsigned flags)
+{
+    return cuStreamUpdateCaptureDependencies_v2(OWN(stream), needs, edges, count, flags);
+}

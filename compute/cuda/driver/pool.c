@@ -42,9 +42,21 @@ static CUresult allocate(CUdeviceptr *address, size_t size, CUmemoryPool pool, C
 
     if (err)
         return err;
-    if (s->capture)
-        return leave(capture_refuse(s));
     c = s->context;
+    if (s->capture) {
+        CUgraphNodeParams node = {
+            .type = CU_GRAPH_NODE_TYPE_MEM_ALLOC,
+            .alloc = {.poolProps = {.allocType = CU_MEM_ALLOCATION_TYPE_PINNED,
+                                    .location = {CU_MEM_LOCATION_TYPE_DEVICE, c->device}},
+                      .bytesize = size}};
+
+        if (!address || (pool && !handle_is(pool, POOL)))
+            return leave(CUDA_ERROR_INVALID_VALUE);
+        err = capture_node(s, &node);
+        if (!err)
+            *address = node.alloc.dptr;
+        return leave(err);
+    }
     standard(c->device);
     if (!pool)
         pool = current[c->device];
@@ -89,9 +101,14 @@ API cuMemFreeAsync(CUdeviceptr address, CUstream stream)
 
     if (err)
         return err;
-    if (s->capture)
-        return leave(capture_refuse(s));
+    if (s->capture) {
+        CUgraphNodeParams node = {.type = CU_GRAPH_NODE_TYPE_MEM_FREE, .free = {address}};
+
+        return leave(capture_node(s, &node));
+    }
     r = range_find(address);
+    if (r && r->kind == RANGE_GRAPH && r->address == address)
+        return leave(graph_block_give(r->block));
     if (!r || r->address != address || (r->kind != RANGE_POOL && r->kind != RANGE_DEVICE))
         return leave(CUDA_ERROR_INVALID_VALUE);
     err = stream_submit(s, &command);

@@ -157,6 +157,25 @@ CUresult stream_wait(struct CUstream_st *s)
     return (CUresult)atomic_load(&b->error);
 }
 
+CUresult stream_behind_all(struct CUctx_st *c, const struct cuda_command *command)
+{
+    CUresult err = CUDA_SUCCESS;
+
+    for (struct CUstream_st *o = c->streams; o && !err; o = o->next)
+        if (o != c->legacy)
+            err = after(c->legacy, o->queue, o->last);
+    return err ? err : submit(c->legacy, command);
+}
+
+bool stream_all_done(const struct CUctx_st *c)
+{
+    bool done = true;
+
+    for (const struct CUstream_st *o = c->streams; o; o = o->next)
+        done &= backend->done(o->queue, o->last);
+    return done;
+}
+
 CUresult enter_stream(CUstream handle, struct CUstream_st **ret_stream)
 {
     struct CUctx_st *c;
@@ -377,8 +396,12 @@ static CUresult add_call(CUstream stream, struct call one)
         return err;
     if (!one.function && !one.callback)
         return leave(CUDA_ERROR_INVALID_VALUE);
-    if (s->capture)
-        return leave(one.callback ? capture_refuse(s) : capture_host(s, one.function, one.user));
+    if (s->capture) {
+        CUgraphNodeParams node = {.type = CU_GRAPH_NODE_TYPE_HOST,
+                                  .host = {one.function, one.user}};
+
+        return leave(one.callback ? capture_refuse(s) : capture_node(s, &node));
+    }
     return leave(submit_call(s, one));
 }
 
@@ -392,42 +415,4 @@ API cuStreamAddCallback(CUstream stream, CUstreamCallback callback, void *user, 
     if (flags)
         return CUDA_ERROR_INVALID_VALUE;
     return add_call(stream, (struct call){.callback = callback, .stream = stream, .user = user});
-}
-
-static CUresult add_value(CUstream stream, enum cuda_command_kind kind, CUdeviceptr address,
-                          uint64_t value, uint32_t bytes, unsigned flags)
-{
-    struct cuda_command command = {.kind = kind,
-                                   .value = {.address = address, .value = value, .bytes = bytes}};
-    struct CUstream_st *s;
-    CUresult err = enter_stream(stream, &s);
-
-    if (err)
-        return err;
-    command.value.compare = flags & 3;
-    if (address % bytes || memory_check(address, bytes))
-        return leave(CUDA_ERROR_INVALID_VALUE);
-    return leave(stream_submit(s, &command));
-}
-
-API cuStreamWaitValue32_v2(CUstream stream, CUdeviceptr address, cuuint32_t value, unsigned flags)
-{
-    return add_value(stream, CUDA_WAIT_VALUE, address, value, 4, flags);
-}
-
-API cuStreamWaitValue64_v2(CUstream stream, CUdeviceptr address, cuuint64_t value, unsigned flags)
-{
-    return add_value(stream, CUDA_WAIT_VALUE, address, value, 8, flags);
-}
-
-API cuStreamWriteValue32_v2(CUstream stream, CUdeviceptr address, cuuint32_t value, unsigned flags)
-{
-    (void)flags;
-    return add_value(stream, CUDA_WRITE_VALUE, address, value, 4, 0);
-}
-
-API cuStreamWriteValue64_v2(CUstream stream, CUdeviceptr address, cuuint64_t value, unsigned flags)
-{
-    (void)flags;
-    return add_value(stream, CUDA_WRITE_VALUE, address, value, 8, 0);
 }
