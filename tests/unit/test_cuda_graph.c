@@ -548,6 +548,8 @@ static void test_capture(void **state)
     CUgraph graph, same;
     CUgraphExec exec;
     size_t size = 8;
+    CUstream t;
+    CUevent e;
 
     (void)state;
     OK(cuMemAlloc_v2(&d, 4));
@@ -571,6 +573,19 @@ static void test_capture(void **state)
     OK(cuGraphNodeGetDependencies(c, list, &size));
     assert_int_equal(size, 1);
     assert_ptr_equal(list[0], b);
+    /* A stream that was joined may go; of its own graph the program needs not be told. */
+    OK(cuStreamCreate(&t, CU_STREAM_NON_BLOCKING));
+    OK(cuEventCreate(&e, CU_EVENT_DISABLE_TIMING));
+    OK(cuStreamBeginCaptureToGraph(s, graph, NULL, NULL, 0, CU_STREAM_CAPTURE_MODE_RELAXED));
+    OK(cuLaunchKernel(add, 1, 1, 1, 1, 1, 1, 0, s, parameters, NULL));
+    OK(cuEventRecord(e, s));
+    OK(cuStreamWaitEvent(t, e, 0));
+    OK(cuLaunchKernel(add, 1, 1, 1, 1, 1, 1, 0, t, parameters, NULL));
+    OK(cuEventRecord(e, t));
+    OK(cuStreamWaitEvent(s, e, 0));
+    OK(cuStreamDestroy_v2(t));
+    OK(cuStreamEndCapture(s, NULL));
+    OK(cuEventDestroy_v2(e));
     /* A launch of a graph becomes one in it. */
     OK(cuGraphInstantiateWithFlags(&exec, graph, 0));
     OK(cuStreamBeginCapture_v2(s, CU_STREAM_CAPTURE_MODE_RELAXED));
@@ -579,7 +594,7 @@ static void test_capture(void **state)
     OK(cuStreamEndCapture(s, &same));
     OK(cuGraphExecDestroy(exec));
     run(same, 0, 1);
-    assert_int_equal(word(d), 6);
+    assert_int_equal(word(d), 10);
     OK(cuGraphDestroy(same));
     OK(cuGraphDestroy(graph));
     OK(cuMemFree_v2(d));

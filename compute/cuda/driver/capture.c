@@ -81,31 +81,6 @@ CUresult capture_refuse(struct CUstream_st *s)
     return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
 }
 
-void capture_drop(struct CUstream_st *s)
-{
-    struct capture *c = s->capture;
-
-    if (!c)
-        return;
-    c->broken = true;
-    if (s == c->origin) {
-        if (!c->given)
-            graph_destroy(c->graph);
-        end(c);
-        return;
-    }
-    for (struct branch **at = &c->branches; *at; at = &(*at)->next)
-        if ((*at)->stream == s) {
-            struct branch *b = *at;
-
-            *at = b->next;
-            free(b->tail);
-            free(b);
-            break;
-        }
-    s->capture = NULL;
-}
-
 /* A node behind all that its stream has. */
 static CUresult add(struct CUstream_st *s, CUgraphNodeType type, struct CUgraphNode_st **ret_node)
 {
@@ -301,6 +276,32 @@ static bool joined(const struct capture *c, const struct branch *b)
     return true;
 }
 
+void capture_drop(struct CUstream_st *s)
+{
+    struct capture *c = s->capture;
+
+    if (!c)
+        return;
+    if (s == c->origin) {
+        if (!c->given)
+            graph_destroy(c->graph);
+        end(c);
+        return;
+    }
+    /* What was joined is the first stream's. */
+    c->broken |= !joined(c, branch_of(s));
+    for (struct branch **at = &c->branches; *at; at = &(*at)->next)
+        if ((*at)->stream == s) {
+            struct branch *b = *at;
+
+            *at = b->next;
+            free(b->tail);
+            free(b);
+            break;
+        }
+    s->capture = NULL;
+}
+
 /* Into a graph of the program, or, NULL, a new one. */
 static CUresult begin(CUstream stream, CUgraph graph, const CUgraphNode *needs,
                       const CUgraphEdgeData *edges, size_t count, CUstreamCaptureMode mode)
@@ -406,10 +407,12 @@ API cuStreamEndCapture(CUstream stream, CUgraph *graph)
 
     if (err)
         return err;
-    if (!graph)
-        return leave(CUDA_ERROR_INVALID_VALUE);
-    *graph = NULL;
     c = s->capture;
+    /* Of a graph of its own, the program needs not be told. */
+    if (!graph && !(c && c->given))
+        return leave(CUDA_ERROR_INVALID_VALUE);
+    if (graph)
+        *graph = NULL;
     if (!c)
         return leave(CUDA_ERROR_ILLEGAL_STATE);
     if (s != c->origin)
@@ -421,9 +424,9 @@ API cuStreamEndCapture(CUstream stream, CUgraph *graph)
             err = CUDA_ERROR_STREAM_CAPTURE_UNJOINED;
     if (!err && !c->given)
         c->graph->owned = false;
-    if (!err)
+    if (!err && graph)
         *graph = c->graph;
-    else if (!c->given)
+    else if (err && !c->given)
         graph_destroy(c->graph);
     end(c);
     return leave(err);

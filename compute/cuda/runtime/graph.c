@@ -1,40 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-#include "runtime.h"
+#include "graph.h"
 
 /* Nodes of graphs that programs add by hand, and memory pools. */
-
-/* cudaKernelNodeParams */
-struct kernel_node {
-    const void *func;
-    struct dim3 grid, block;
-    unsigned shared;
-    void **args, **extra;
-};
-
-static cudaError_t kernel_params(const struct kernel_node *p, CUDA_KERNEL_NODE_PARAMS *ret)
-{
-    CUfunction function = NULL;
-    cudaError_t err = runtime_enter();
-
-    if (!err && !p)
-        err = RT_INVALID_VALUE;
-    if (!err)
-        err = register_function(p->func, &function);
-    if (!err)
-        *ret = (CUDA_KERNEL_NODE_PARAMS){
-            .func = function,
-            .gridDimX = p->grid.x,
-            .gridDimY = p->grid.y,
-            .gridDimZ = p->grid.z,
-            .blockDimX = p->block.x,
-            .blockDimY = p->block.y,
-            .blockDimZ = p->block.z,
-            .sharedMemBytes = p->shared,
-            .kernelParams = p->args,
-            .extra = p->extra,
-        };
-    return err;
-}
 
 RT cudaError_t cudaGraphAddKernelNode(CUgraphNode *node, CUgraph graph, const CUgraphNode *needs,
                                       size_t count, const struct kernel_node *p);
@@ -42,7 +9,7 @@ RT cudaError_t cudaGraphAddKernelNode(CUgraphNode *node, CUgraph graph, const CU
                                       size_t count, const struct kernel_node *p)
 {
     CUDA_KERNEL_NODE_PARAMS params;
-    cudaError_t err = kernel_params(p, &params);
+    cudaError_t err = graph_kernel_params(p, &params);
 
     return runtime_leave(err ? err
                              : (int)cuGraphAddKernelNode_v2(node, graph, needs, count, &params));
@@ -52,7 +19,7 @@ RT cudaError_t cudaGraphKernelNodeSetParams(CUgraphNode node, const struct kerne
 RT cudaError_t cudaGraphKernelNodeSetParams(CUgraphNode node, const struct kernel_node *p)
 {
     CUDA_KERNEL_NODE_PARAMS params;
-    cudaError_t err = kernel_params(p, &params);
+    cudaError_t err = graph_kernel_params(p, &params);
 
     return runtime_leave(err ? err : (int)cuGraphKernelNodeSetParams_v2(node, &params));
 }
@@ -63,7 +30,7 @@ RT cudaError_t cudaGraphExecKernelNodeSetParams(CUgraphExec exec, CUgraphNode no
                                                 const struct kernel_node *p)
 {
     CUDA_KERNEL_NODE_PARAMS params;
-    cudaError_t err = kernel_params(p, &params);
+    cudaError_t err = graph_kernel_params(p, &params);
 
     return runtime_leave(err ? err : (int)cuGraphExecKernelNodeSetParams_v2(exec, node, &params));
 }
@@ -86,7 +53,7 @@ RT cudaError_t cudaGraphAddMemcpyNode(CUgraphNode *node, CUgraph graph, const CU
     RT_RETURN(add_copy(node, graph, needs, count, p));
 }
 
-static struct copy_3d copy_1d(void *to, const void *from, size_t size, int kind)
+struct copy_3d graph_copy_1d(void *to, const void *from, size_t size, int kind)
 {
     return (struct copy_3d){
         .srcPtr = {.ptr = (void *)(uintptr_t)from, .pitch = size, .xsize = size, .ysize = 1},
@@ -103,14 +70,13 @@ RT cudaError_t cudaGraphAddMemcpyNode1D(CUgraphNode *node, CUgraph graph, const 
                                         size_t count, void *to, const void *from, size_t size,
                                         int kind)
 {
-    struct copy_3d p = copy_1d(to, from, size, kind);
+    struct copy_3d p = graph_copy_1d(to, from, size, kind);
 
     RT_RETURN(kind < 0 || kind > RT_DEFAULT ? (CUresult)RT_INVALID_MEMCPY_DIRECTION
                                             : add_copy(node, graph, needs, count, &p));
 }
 
-/* A part of a variable that is registered under this host address. */
-static cudaError_t part_of(const void *host, size_t offset, size_t size, void **ret)
+cudaError_t graph_part_of(const void *host, size_t offset, size_t size, void **ret)
 {
     CUdeviceptr address = 0;
     size_t bytes = 0;
@@ -134,7 +100,7 @@ RT cudaError_t cudaGraphAddMemcpyNodeToSymbol(CUgraphNode *node, CUgraph graph,
                                               size_t offset, int kind)
 {
     void *to;
-    cudaError_t err = part_of(host, offset, size, &to);
+    cudaError_t err = graph_part_of(host, offset, size, &to);
 
     return runtime_leave(
         err ? err : cudaGraphAddMemcpyNode1D(node, graph, needs, count, to, from, size, kind));
@@ -150,7 +116,7 @@ RT cudaError_t cudaGraphAddMemcpyNodeFromSymbol(CUgraphNode *node, CUgraph graph
                                                 int kind)
 {
     void *from;
-    cudaError_t err = part_of(host, offset, size, &from);
+    cudaError_t err = graph_part_of(host, offset, size, &from);
 
     return runtime_leave(
         err ? err : cudaGraphAddMemcpyNode1D(node, graph, needs, count, to, from, size, kind));
@@ -194,7 +160,7 @@ RT cudaError_t cudaGraphExecMemcpyNodeSetParams1D(CUgraphExec exec, CUgraphNode 
 RT cudaError_t cudaGraphExecMemcpyNodeSetParams1D(CUgraphExec exec, CUgraphNode node, void *to,
                                                   const void *from, size_t size, int kind)
 {
-    struct copy_3d p = copy_1d(to, from, size, kind);
+    struct copy_3d p = graph_copy_1d(to, from, size, kind);
 
     return kind < 0 || kind > RT_DEFAULT ? runtime_leave(RT_INVALID_MEMCPY_DIRECTION)
                                          : cudaGraphExecMemcpyNodeSetParams(exec, node, &p);
@@ -236,48 +202,133 @@ FORWARD(GraphNodeGetType, cuGraphNodeGetType(node, (CUgraphNodeType *)type), CUg
 FORWARD(GraphChildGraphNodeGetGraph, cuGraphChildGraphNodeGetGraph(node, graph), CUgraphNode node,
         CUgraph *graph)
 
-/* Edges carry no data here. */
-static CUresult plain_edges(const CUgraphEdgeData *edges, size_t count)
-{
-    for (size_t i = 0; edges && i < count; i++)
-        if (edges[i].from_port || edges[i].to_port || edges[i].type)
-            return CUDA_ERROR_NOT_SUPPORTED;
-    return CUDA_SUCCESS;
-}
+#define NODES  CUgraphNode *nodes
+#define GRAPH  CUgraph graph
+#define PAIRS  const CUgraphNode *from, const CUgraphNode *to
+#define BOTH   CUgraphNode *from, CUgraphNode *to
+#define GIVEN  const CUgraphEdgeData *edges
+#define WANTED CUgraphEdgeData *edges
 
-static CUresult add_needs(CUgraph graph, const CUgraphNode *from, const CUgraphNode *to,
-                          const CUgraphEdgeData *edges, size_t count)
-{
-    CUresult err = plain_edges(edges, count);
-
-    return err ? err : cuGraphAddDependencies(graph, from, to, count);
-}
-
-static CUresult get_needs(CUgraphNode node, CUgraphNode *needs, CUgraphEdgeData *edges,
-                          size_t *count)
-{
-    CUresult err = cuGraphNodeGetDependencies(node, needs, count);
-
-    for (size_t i = 0; edges && needs && count && !err && i < *count; i++)
-        edges[i] = (CUgraphEdgeData){0};
-    return err;
-}
+/* With what edges carry: of 12 the second version, later the only one. */
+#define EDGES(suffix)                                                                              \
+    FORWARD(GraphAddDependencies##suffix,                                                          \
+            cuGraphAddDependencies_v2(graph, from, to, edges, count), GRAPH, PAIRS, GIVEN,         \
+            size_t count)                                                                          \
+    FORWARD(GraphRemoveDependencies##suffix,                                                       \
+            cuGraphRemoveDependencies_v2(graph, from, to, edges, count), GRAPH, PAIRS, GIVEN,      \
+            size_t count)                                                                          \
+    FORWARD(GraphGetEdges##suffix, cuGraphGetEdges_v2(graph, from, to, edges, count), GRAPH, BOTH, \
+            WANTED, size_t *count)                                                                 \
+    FORWARD(GraphNodeGetDependencies##suffix,                                                      \
+            cuGraphNodeGetDependencies_v2(node, nodes, edges, count), CUgraphNode node, NODES,     \
+            WANTED, size_t *count)                                                                 \
+    FORWARD(GraphNodeGetDependentNodes##suffix,                                                    \
+            cuGraphNodeGetDependentNodes_v2(node, nodes, edges, count), CUgraphNode node, NODES,   \
+            WANTED, size_t *count)                                                                 \
+    FORWARD(StreamUpdateCaptureDependencies##suffix,                                               \
+            cuStreamUpdateCaptureDependencies_v2(stream, nodes, edges, count, flags),              \
+            CUstream stream, NODES, GIVEN, size_t count, unsigned flags)                           \
+    FORWARD(                                                                                       \
+        StreamUpdateCaptureDependencies##suffix##_ptsz,                                            \
+        cuStreamUpdateCaptureDependencies_v2(RT_STREAM_PT(stream), nodes, edges, count, flags),    \
+        CUstream stream, NODES, GIVEN, size_t count, unsigned flags)
 
 #if CUDART_MAJOR == 12
-FORWARD(GraphAddDependencies, cuGraphAddDependencies(graph, from, to, count), CUgraph graph,
-        const CUgraphNode *from, const CUgraphNode *to, size_t count)
-FORWARD(GraphAddDependencies_v2, add_needs(graph, from, to, edges, count), CUgraph graph,
-        const CUgraphNode *from, const CUgraphNode *to, const CUgraphEdgeData *edges, size_t count)
-FORWARD(GraphNodeGetDependencies, cuGraphNodeGetDependencies(node, needs, count), CUgraphNode node,
-        CUgraphNode *needs, size_t *count)
-FORWARD(GraphNodeGetDependencies_v2, get_needs(node, needs, edges, count), CUgraphNode node,
-        CUgraphNode *needs, CUgraphEdgeData *edges, size_t *count)
+EDGES(_v2)
+FORWARD(GraphAddDependencies, cuGraphAddDependencies(graph, from, to, count), GRAPH, PAIRS,
+        size_t count)
+FORWARD(GraphRemoveDependencies, cuGraphRemoveDependencies(graph, from, to, count), GRAPH, PAIRS,
+        size_t count)
+FORWARD(GraphGetEdges, cuGraphGetEdges(graph, from, to, count), GRAPH, BOTH, size_t *count)
+FORWARD(GraphNodeGetDependencies, cuGraphNodeGetDependencies(node, nodes, count), CUgraphNode node,
+        NODES, size_t *count)
+FORWARD(GraphNodeGetDependentNodes, cuGraphNodeGetDependentNodes(node, nodes, count),
+        CUgraphNode node, NODES, size_t *count)
+FORWARD(StreamUpdateCaptureDependencies,
+        cuStreamUpdateCaptureDependencies(stream, nodes, count, flags), CUstream stream, NODES,
+        size_t count, unsigned flags)
+FORWARD(StreamUpdateCaptureDependencies_ptsz,
+        cuStreamUpdateCaptureDependencies(RT_STREAM_PT(stream), nodes, count, flags),
+        CUstream stream, NODES, size_t count, unsigned flags)
 #else
-FORWARD(GraphAddDependencies, add_needs(graph, from, to, edges, count), CUgraph graph,
-        const CUgraphNode *from, const CUgraphNode *to, const CUgraphEdgeData *edges, size_t count)
-FORWARD(GraphNodeGetDependencies, get_needs(node, needs, edges, count), CUgraphNode node,
-        CUgraphNode *needs, CUgraphEdgeData *edges, size_t *count)
+EDGES()
 #endif
+
+#define BEGIN_CAPTURE(suffix, stream_of)                                       \
+    FORWARD(StreamBeginCaptureToGraph##suffix,                                 \
+            cuStreamBeginCaptureToGraph(stream_of, graph, needs, edges, count, \
+                                        (CUstreamCaptureMode)mode),            \
+            CUstream stream, GRAPH, const CUgraphNode *needs, GIVEN, size_t count, int mode)
+BEGIN_CAPTURE(, stream)
+BEGIN_CAPTURE(_ptsz, RT_STREAM_PT(stream))
+
+#define NEEDS CUgraphNode *node, CUgraph graph, const CUgraphNode *needs, size_t count
+
+#define EVENT_NODE(name)                                                                           \
+    FORWARD(GraphAdd##name##Node, cuGraphAdd##name##Node(node, graph, needs, count, event), NEEDS, \
+            CUevent event)                                                                         \
+    FORWARD(Graph##name##NodeGetEvent, cuGraph##name##NodeGetEvent(node, event), CUgraphNode node, \
+            CUevent *event)                                                                        \
+    FORWARD(Graph##name##NodeSetEvent, cuGraph##name##NodeSetEvent(node, event), CUgraphNode node, \
+            CUevent event)                                                                         \
+    FORWARD(GraphExec##name##NodeSetEvent, cuGraphExec##name##NodeSetEvent(exec, node, event),     \
+            CUgraphExec exec, CUgraphNode node, CUevent event)
+EVENT_NODE(EventRecord)
+EVENT_NODE(EventWait)
+
+FORWARD(GraphAddMemAllocNode, cuGraphAddMemAllocNode(node, graph, needs, count, params), NEEDS,
+        CUDA_MEM_ALLOC_NODE_PARAMS *params)
+FORWARD(GraphMemAllocNodeGetParams, cuGraphMemAllocNodeGetParams(node, params), CUgraphNode node,
+        CUDA_MEM_ALLOC_NODE_PARAMS *params)
+FORWARD(GraphAddMemFreeNode,
+        cuGraphAddMemFreeNode(node, graph, needs, count, (CUdeviceptr)(uintptr_t)memory), NEEDS,
+        void *memory)
+FORWARD(GraphMemFreeNodeGetParams, cuGraphMemFreeNodeGetParams(node, (CUdeviceptr *)memory),
+        CUgraphNode node, void *memory)
+FORWARD(DeviceGraphMemTrim, cuDeviceGraphMemTrim(device), int device)
+FORWARD(DeviceGetGraphMemAttribute,
+        cuDeviceGetGraphMemAttribute(device, (CUgraphMem_attribute)attribute, value), int device,
+        int attribute, void *value)
+FORWARD(DeviceSetGraphMemAttribute,
+        cuDeviceSetGraphMemAttribute(device, (CUgraphMem_attribute)attribute, value), int device,
+        int attribute, void *value)
+FORWARD(GraphConditionalHandleCreate,
+        cuGraphConditionalHandleCreate(handle, graph, NULL, value, flags),
+        CUgraphConditionalHandle *handle, GRAPH, unsigned value, unsigned flags)
+FORWARD(GraphDebugDotPrint, cuGraphDebugDotPrint(graph, path, flags), GRAPH, const char *path,
+        unsigned flags)
+FORWARD(GraphExecChildGraphNodeSetParams, cuGraphExecChildGraphNodeSetParams(exec, node, child),
+        CUgraphExec exec, CUgraphNode node, CUgraph child)
+FORWARD(GraphHostNodeGetParams, cuGraphHostNodeGetParams(node, params), CUgraphNode node,
+        CUDA_HOST_NODE_PARAMS *params)
+FORWARD(GraphHostNodeSetParams, cuGraphHostNodeSetParams(node, params), CUgraphNode node,
+        const CUDA_HOST_NODE_PARAMS *params)
+FORWARD(GraphMemsetNodeGetParams, cuGraphMemsetNodeGetParams(node, params), CUgraphNode node,
+        CUDA_MEMSET_NODE_PARAMS *params)
+FORWARD(GraphMemsetNodeSetParams, cuGraphMemsetNodeSetParams(node, params), CUgraphNode node,
+        const CUDA_MEMSET_NODE_PARAMS *params)
+FORWARD(GraphKernelNodeCopyAttributes, cuGraphKernelNodeCopyAttributes(to, from), CUgraphNode to,
+        CUgraphNode from)
+FORWARD(GraphKernelNodeGetAttribute,
+        cuGraphKernelNodeGetAttribute(node, (CUlaunchAttributeID)id, value), CUgraphNode node,
+        int id, CUlaunchAttributeValue *value)
+FORWARD(GraphKernelNodeSetAttribute,
+        cuGraphKernelNodeSetAttribute(node, (CUlaunchAttributeID)id, value), CUgraphNode node,
+        int id, const CUlaunchAttributeValue *value)
+FORWARD(GraphNodeFindInClone, cuGraphNodeFindInClone(node, original, clone), CUgraphNode *node,
+        CUgraphNode original, CUgraph clone)
+FORWARD(GraphNodeGetEnabled, cuGraphNodeGetEnabled(exec, node, enabled), CUgraphExec exec,
+        CUgraphNode node, unsigned *enabled)
+FORWARD(GraphNodeSetEnabled, cuGraphNodeSetEnabled(exec, node, enabled), CUgraphExec exec,
+        CUgraphNode node, unsigned enabled)
+FORWARD(UserObjectCreate, cuUserObjectCreate(object, pointer, destroy, count, flags),
+        CUuserObject *object, void *pointer, CUhostFn destroy, unsigned count, unsigned flags)
+FORWARD(UserObjectRetain, cuUserObjectRetain(object, count), CUuserObject object, unsigned count)
+FORWARD(UserObjectRelease, cuUserObjectRelease(object, count), CUuserObject object, unsigned count)
+FORWARD(GraphRetainUserObject, cuGraphRetainUserObject(graph, object, count, flags), GRAPH,
+        CUuserObject object, unsigned count, unsigned flags)
+FORWARD(GraphReleaseUserObject, cuGraphReleaseUserObject(graph, object, count), GRAPH,
+        CUuserObject object, unsigned count)
 
 FORWARD(GraphExecHostNodeSetParams, cuGraphExecHostNodeSetParams(exec, node, params),
         CUgraphExec exec, CUgraphNode node, const CUDA_HOST_NODE_PARAMS *params)

@@ -242,6 +242,7 @@ static cudaError_t find(const void *host, bool kernel, struct entry **ret_entry)
 cudaError_t register_function(const void *host, CUfunction *ret_function)
 {
     struct entry *entry;
+    const char *name;
     cudaError_t err;
 
     pthread_mutex_lock(&register_lock);
@@ -249,11 +250,30 @@ cudaError_t register_function(const void *host, CUfunction *ret_function)
     if (!err)
         *ret_function = entry->function;
     pthread_mutex_unlock(&register_lock);
-    /* A kernel of a library that was loaded by hand has the driver's handle. */
-    if (err == RT_INVALID_DEVICE_FUNCTION &&
-        !cuKernelGetFunction(ret_function, (CUkernel)(uintptr_t)host))
-        err = 0;
-    return err;
+    if (err != RT_INVALID_DEVICE_FUNCTION)
+        return err;
+    /* A kernel of a library that was loaded by hand has the driver's handle, and so has what a
+     * node of a graph says of itself. */
+    if (!cuKernelGetFunction(ret_function, (CUkernel)(uintptr_t)host))
+        return 0;
+    if (cuFuncGetName(&name, (CUfunction)(uintptr_t)host))
+        return err;
+    *ret_function = (CUfunction)(uintptr_t)host;
+    return 0;
+}
+
+const void *register_host(CUfunction function)
+{
+    const void *host = function;
+
+    pthread_mutex_lock(&register_lock);
+    for (size_t i = 0; i < BUCKETS; i++) {
+        for (struct entry *entry = register_entries[i]; entry; entry = entry->next)
+            if (entry->context && entry->function == function)
+                host = entry->host;
+    }
+    pthread_mutex_unlock(&register_lock);
+    return host;
 }
 
 cudaError_t register_variable(const void *host, CUdeviceptr *ret_address, size_t *ret_size)

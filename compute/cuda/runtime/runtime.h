@@ -95,6 +95,8 @@ int texture_format(const struct channel_desc *d, unsigned *ret_channels);
 /* register.c: what the compiler registered under a host address. */
 /* The kernel in the current context, whose module is loaded when it is first needed. */
 cudaError_t register_function(const void *host, CUfunction *ret_function);
+/* The host address of a kernel, or the driver's handle of one that was not registered. */
+const void *register_host(CUfunction function);
 cudaError_t register_variable(const void *host, CUdeviceptr *ret_address, size_t *ret_size);
 /* Contexts are gone: nothing that was loaded is left. */
 void register_forget(void);
