@@ -27,6 +27,27 @@ static const char text[] =
     "  ld.global.u32 %r1, [%d1]; sub.u32 %r1, %r1, 1; st.global.u32 [%d1], %r1;\n"
     "  { .param .b64 a; .param .b32 b; st.param.b64 [a], %d2; st.param.b32 [b], %r1;\n"
     "    call cudaGraphSetConditional, (a, b); } ret; }\n"
+    /* A grid that launches `add`, as compilers make it. */
+    ".extern .func (.param .b64 r) __cudaCDP2GetParameterBufferV2(.param .b64 f,"
+    " .param .align 4 .b8 g[12], .param .align 4 .b8 b[12], .param .b32 s);\n"
+    ".extern .func (.param .b32 r) __cudaCDP2LaunchDeviceV2(.param .b64 p, .param .b64 s);\n"
+    ".extern .func (.param .b32 r) __cudaCDP2DeviceGetAttribute(.param .b64 p, .param .b32 a,"
+    " .param .b32 d);\n"
+    ".visible .entry parent(.param .u64 out, .param .u32 value) {\n"
+    "  .reg .b32 %r<3>; .reg .b64 %d<4>; ld.param.u64 %d1, [out]; ld.param.u32 %r1, [value];\n"
+    "  mov.u64 %d2, add;\n"
+    "  { .param .b64 a; .param .b32 b; .param .b32 c; .param .b32 r; add.u64 %d3, %d1, 4;\n"
+    "    st.param.b64 [a], %d3; st.param.b32 [b], 10; st.param.b32 [c], 0;\n"
+    "    call (r), __cudaCDP2DeviceGetAttribute, (a, b, c); }\n"
+    "  { .param .b64 f; .param .align 4 .b8 g[12]; .param .align 4 .b8 b[12]; .param .b32 s;\n"
+    "    .param .b64 r; st.param.b64 [f], %d2; st.param.b32 [g], 1; st.param.b32 [g+4], 1;\n"
+    "    st.param.b32 [g+8], 1; st.param.b32 [b], 1; st.param.b32 [b+4], 1;\n"
+    "    st.param.b32 [b+8], 1; st.param.b32 [s], 0;\n"
+    "    call (r), __cudaCDP2GetParameterBufferV2, (f, g, b, s); ld.param.b64 %d2, [r]; }\n"
+    "  st.u64 [%d2], %d1; mov.u32 %r2, 1; st.u32 [%d2+8], %r2; st.u32 [%d2+12], %r1;\n"
+    "  { .param .b64 p; .param .b64 s; .param .b32 r; st.param.b64 [p], %d2;\n"
+    "    st.param.b64 [s], 0; call (r), __cudaCDP2LaunchDeviceV2, (p, s); }\n"
+    "  ret; }\n"
     ".visible .entry bad() { .reg .b64 %d; mov.u64 %d, 16; st.global.u32 [%d], 0; ret; }\n";
 
 static CUcontext context;
@@ -720,6 +741,35 @@ static void test_loop(void **state)
     OK(cuMemFree_v2(d));
 }
 
+/* A kernel that launches another, in a graph as out of it. */
+static void test_child(void **state)
+{
+    CUfunction parent;
+    unsigned value = 7;
+    CUdeviceptr d;
+    void *parameters[] = {&d, &value};
+    CUDA_KERNEL_NODE_PARAMS kernel;
+    CUgraphNode node;
+    CUgraph graph;
+
+    (void)state;
+    OK(cuModuleGetFunction(&parent, module, "parent"));
+    kernel = kernel_of(parent, 1, parameters);
+    OK(cuMemAlloc_v2(&d, 8));
+    OK(cuMemsetD32_v2(d, 1, 1));
+    OK(cuCtxSynchronize());
+    OK(cuLaunchKernel(parent, 1, 1, 1, 1, 1, 1, 0, s, parameters, NULL));
+    OK(cuStreamSynchronize(s));
+    assert_int_equal(word(d), 8);
+    assert_int_equal(word(d + 4), 32); /* the size of a warp, as the kernel asks for it */
+    OK(cuGraphCreate(&graph, 0));
+    OK(cuGraphAddKernelNode_v2(&node, graph, NULL, 0, &kernel));
+    run(graph, 0, 2);
+    assert_int_equal(word(d), 22);
+    OK(cuGraphDestroy(graph));
+    OK(cuMemFree_v2(d));
+}
+
 /* A fault in a body ends the graph, and who waits for it. The last test of its context. */
 static void test_fault(void **state)
 {
@@ -747,6 +797,8 @@ int main(void)
         cmocka_unit_test(test_words),        cmocka_unit_test(test_memory),
         cmocka_unit_test(test_user_objects), cmocka_unit_test(test_capture),
         cmocka_unit_test(test_conditions),   cmocka_unit_test(test_loop),
+        cmocka_unit_test(test_child),
+
         cmocka_unit_test(test_fault),
     };
 

@@ -68,7 +68,9 @@ static void deactivate(struct CUctx_st *c)
 {
     if (!c->active)
         return;
-    context_wait(c);
+    /* The threads of graphs with conditions give it more while others wait. */
+    while (context_wait(c) != CUDA_ERROR_OUT_OF_MEMORY && !stream_all_done(c))
+        ;
     c->active = false;
     while (c->modules)
         module_destroy(c->modules);
