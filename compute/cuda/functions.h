@@ -624,5 +624,25 @@ CUresult cuUserObjectCreate(CUuserObject *object, void *pointer, CUhostFn destro
                             unsigned flags);
 CUresult cuUserObjectRelease(CUuserObject object, unsigned count);
 CUresult cuUserObjectRetain(CUuserObject object, unsigned count);
+CUresult cuStreamBatchMemOp(CUstream stream, unsigned count, CUstreamBatchMemOpParams *operations,
+                            unsigned flags);
+CUresult cuStreamWaitValue32(CUstream stream, CUdeviceptr address, cuuint32_t value,
+                             unsigned flags);
+CUresult cuStreamWaitValue64(CUstream stream, CUdeviceptr address, cuuint64_t value,
+                             unsigned flags);
+CUresult cuStreamWriteValue32(CUstream stream, CUdeviceptr address, cuuint32_t value,
+                              unsigned flags);
+CUresult cuStreamWriteValue64(CUstream stream, CUdeviceptr address, cuuint64_t value,
+                              unsigned flags);
+CUresult cuStreamBatchMemOp_ptsz(CUstream stream, unsigned count,
+                                 CUstreamBatchMemOpParams *operations, unsigned flags);
+CUresult cuStreamWaitValue32_ptsz(CUstream stream, CUdeviceptr address, cuuint32_t value,
+                                  unsigned flags);
+CUresult cuStreamWaitValue64_ptsz(CUstream stream, CUdeviceptr address, cuuint64_t value,
+                                  unsigned flags);
+CUresult cuStreamWriteValue32_ptsz(CUstream stream, CUdeviceptr address, cuuint32_t value,
+                                   unsigned flags);
+CUresult cuStreamWriteValue64_ptsz(CUstream stream, CUdeviceptr address, cuuint64_t value,
+                                   unsigned flags);
 
 #endif

@@ -444,6 +444,10 @@ static void test_words(void **state)
     OK(cuStreamBatchMemOp_v2(s, 3, operations, 0));
     OK(cuStreamSynchronize(s));
     assert_int_equal(word(d), 9);
+    OK(cuStreamWriteValue64(s, d, 12, 0));
+    OK(cuStreamWaitValue32(s, d, 12, CU_STREAM_WAIT_VALUE_EQ));
+    OK(cuStreamSynchronize(s));
+    assert_int_equal(word(d), 12);
     OK(cuGraphDestroy(graph));
     OK(cuMemFree_v2(d));
 }

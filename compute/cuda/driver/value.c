@@ -108,3 +108,31 @@ API cuStreamBatchMemOp_v2(CUstream stream, unsigned count, CUstreamBatchMemOpPar
     }
     return leave(err);
 }
+
+/* The first versions differ in what a device has to promise alone. */
+API cuStreamBatchMemOp(CUstream stream, unsigned count, CUstreamBatchMemOpParams *operations,
+                       unsigned flags)
+{
+    return cuStreamBatchMemOp_v2(stream, count, operations, flags);
+}
+
+API cuStreamBatchMemOp_ptsz(CUstream stream, unsigned count, CUstreamBatchMemOpParams *operations,
+                            unsigned flags)
+{
+    return cuStreamBatchMemOp_v2_ptsz(stream, count, operations, flags);
+}
+
+#define FIRST(name, type)                                                                       \
+    API cuStream##name(CUstream stream, CUdeviceptr address, type value, unsigned flags)        \
+    {                                                                                           \
+        return cuStream##name##_v2(stream, address, value, flags);                              \
+    }                                                                                           \
+    API cuStream##name##_ptsz(CUstream stream, CUdeviceptr address, type value, unsigned flags) \
+    {                                                                                           \
+        return cuStream##name##_v2_ptsz(stream, address, value, flags);                         \
+    }
+
+FIRST(WaitValue32, cuuint32_t)
+FIRST(WaitValue64, cuuint64_t)
+FIRST(WriteValue32, cuuint32_t)
+FIRST(WriteValue64, cuuint64_t)
