@@ -235,6 +235,13 @@ static void test_exec(void **state)
     OK(cuGraphCreate(&child, 0));
     OK(cuGraphAddKernelNode_v2(&k, child, NULL, 0, &kernel));
     OK(cuGraphAddMemsetNode(&m, graph, NULL, 0, &set, context));
+    /* A need counts once; a graph can be its own child as it was before. */
+    REFUSED(cuGraphAddChildGraphNode(&child_node, graph, (CUgraphNode[]){m, m}, 2, child));
+    OK(cuGraphAddChildGraphNode(&child_node, child, NULL, 0, child));
+    OK(cuGraphChildGraphNodeGetGraph(child_node, &kept));
+    OK(cuGraphGetNodes(kept, NULL, &one));
+    assert_int_equal(one, 1);
+    OK(cuGraphDestroyNode(child_node));
     OK(cuGraphAddChildGraphNode(&child_node, graph, &m, 1, child));
     OK(cuGraphChildGraphNodeGetGraph(child_node, &kept));
     OK(cuGraphGetNodes(kept, &inner, &one));
@@ -421,6 +428,7 @@ static void test_words(void **state)
     (void)state;
     OK(cuMemAlloc_v2(&d, 16));
     OK(cuMemsetD32_v2(d, 0, 4));
+    OK(cuCtxSynchronize()); /* s does not wait for it */
     operations[0].writeValue.address = operations[1].waitValue.address = d;
     operations[2].writeValue.address = d + 8;
     p.ctx = context;

@@ -328,6 +328,8 @@ static void test_errors(void **state)
     assert_int_equal(cudaMemcpyFromSymbol(&number, &host_factor, 4, 1, RT_DEVICE_TO_HOST),
                      RT_INVALID_VALUE);
     assert_int_equal(cudaMemcpy(&number, memory, 4, 9), RT_INVALID_MEMCPY_DIRECTION);
+    assert_int_equal(cudaMemcpyFromSymbol(&number, &host_factor, 4, 0, RT_HOST_TO_DEVICE),
+                     RT_INVALID_MEMCPY_DIRECTION);
     assert_int_equal(cudaSetDevice(99), RT_INVALID_DEVICE);
     assert_int_equal(cudaGetSymbolSize(&size, &host_factor), 0);
     assert_int_equal(size, 4);

@@ -68,8 +68,7 @@ static CUresult resolve(const struct box *b, const uint64_t *extent, struct cuda
     *ret_side = (struct cuda_side){.address = b->address, .pitch = b->pitch, .slice = b->slice};
     switch (b->type) {
     case CU_MEMORYTYPE_HOST:
-        if (r && !range_is_host(b->address))
-            return CUDA_ERROR_INVALID_VALUE;
+        /* With unified addressing it is what it is: programs that say so of the device's work. */
         break;
     case CU_MEMORYTYPE_DEVICE:
         if (!r && memory_check(b->address, 1))

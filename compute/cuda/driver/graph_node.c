@@ -176,16 +176,22 @@ static CUresult set_body(struct CUgraphNode_st *n, struct CUgraph_st *g)
 
 static CUresult set_child(struct CUgraphNode_st *n, CUgraphNodeParams *p)
 {
-    struct CUgraph_st *child = p->graph.graph;
+    struct CUgraph_st *child = p->graph.graph, *own = n->graph;
+    bool moves = p->graph.ownership == CU_GRAPH_CHILD_GRAPH_OWNERSHIP_MOVE;
     CUresult err = CUDA_SUCCESS;
 
-    if (!handle_is(child, GRAPH) || child == n->graph ||
-        (unsigned)p->graph.ownership > CU_GRAPH_CHILD_GRAPH_OWNERSHIP_MOVE)
+    if (!handle_is(child, GRAPH) ||
+        (unsigned)p->graph.ownership > CU_GRAPH_CHILD_GRAPH_OWNERSHIP_MOVE ||
+        (moves && (child->owned || child == own)))
         return CUDA_ERROR_INVALID_VALUE;
-    if (p->graph.ownership == CU_GRAPH_CHILD_GRAPH_OWNERSHIP_MOVE) {
-        if (child->owned)
+    if (child == own) {
+        /* As it was before this node, which is the newest: else it would be in itself. */
+        if (own->nodes[own->count - 1] != n)
             return CUDA_ERROR_INVALID_VALUE;
-    } else {
+        own->count--;
+        err = graph_clone(own, false, &child);
+        own->count++;
+    } else if (!moves) {
         err = graph_clone(child, false, &child);
     }
     if (err)

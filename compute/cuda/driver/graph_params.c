@@ -3,6 +3,15 @@
 
 /* Nodes that are added, and their parameters: every kind by the one form that all have. */
 
+static bool has_twice(const CUgraphNode *needs, size_t count)
+{
+    for (size_t i = 0; needs && i < count; i++)
+        for (size_t j = 0; j < i; j++)
+            if (needs[i] == needs[j])
+                return true;
+    return false;
+}
+
 static CUresult add(CUgraphNode *node, CUgraph graph, const CUgraphNode *needs,
                     const CUgraphEdgeData *edges, size_t count, CUgraphNodeParams *p)
 {
@@ -11,7 +20,8 @@ static CUresult add(CUgraphNode *node, CUgraph graph, const CUgraphNode *needs,
 
     if (err)
         return err;
-    if (!node)
+    /* More than there are nodes cannot all be different ones. */
+    if (!node || count > graph->count || has_twice(needs, count))
         return leave(CUDA_ERROR_INVALID_VALUE);
     err = graph_add(graph, p->type, needs, edges, count, &n);
     if (err)

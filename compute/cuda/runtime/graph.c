@@ -76,20 +76,6 @@ RT cudaError_t cudaGraphAddMemcpyNode1D(CUgraphNode *node, CUgraph graph, const 
                                             : add_copy(node, graph, needs, count, &p));
 }
 
-cudaError_t graph_part_of(const void *host, size_t offset, size_t size, void **ret)
-{
-    CUdeviceptr address = 0;
-    size_t bytes = 0;
-    cudaError_t err = runtime_enter();
-
-    if (!err)
-        err = register_variable(host, &address, &bytes);
-    if (!err && (offset > bytes || size > bytes - offset))
-        err = RT_INVALID_VALUE;
-    *ret = (void *)(uintptr_t)(address + offset);
-    return err;
-}
-
 RT cudaError_t cudaGraphAddMemcpyNodeToSymbol(CUgraphNode *node, CUgraph graph,
                                               const CUgraphNode *needs, size_t count,
                                               const void *host, const void *from, size_t size,
@@ -99,11 +85,12 @@ RT cudaError_t cudaGraphAddMemcpyNodeToSymbol(CUgraphNode *node, CUgraph graph,
                                               const void *host, const void *from, size_t size,
                                               size_t offset, int kind)
 {
-    void *to;
-    cudaError_t err = graph_part_of(host, offset, size, &to);
+    CUdeviceptr to = 0;
+    cudaError_t err = memory_symbol(host, offset, size, kind, true, &to);
 
-    return runtime_leave(
-        err ? err : cudaGraphAddMemcpyNode1D(node, graph, needs, count, to, from, size, kind));
+    return runtime_leave(err ? err
+                             : cudaGraphAddMemcpyNode1D(node, graph, needs, count,
+                                                        (void *)(uintptr_t)to, from, size, kind));
 }
 
 RT cudaError_t cudaGraphAddMemcpyNodeFromSymbol(CUgraphNode *node, CUgraph graph,
@@ -115,11 +102,12 @@ RT cudaError_t cudaGraphAddMemcpyNodeFromSymbol(CUgraphNode *node, CUgraph graph
                                                 const void *host, size_t size, size_t offset,
                                                 int kind)
 {
-    void *from;
-    cudaError_t err = graph_part_of(host, offset, size, &from);
+    CUdeviceptr from = 0;
+    cudaError_t err = memory_symbol(host, offset, size, kind, false, &from);
 
-    return runtime_leave(
-        err ? err : cudaGraphAddMemcpyNode1D(node, graph, needs, count, to, from, size, kind));
+    return runtime_leave(err ? err
+                             : cudaGraphAddMemcpyNode1D(node, graph, needs, count, to,
+                                                        (const void *)(uintptr_t)from, size, kind));
 }
 
 static CUresult add_memset(CUgraphNode *node, CUgraph graph, const CUgraphNode *needs, size_t count,

@@ -17,7 +17,5 @@ cudaError_t graph_kernel_params(const struct kernel_node *p, CUDA_KERNEL_NODE_PA
 
 /* graph.c */
 struct copy_3d graph_copy_1d(void *to, const void *from, size_t size, int kind);
-/* A part of a variable that is registered under this host address; enters the runtime. */
-cudaError_t graph_part_of(const void *host, size_t offset, size_t size, void **ret);
 
 #endif

@@ -147,28 +147,29 @@ cudaError_t cudaGraphExecMemcpyNodeSetParams1D(CUgraphExec exec, CUgraphNode nod
                                                const void *from, size_t size, int kind);
 
 /* To or from a variable: the node's forms and the instantiated graph's. */
-#define SYMBOL(name, parameters, call)                                \
-    RT cudaError_t cudaGraph##name parameters;                        \
-    RT cudaError_t cudaGraph##name parameters                         \
-    {                                                                 \
-        void *part;                                                   \
-        cudaError_t err = graph_part_of(symbol, offset, size, &part); \
-                                                                      \
-        return err ? runtime_leave(err) : call;                       \
+#define SYMBOL(name, writes, parameters, call)                                    \
+    RT cudaError_t cudaGraph##name parameters;                                    \
+    RT cudaError_t cudaGraph##name parameters                                     \
+    {                                                                             \
+        CUdeviceptr at = 0;                                                       \
+        cudaError_t err = memory_symbol(symbol, offset, size, kind, writes, &at); \
+        void *part = (void *)(uintptr_t)at;                                       \
+                                                                                  \
+        return err ? runtime_leave(err) : call;                                   \
     }
 
-SYMBOL(MemcpyNodeSetParamsToSymbol,
+SYMBOL(MemcpyNodeSetParamsToSymbol, true,
        (CUgraphNode node, const void *symbol, const void *from, size_t size, size_t offset,
         int kind),
        cudaGraphMemcpyNodeSetParams1D(node, part, from, size, kind))
-SYMBOL(MemcpyNodeSetParamsFromSymbol,
+SYMBOL(MemcpyNodeSetParamsFromSymbol, false,
        (CUgraphNode node, void *to, const void *symbol, size_t size, size_t offset, int kind),
        cudaGraphMemcpyNodeSetParams1D(node, to, part, size, kind))
-SYMBOL(ExecMemcpyNodeSetParamsToSymbol,
+SYMBOL(ExecMemcpyNodeSetParamsToSymbol, true,
        (CUgraphExec exec, CUgraphNode node, const void *symbol, const void *from, size_t size,
         size_t offset, int kind),
        cudaGraphExecMemcpyNodeSetParams1D(exec, node, part, from, size, kind))
-SYMBOL(ExecMemcpyNodeSetParamsFromSymbol,
+SYMBOL(ExecMemcpyNodeSetParamsFromSymbol, false,
        (CUgraphExec exec, CUgraphNode node, void *to, const void *symbol, size_t size,
         size_t offset, int kind),
        cudaGraphExecMemcpyNodeSetParams1D(exec, node, to, part, size, kind))

@@ -326,12 +326,15 @@ RT cudaError_t cudaMemset2DAsync(void *memory, size_t pitch, int value, size_t w
         cuMemsetD2D8Async(ADDRESS(memory), pitch, (unsigned char)value, width, height, stream));
 }
 
-/* A part of a variable that is registered under this host address. */
-static cudaError_t symbol(const void *host, size_t offset, size_t count, CUdeviceptr *ret_address)
+cudaError_t memory_symbol(const void *host, size_t offset, size_t count, int kind, bool to,
+                          CUdeviceptr *ret_address)
 {
     size_t size = 0;
     cudaError_t err = runtime_enter();
 
+    if (!err && kind != RT_DEVICE_TO_DEVICE && kind != RT_DEFAULT &&
+        kind != (to ? RT_HOST_TO_DEVICE : RT_DEVICE_TO_HOST))
+        err = RT_INVALID_MEMCPY_DIRECTION;
     if (!err)
         err = register_variable(host, ret_address, &size);
     if (!err && (offset > size || count > size - offset))
@@ -346,7 +349,7 @@ RT cudaError_t cudaMemcpyToSymbol(const void *host, const void *from, size_t cou
                                   int kind)
 {
     CUdeviceptr address = 0;
-    cudaError_t err = symbol(host, offset, count, &address);
+    cudaError_t err = memory_symbol(host, offset, count, kind, true, &address);
 
     return runtime_leave(err ? err
                              : (int)memory_copy((void *)(uintptr_t)address, from, count, kind));
@@ -358,7 +361,7 @@ RT cudaError_t cudaMemcpyFromSymbol(void *to, const void *host, size_t count, si
                                     int kind)
 {
     CUdeviceptr address = 0;
-    cudaError_t err = symbol(host, offset, count, &address);
+    cudaError_t err = memory_symbol(host, offset, count, kind, false, &address);
 
     return runtime_leave(err ? err
                              : (int)memory_copy(to, (const void *)(uintptr_t)address, count, kind));
@@ -370,7 +373,7 @@ RT cudaError_t cudaMemcpyToSymbolAsync(const void *host, const void *from, size_
                                        size_t offset, int kind, CUstream stream)
 {
     CUdeviceptr address = 0;
-    cudaError_t err = symbol(host, offset, count, &address);
+    cudaError_t err = memory_symbol(host, offset, count, kind, true, &address);
 
     return runtime_leave(
         err ? err : (int)memory_copy_async((void *)(uintptr_t)address, from, count, kind, stream));
@@ -382,7 +385,7 @@ RT cudaError_t cudaMemcpyFromSymbolAsync(void *to, const void *host, size_t coun
                                          int kind, CUstream stream)
 {
     CUdeviceptr address = 0;
-    cudaError_t err = symbol(host, offset, count, &address);
+    cudaError_t err = memory_symbol(host, offset, count, kind, false, &address);
 
     return runtime_leave(
         err ? err
@@ -393,7 +396,7 @@ RT cudaError_t cudaGetSymbolAddress(void **ret_address, const void *host);
 RT cudaError_t cudaGetSymbolAddress(void **ret_address, const void *host)
 {
     CUdeviceptr address = 0;
-    cudaError_t err = symbol(host, 0, 0, &address);
+    cudaError_t err = memory_symbol(host, 0, 0, RT_DEFAULT, true, &address);
 
     if (!err)
         *ret_address = (void *)(uintptr_t)address;

@@ -79,6 +79,12 @@ struct copy_3d {
     struct extent extent;
     int kind;
 };
+/*
+ * Where a part of a variable is that is registered under this host address, for a copy of `kind`
+ * to it or from it. It enters the runtime.
+ */
+cudaError_t memory_symbol(const void *host, size_t offset, size_t count, int kind, bool to,
+                          CUdeviceptr *ret_address);
 /* What is wrong with a copy of rows: its direction, or a pitch less than the width; 0: neither. */
 cudaError_t memory_refuse_2d(int kind, size_t width, size_t to_pitch, size_t from_pitch);
 CUDA_MEMCPY3D memory_copy_3d(const struct copy_3d *p);
