@@ -44,6 +44,8 @@
 #define WINDOW      ((uint64_t)1 << 24)
 /* Of device memory: where no system puts memory of programs. */
 #define DEVICE_BASE ((uint64_t)0x10 << 40)
+/* To DEVICE_BASE * 2: reservations. */
+#define VIRTUAL_BASE (DEVICE_BASE + DEVICE_BASE / 2)
 
 enum ptx_space {
     SPACE_GENERIC,
@@ -196,6 +198,13 @@ struct region {
     uint64_t counted;             /* of size: what was asked for */
     uint8_t *host;
     bool mapped, constant;
+    bool shown; /* a mapping's: virtual.c */
+};
+
+/* By address. */
+struct stretches {
+    struct stretch *at;
+    uint32_t count, room;
 };
 
 struct memory {
@@ -203,6 +212,7 @@ struct memory {
     struct region *regions; /* by address */
     uint32_t count, room;
     uint64_t used, most;
+    struct stretches reserved, mappings; /* virtual.c */
 };
 
 int memory_init(struct memory *m, uint64_t most);
@@ -212,9 +222,16 @@ int memory_create(struct memory *m, uint64_t size, void *mapped, bool constant,
 int memory_destroy(struct memory *m, uint64_t address);
 /* With the lock held, for reading at least. NULL: nothing there. */
 const struct region *memory_find(const struct memory *m, uint64_t address);
+/* Index of the first region at or behind an address. With the lock. */
+uint32_t memory_behind(const struct memory *m, uint64_t address);
+/* Room for more regions. With the lock held for writing. 0 or VD_ERR_MEMORY. */
+int memory_grow(struct memory *m, uint32_t more);
 /* The same. Bytes from the end of an allocation to an address in the gap behind it, and one; 0: it
  * is in none. */
 uint64_t memory_past(const struct memory *m, uint64_t address);
+
+/* virtual.c: forgets all of it. */
+void virtual_finish(struct memory *m);
 
 /* Threads of a context and what they run. */
 struct ptx_context {

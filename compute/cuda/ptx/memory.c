@@ -29,12 +29,12 @@ void memory_finish(struct memory *m)
 {
     for (uint32_t i = 0; i < m->count; i++)
         release(&m->regions[i]);
+    virtual_finish(m);
     free(m->regions);
     pthread_rwlock_destroy(&m->lock);
 }
 
-/* Index of the first region at or behind an address. */
-static uint32_t behind(const struct memory *m, uint64_t address)
+uint32_t memory_behind(const struct memory *m, uint64_t address)
 {
     uint32_t low = 0, high = m->count;
 
@@ -52,7 +52,7 @@ static uint32_t behind(const struct memory *m, uint64_t address)
 /* First address behind every allocation, or a hole that fits. Mapped regions may lie elsewhere. */
 static uint64_t place(const struct memory *m, uint64_t room, uint32_t *ret_index)
 {
-    uint32_t first = behind(m, DEVICE_BASE), end = behind(m, DEVICE_BASE * 2), i;
+    uint32_t first = memory_behind(m, DEVICE_BASE), end = memory_behind(m, VIRTUAL_BASE), i;
     uint64_t at = DEVICE_BASE;
 
     /* Mostly at the end; holes are looked for once the end is far away. */
@@ -60,7 +60,7 @@ static uint64_t place(const struct memory *m, uint64_t room, uint32_t *ret_index
         const struct region *last = &m->regions[end - 1];
 
         at = last->address + last->room;
-        if (at <= DEVICE_BASE * 2 - room) {
+        if (at <= VIRTUAL_BASE - room) {
             *ret_index = end;
             return at;
         }
@@ -72,13 +72,28 @@ static uint64_t place(const struct memory *m, uint64_t room, uint32_t *ret_index
         at = m->regions[i].address + m->regions[i].room;
     }
     *ret_index = i;
-    return at <= DEVICE_BASE * 2 - room ? at : 0;
+    return at <= VIRTUAL_BASE - room ? at : 0;
+}
+
+int memory_grow(struct memory *m, uint32_t more)
+{
+    uint32_t room = m->room ? m->room * 2 : 64;
+    struct region *grown;
+
+    if (m->room - m->count >= more)
+        return 0;
+    grown = realloc(m->regions, room * sizeof(*grown));
+    if (!grown)
+        return VD_ERR_MEMORY;
+    m->regions = grown;
+    m->room = room;
+    return 0;
 }
 
 /* Where a region of a given place goes; false: something is there. */
 static bool place_at(const struct memory *m, const struct region *r, uint32_t *ret_index)
 {
-    uint32_t i = behind(m, r->address);
+    uint32_t i = memory_behind(m, r->address);
 
     *ret_index = i;
     if (r->address + r->size < r->address ||
@@ -114,15 +129,8 @@ static int create(struct memory *m, uint64_t size, uint64_t counted, void *mappe
     pthread_rwlock_wrlock(&m->lock);
     if (!mapped && (counted > m->most || m->used > m->most - counted))
         goto out;
-    if (m->count == m->room) {
-        uint32_t more = m->room ? m->room * 2 : 64;
-        struct region *grown = realloc(m->regions, more * sizeof(*grown));
-
-        if (!grown)
-            goto out;
-        m->regions = grown;
-        m->room = more;
-    }
+    if (memory_grow(m, 1))
+        goto out;
     if (at) {
         r.room = size;
         if (!place_at(m, &r, &index)) {
@@ -174,7 +182,7 @@ const struct region *memory_find(const struct memory *m, uint64_t address)
 
 uint64_t memory_past(const struct memory *m, uint64_t address)
 {
-    uint32_t next = behind(m, address);
+    uint32_t next = memory_behind(m, address);
     const struct region *r = next ? &m->regions[next - 1] : NULL;
 
     if (!r || address - r->address < r->size || address - r->address - r->size >= GUARD)
@@ -189,7 +197,7 @@ int memory_destroy(struct memory *m, uint64_t address)
 
     pthread_rwlock_wrlock(&m->lock);
     r = memory_find(m, address);
-    if (r && r->address == address) {
+    if (r && r->address == address && !r->shown) {
         uint32_t index = (uint32_t)(r - m->regions);
 
         if (!r->mapped)
@@ -274,14 +282,24 @@ int ptx_memory_find(struct ptx_context *context, uint64_t address, uint64_t *ret
     return err;
 }
 
-/* With the lock held. NULL: not all of it is in one allocation. */
-static uint8_t *range(const struct memory *m, uint64_t address, uint64_t size)
+/*
+ * With the lock held: where an address is, and how many of `size` bytes are there. NULL: they are
+ * not all in one allocation, nor in mappings next to each other (virtual.c).
+ */
+static uint8_t *range(const struct memory *m, uint64_t address, uint64_t size, uint64_t *ret_there)
 {
-    const struct region *r = memory_find(m, address);
+    const struct region *r = memory_find(m, address), *end = m->regions + m->count;
+    uint64_t there = r ? r->size - (address - r->address) : 0;
+    uint8_t *host = r ? r->host + (address - r->address) : NULL;
 
-    if (!r || size > r->size - (address - r->address))
-        return NULL;
-    return r->host + (address - r->address);
+    *ret_there = there < size ? there : size;
+    while (there < size) {
+        if (!r || !r->shown || r + 1 == end || !r[1].shown || r[1].address != r->address + r->size)
+            return NULL;
+        r++;
+        there += r->size;
+    }
+    return host;
 }
 
 /*
@@ -325,64 +343,96 @@ static void get(void *to, const uint8_t *from, uint64_t size)
 
 int ptx_memory_write(struct ptx_context *context, uint64_t address, const void *data, uint64_t size)
 {
-    uint8_t *host;
+    const uint8_t *from = data;
+    uint64_t there;
+    int err = 0;
 
-    if (!size)
-        return 0;
     pthread_rwlock_rdlock(&context->memory.lock);
-    host = range(&context->memory, address, size);
-    if (host)
-        put(host, data, size);
+    while (size && !err) {
+        uint8_t *host = range(&context->memory, address, size, &there);
+
+        if (host) {
+            put(host, from, there);
+            address += there;
+            from += there;
+            size -= there;
+        } else {
+            err = VD_ERR_PARAMETER;
+        }
+    }
     pthread_rwlock_unlock(&context->memory.lock);
-    return host ? 0 : VD_ERR_PARAMETER;
+    return err;
 }
 
 int ptx_memory_read(struct ptx_context *context, uint64_t address, void *data, uint64_t size)
 {
-    const uint8_t *host;
+    uint8_t *to = data;
+    uint64_t there;
+    int err = 0;
 
-    if (!size)
-        return 0;
     pthread_rwlock_rdlock(&context->memory.lock);
-    host = range(&context->memory, address, size);
-    if (host)
-        get(data, host, size);
+    while (size && !err) {
+        const uint8_t *host = range(&context->memory, address, size, &there);
+
+        if (host) {
+            get(to, host, there);
+            address += there;
+            to += there;
+            size -= there;
+        } else {
+            err = VD_ERR_PARAMETER;
+        }
+    }
     pthread_rwlock_unlock(&context->memory.lock);
-    return host ? 0 : VD_ERR_PARAMETER;
+    return err;
 }
 
 int ptx_memory_copy(struct ptx_context *context, uint64_t to, uint64_t from, uint64_t size)
 {
-    const uint8_t *source;
-    uint8_t *target;
+    uint64_t there, here;
+    int err = 0;
 
-    if (!size)
-        return 0;
     pthread_rwlock_rdlock(&context->memory.lock);
-    source = range(&context->memory, from, size);
-    target = range(&context->memory, to, size);
-    if (source && target)
-        memmove(target, source, size);
+    while (size && !err) {
+        const uint8_t *source = range(&context->memory, from, size, &there);
+        uint8_t *target = range(&context->memory, to, size, &here);
+
+        if (source && target) {
+            there = there < here ? there : here;
+            memmove(target, source, there);
+            to += there;
+            from += there;
+            size -= there;
+        } else {
+            err = VD_ERR_PARAMETER;
+        }
+    }
     pthread_rwlock_unlock(&context->memory.lock);
-    return source && target ? 0 : VD_ERR_PARAMETER;
+    return err;
 }
 
 int ptx_memory_set(struct ptx_context *context, uint64_t address, uint32_t value, unsigned width,
                    uint64_t count)
 {
-    uint8_t *host;
+    uint64_t size = count * width, there;
+    int err = 0;
 
     if ((width != 1 && width != 2 && width != 4) || address % width || count > UINT64_MAX / 4)
         return VD_ERR_PARAMETER;
-    if (!count)
-        return 0;
     pthread_rwlock_rdlock(&context->memory.lock);
-    host = range(&context->memory, address, count * width);
-    if (host && width == 1)
-        memset(host, (int)(value & 255), count);
-    else if (host)
-        for (uint64_t i = 0; i < count; i++)
-            memcpy(host + i * width, &value, width);
+    while (size && !err) {
+        uint8_t *host = range(&context->memory, address, size, &there);
+
+        if (!host)
+            err = VD_ERR_PARAMETER;
+        else if (width == 1)
+            memset(host, (int)(value & 255), there);
+        else
+            for (uint64_t i = 0; i < there; i += width)
+                memcpy(host + i, &value, width);
+        address += there;
+        size -= there;
+    }
     pthread_rwlock_unlock(&context->memory.lock);
-    return host ? 0 : VD_ERR_PARAMETER;
+    return err;
 }

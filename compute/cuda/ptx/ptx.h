@@ -22,6 +22,7 @@ struct ptx_context;
 struct ptx_module;
 struct ptx_kernel;
 struct ptx_attributes;
+struct ptx_physical;
 
 struct ptx_options {
     unsigned threads;      /* 0: one a processor */
@@ -90,6 +91,31 @@ int ptx_memory_destroy(struct ptx_context *context, uint64_t address);
 /* The allocation an address is in. */
 int ptx_memory_find(struct ptx_context *context, uint64_t address, uint64_t *ret_base,
                     uint64_t *ret_size);
+
+/*
+ * Addresses and memory apart. Memory of its own, zeroed, or that behind `fd` (which stays the
+ * caller's, and must be sealed against shrinking); -1: none. VD_ERR_MEMORY: no room, or no such fd.
+ */
+int ptx_physical_create(struct ptx_context *context, uint64_t size, int fd,
+                        struct ptx_physical **ret_physical);
+/* It is mapped nowhere. NULL is fine. */
+void ptx_physical_destroy(struct ptx_context *context, struct ptx_physical *physical);
+/* Addresses without memory: multiples of `align`, a power of two, and of 4096. At `wanted`, if that
+ * is free. VD_ERR_MEMORY: there is no room. */
+int ptx_virtual_reserve(struct ptx_context *context, uint64_t size, uint64_t align, uint64_t wanted,
+                        uint64_t *ret_address);
+/* With all that is mapped. VD_ERR_ID: no reservation starts there. */
+int ptx_virtual_release(struct ptx_context *context, uint64_t address);
+/* Multiples of 4096, free and within one reservation and the memory, else VD_ERR_PARAMETER. It may
+ * not be accessed yet. The memory stays until it is unmapped. */
+int ptx_virtual_map(struct ptx_context *context, uint64_t address, uint64_t size,
+                    const struct ptx_physical *physical, uint64_t offset);
+/* Whole mappings, here and below; of others nothing happens. */
+int ptx_virtual_unmap(struct ptx_context *context, uint64_t address, uint64_t size);
+enum ptx_access { PTX_ACCESS_NONE, PTX_ACCESS_READ, PTX_ACCESS_WRITE };
+int ptx_virtual_allow(struct ptx_context *context, uint64_t address, uint64_t size,
+                      enum ptx_access access);
+
 /* VD_ERR_PARAMETER: not all within one allocation. */
 int ptx_memory_write(struct ptx_context *context, uint64_t address, const void *data,
                      uint64_t size);
