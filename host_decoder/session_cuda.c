@@ -151,6 +151,7 @@ void session_cuda_finish(struct session *s)
         else if (r->kind == CUDA_RANGE_MAPPED)
             cuda_session_unmap(c, r);
     }
+    cuda_session_virtual_end(c);
     cuda_mirror_destroy(c->mirror);
     for (uint32_t i = 0; i < VD_MAX_CUDA_QUEUES; i++)
         free(c->queues[i]);
@@ -249,7 +250,13 @@ bool cuda_session_has(struct cuda_session *c, uint64_t address, uint64_t size)
 {
     const struct cuda_session_range *r = cuda_session_find(c, address);
 
-    return r && size <= r->size - (address - r->address);
+    return r ? size <= r->size - (address - r->address)
+             : vmm_has(&c->vmm, address, size, VMM_WRITE);
+}
+
+bool cuda_session_may_read(struct cuda_session *c, uint64_t address, uint64_t size)
+{
+    return cuda_session_has(c, address, size) || vmm_has(&c->vmm, address, size, VMM_READ);
 }
 
 void cuda_session_fail(struct cuda_session *c, uint32_t context, int result)
@@ -286,7 +293,9 @@ int session_cuda_open(void *self, const struct vd_cuda_open_req *req, const stru
         devices[i].l2_bytes = (uint32_t)p.l2_bytes;
         devices[i].flags = (p.local && !c->mirror ? VD_CUDA_DEVICE_LOCAL : 0) |
                            (p.textureless ? VD_CUDA_DEVICE_TEXTURELESS : 0) |
-                           (p.apart || c->mirror ? VD_CUDA_DEVICE_APART : 0);
+                           (p.apart || c->mirror ? VD_CUDA_DEVICE_APART : 0) |
+                           (p.virtual_memory ? VD_CUDA_DEVICE_VIRTUAL : 0) |
+                           (p.imports && !c->mirror ? VD_CUDA_DEVICE_IMPORTS : 0);
     }
     reply->tail_count = c->device_count;
     rep->max_bytes = c->max_bytes;

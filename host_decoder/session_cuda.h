@@ -15,7 +15,8 @@
  * A session's CUDA part: the guest's libcuda on the other side of the table in device.h. Its files:
  * session_cuda.c (its life, contexts, memory), session_cuda_import.c, session_cuda_module.c,
  * session_cuda_queue.c (commands), session_cuda_ring.c (messages in shared memory),
- * session_cuda_mirror.c (the guest shares no memory).
+ * session_cuda_mirror.c (the guest shares no memory), session_cuda_virtual.c (addresses and memory
+ * apart).
  *
  * The session's thread owns everything but the slots of the status, which are written on the
  * backend's threads, too (cuda_queue_passed).
@@ -55,6 +56,13 @@ struct cuda_session_free {
 
 enum cuda_range_kind { CUDA_RANGE_DEVICE, CUDA_RANGE_MAPPED, CUDA_RANGE_GLOBAL };
 
+/* Memory without an address. */
+struct cuda_session_physical {
+    struct cuda_physical *physical; /* NULL: the slot is free */
+    uint32_t device, mappings;
+    uint64_t size;
+};
+
 struct cuda_session {
     const struct cuda_backend *backend;
     struct arena *arena;
@@ -80,6 +88,9 @@ struct cuda_session {
     uint32_t range_count, range_room;
     struct cuda_session_free *frees;
     uint32_t free_count, free_room;
+    struct vmm vmm;
+    struct cuda_session_physical *physicals; /* VD_MAX_CUDA_PHYSICAL; NULL: none yet */
+    uint64_t reserved_bytes;
     bool locked;                                    /* staging memory, for copies */
     uint32_t taken;                                 /* of the ring; the status has a copy */
     uint64_t message[(VD_CUDA_RING_BYTES / 2) / 8]; /* the ring's message that is looked at */
@@ -93,6 +104,8 @@ int cuda_session_add(struct cuda_session *c, const struct cuda_session_range *ra
 void cuda_session_remove(struct cuda_session *c, struct cuda_session_range *range);
 /* Whether all of it is memory that this session has, and of one piece. */
 bool cuda_session_has(struct cuda_session *c, uint64_t address, uint64_t size);
+/* The same for what is only read. */
+bool cuda_session_may_read(struct cuda_session *c, uint64_t address, uint64_t size);
 /* Whether any of it is. */
 bool cuda_session_overlaps(struct cuda_session *c, uint64_t address, uint64_t size);
 /* Undoes a range's mapping; the range is removed by the caller. */
@@ -105,6 +118,9 @@ void cuda_session_module_end(struct cuda_session *c, struct cuda_session_module 
 int cuda_session_freed(struct cuda_session *c);
 /* Waits for what it was given and releases it. */
 void cuda_session_queue_end(struct cuda_session *c, uint32_t slot);
+
+/* session_cuda_virtual.c: gives everything back. */
+void cuda_session_virtual_end(struct cuda_session *c);
 
 /* Device memory that is taken, or given back. */
 static inline void cuda_session_use(struct cuda_session *c, uint64_t bytes)

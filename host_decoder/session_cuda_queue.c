@@ -248,7 +248,8 @@ int session_cuda_copy(void *self, const struct vd_cuda_copy_req *req, const stru
             return VD_ERR_PROTOCOL;
         if (side->host)
             side->address += (uintptr_t)s->arena.base;
-        else if (!cuda_session_has(c, side->address, bytes[i]))
+        else if (i ? !cuda_session_may_read(c, side->address, bytes[i])
+                   : !cuda_session_has(c, side->address, bytes[i]))
             return refuse(c, q, CUDA_ERROR_ILLEGAL_ADDRESS);
     }
     if (!c->locked && (command.copy.to.host || command.copy.from.host))
@@ -330,7 +331,8 @@ int session_cuda_value(void *self, const struct vd_cuda_value_req *req, const st
     (void)tail, (void)tail_count, (void)reply;
     if (!q || (req->bytes != 4 && req->bytes != 8) || req->address % req->bytes || req->compare > 3)
         return VD_ERR_PROTOCOL;
-    if (!cuda_session_has(c, req->address, req->bytes))
+    if (command.kind == CUDA_WAIT_VALUE ? !cuda_session_may_read(c, req->address, req->bytes)
+                                        : !cuda_session_has(c, req->address, req->bytes))
         return refuse(c, q, CUDA_ERROR_ILLEGAL_ADDRESS);
     return submit(c, q, &command);
 }

@@ -117,6 +117,25 @@ static const struct {
      "it only at the host's address). A range outside the frame zone ends the session."},
     {"cuda_memory_unmap", "Undoes that.",
      "None. An address that neither memory_map nor memory_import had ends the session."},
+    {"cuda_virtual_reserve", "Addresses of a device, for memory that is mapped there later.",
+     "Its CUresult: `OUT_OF_MEMORY`, also by the host's limits, `INVALID_VALUE`, `NOT_SUPPORTED`. "
+     "A "
+     "device that is not there ends the session, here and below."},
+    {"cuda_virtual_release", "Gives them back.",
+     "Its CUresult: `INVALID_VALUE` (none of that place and size, or something is mapped there)."},
+    {"cuda_virtual_map", "Maps memory at reserved addresses; kernels may not access it yet.",
+     "Its CUresult: `INVALID_VALUE` (not reserved, taken, or outside of the memory), "
+     "`OUT_OF_MEMORY`. A free slot ends the session."},
+    {"cuda_virtual_unmap", "Undoes that. May wait for a kernel.",
+     "Its CUresult: `INVALID_VALUE` (there are other than whole mappings)."},
+    {"cuda_virtual_allow", "What kernels and copies may do there.",
+     "Its CUresult, as for virtual_unmap."},
+    {"cuda_physical_create", "Memory of a device that has no address yet, zeroed.",
+     "Its CUresult: `OUT_OF_MEMORY`, also by the host's limit, `INVALID_HANDLE` (memory behind a "
+     "descriptor that is too small, or may shrink), `NOT_SUPPORTED`. A slot that is taken ends the "
+     "session."},
+    {"cuda_physical_destroy", "Frees it.",
+     "None. A free slot and memory that is mapped end the session."},
     {"cuda_memory_info", "How much device memory is free.", "None but its CUresult."},
     {"cuda_module_create",
      "Compiles PTX. The guest may use the memory that it gave again after the reply.",

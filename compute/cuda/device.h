@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <compute/cuda/backend/vmm.h>
 #include <compute/cuda/constants.h>
 
 /*
@@ -25,6 +26,7 @@
 struct cuda_device;
 struct cuda_queue;
 struct cuda_stamp;
+struct cuda_physical;
 
 struct cuda_properties {
     int index;
@@ -38,6 +40,8 @@ struct cuda_properties {
     int apart;    /* 1: kernels do not reach memory of the host: it is good for copies alone */
     /* 1: what stands for textures and surfaces here (texture.h) means nothing to its kernels. */
     int textureless;
+    int virtual_memory; /* 1: it has addresses and memory apart (virtual_reserve, ...) */
+    int imports;        /* 1: memory by a descriptor may be such memory, too */
 };
 
 /* What the executor is, where programs ask. */
@@ -179,6 +183,27 @@ struct cuda_backend {
     void (*memory_unmap)(uint64_t address);
     int (*memory_destroy)(struct cuda_device *device, uint64_t address);
     int (*memory_info)(struct cuda_device *device, uint64_t *ret_free, uint64_t *ret_total);
+
+    /*
+     * Optional, all or none: addresses and memory apart, for all contexts of a device. What is
+     * asked is right by the rules of vmm.h: of sizes, places and what is mapped nothing else is
+     * checked. Sizes are multiples of VMM_GRANULARITY.
+     */
+    /* At `wanted` if that can be, else elsewhere; `align` is a power of two, or 0. */
+    int (*virtual_reserve)(struct cuda_device *device, uint64_t size, uint64_t align,
+                           uint64_t wanted, uint64_t *ret_address);
+    /* Nothing is mapped there. */
+    int (*virtual_release)(struct cuda_device *device, uint64_t address, uint64_t size);
+    /* Zeroed, of the device; or what is behind `fd`, which stays the caller's; -1: none. */
+    int (*physical_create)(struct cuda_device *device, uint64_t size, int fd,
+                           struct cuda_physical **ret_physical);
+    /* It is mapped nowhere. */
+    void (*physical_destroy)(struct cuda_device *device, struct cuda_physical *physical);
+    int (*virtual_map)(struct cuda_device *device, uint64_t address, uint64_t size,
+                       struct cuda_physical *physical, uint64_t offset);
+    int (*virtual_unmap)(struct cuda_device *device, uint64_t address, uint64_t size);
+    int (*virtual_allow)(struct cuda_device *device, uint64_t address, uint64_t size,
+                         enum vmm_access access);
 
     /* PTX. `log` (may be NULL) is a text for people, also when it is refused. */
     int (*module_create)(struct cuda_context *context, const char *text, size_t size, char *log,

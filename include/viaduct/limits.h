@@ -64,12 +64,16 @@
 
 /* CUDA. */
 #define VD_MAX_CUDA_DEVICES    16
-#define VD_MAX_CUDA_CONTEXTS   64             /* of one client */
-#define VD_MAX_CUDA_QUEUES     8192           /* of one client: its streams */
-#define VD_MAX_CUDA_STAMPS     65536          /* times of events that are kept at the host */
-#define VD_MAX_CUDA_MODULES    4096           /* of one client */
-#define VD_MAX_CUDA_RANGES     (1u << 20)     /* allocations of one client */
-#define VD_MAX_CUDA_QUEUED     65536          /* commands of one queue that are not done */
+#define VD_MAX_CUDA_CONTEXTS   64           /* of one client */
+#define VD_MAX_CUDA_QUEUES     8192         /* of one client: its streams */
+#define VD_MAX_CUDA_STAMPS     65536        /* times of events that are kept at the host */
+#define VD_MAX_CUDA_MODULES    4096         /* of one client */
+#define VD_MAX_CUDA_RANGES     (1u << 20)   /* allocations of one client */
+#define VD_MAX_CUDA_PHYSICAL   65536        /* pieces of memory without an address, of one client */
+#define VD_MAX_CUDA_RESERVED   (4ull << 40) /* bytes of addresses that one client reserves */
+#define VD_MAX_CUDA_RESERVES   4096         /* in so many pieces */
+#define VD_CUDA_GRANULARITY    (2ull << 20) /* of such memory and addresses, bytes */
+#define VD_MAX_CUDA_QUEUED     65536        /* commands of one queue that are not done */
 #define VD_MAX_CUDA_IMAGE      (64ull << 20)  /* bytes of one module's text */
 #define VD_MAX_CUDA_INFO       (256ull << 20) /* bytes of one module's description */
 #define VD_MAX_CUDA_PARAMETERS 4096           /* words of a launch: 32 KiB */

@@ -189,8 +189,11 @@
 #define VD_CUDA_DEVICE_LOCAL       (1u << 0) /* its memory is the host processor's */
 #define VD_CUDA_DEVICE_TEXTURELESS (1u << 1) /* its kernels have no textures, nor surfaces */
 #define VD_CUDA_DEVICE_APART       (1u << 2) /* its kernels do not reach the guest's memory */
-#define VD_CUDA_DEVICE_FLAGS \
-    (VD_CUDA_DEVICE_LOCAL | VD_CUDA_DEVICE_TEXTURELESS | VD_CUDA_DEVICE_APART)
+#define VD_CUDA_DEVICE_VIRTUAL     (1u << 3) /* addresses and memory apart: virtual_reserve, ... */
+#define VD_CUDA_DEVICE_IMPORTS     (1u << 4) /* such memory may come by a descriptor */
+#define VD_CUDA_DEVICE_FLAGS                                                    \
+    (VD_CUDA_DEVICE_LOCAL | VD_CUDA_DEVICE_TEXTURELESS | VD_CUDA_DEVICE_APART | \
+     VD_CUDA_DEVICE_VIRTUAL | VD_CUDA_DEVICE_IMPORTS)
 
 /* cuda_launch_req.flags */
 #define VD_CUDA_LAUNCH_COOPERATIVE (1u << 0)

@@ -52,7 +52,7 @@ struct script {
     struct fuzz_input input;
     struct arena arena;
     uint32_t serial, filled;
-    uint64_t text_at, address;
+    uint64_t text_at, address, reserved;
     uint64_t message[(sizeof(struct vd_header) + 128 + 256 * 8) / 8];
     size_t start, end;
     bool hello, in_band, text;
@@ -116,7 +116,12 @@ static void fix(struct script *s, const struct dispatch_call *call, uint8_t *fix
             bool maps =
                 call->number == VD_OP_cuda_memory_map || call->number == VD_OP_cuda_memory_import;
 
-            if (!strcmp(f->name, "offset") && call->number == VD_OP_cuda_module_create)
+            if (call->number >= VD_OP_cuda_virtual_reserve)
+                u64 = !strcmp(f->name, "address")  ? s->reserved + (u64 & 3) * VD_CUDA_GRANULARITY
+                      : !strcmp(f->name, "wanted") ? 0
+                      : !strcmp(f->name, "align")  ? 1ull << (u64 & 31)
+                                                   : (u64 & 3) * VD_CUDA_GRANULARITY;
+            else if (!strcmp(f->name, "offset") && call->number == VD_OP_cuda_module_create)
                 u64 = s->text_at;
             else if (!strcmp(f->name, "offset") && call->number == VD_OP_cuda_memory_import)
                 u64 = (u64 & 3) * 4096;
@@ -128,7 +133,9 @@ static void fix(struct script *s, const struct dispatch_call *call, uint8_t *fix
                 u64 = s->text_at + 65536 + (u64 & 0xfff) * 8;
             else if (!strcmp(f->name, "address") || !strcmp(f->name, "to") ||
                      !strcmp(f->name, "from"))
-                u64 = u64 & 1 ? s->text_at + (u64 & 0xff) : s->address + (u64 & 0xf0);
+                u64 = u64 & 1   ? s->text_at + (u64 & 0xff)
+                      : u64 & 2 ? s->reserved + VD_CUDA_GRANULARITY - 8 + (u64 & 0xf0)
+                                : s->address + (u64 & 0xf0);
             else if (!strcmp(f->name, "room"))
                 u64 = VD_CUDA_LOG_BYTES + (u64 & 0xff8);
             else if (!strcmp(f->name, "size") && call->number == VD_OP_cuda_module_create)
@@ -141,19 +148,22 @@ static void fix(struct script *s, const struct dispatch_call *call, uint8_t *fix
     }
 }
 
-/* A descriptor that a host takes, of 64 KiB. */
-static int make_descriptor(void)
+/* A descriptor that a host takes. */
+static int make_descriptor(off_t size)
 {
     int fd = memfd_create("fuzz", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
-    if (fd >= 0 && (ftruncate(fd, 65536) || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK)))
+    if (fd >= 0 && (ftruncate(fd, size) || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK)))
         abort();
     return fd;
 }
 
 static void make_message(struct script *s, uint8_t kind)
 {
-    uint32_t op = (kind & 31) == 31 ? (uint32_t)VD_OP_arena_write : FIRST + (kind & 31);
+    uint32_t op = (kind & 31) == 31 ? (uint32_t)VD_OP_arena_write
+                  : (kind & 31) == 30
+                      ? (uint32_t)VD_OP_cuda_virtual_reserve + (fuzz_byte(&s->input) & 7u)
+                      : FIRST + (kind & 31);
     const struct dispatch_call *call = dispatch_find(op);
     uint8_t tail = fuzz_byte(&s->input);
     struct vd_header header = {.op = op, .tail = tail};
@@ -176,8 +186,12 @@ static void make_message(struct script *s, uint8_t kind)
     else
         s->end = size;
     s->start = 0;
-    if (op == VD_OP_cuda_memory_import && kind & KIND_FIX && !s->in_band && s->end && s->fd < 0)
-        s->fd = make_descriptor();
+    if (kind & KIND_FIX && !s->in_band && s->end && s->fd < 0) {
+        if (op == VD_OP_cuda_memory_import)
+            s->fd = make_descriptor(65536);
+        else if (op == VD_OP_cuda_physical_create && header.serial & 1)
+            s->fd = make_descriptor(VD_CUDA_GRANULARITY);
+    }
 }
 
 /* Where no memory is shared the text of the module is sent. */
@@ -282,6 +296,8 @@ static int script_send(struct channel *channel, const struct iovec *iov, int cou
                      (sizeof(struct vd_cuda_status) + 4095) / 4096 * 4096;
     if (header->op == (VD_OP_cuda_memory_create | VD_REPLY))
         s->address = ((const struct vd_cuda_memory_create_rep *)iov[1].iov_base)->address;
+    if (header->op == (VD_OP_cuda_virtual_reserve | VD_REPLY))
+        s->reserved = ((const struct vd_cuda_virtual_reserve_rep *)iov[1].iov_base)->address;
     return 0;
 }
 
@@ -355,7 +371,11 @@ static void put(struct fuzz_writer *w, uint32_t op, uint8_t flags, const void *r
 {
     const struct dispatch_call *call = dispatch_find(op);
 
-    fuzz_put_byte(w, (uint8_t)((op == VD_OP_arena_write ? 31 : op - FIRST) | flags));
+    bool apart = op >= VD_OP_cuda_virtual_reserve;
+
+    fuzz_put_byte(w, (uint8_t)((op == VD_OP_arena_write ? 31 : apart ? 30 : op - FIRST) | flags));
+    if (apart)
+        fuzz_put_byte(w, (uint8_t)(op - VD_OP_cuda_virtual_reserve));
     fuzz_put_byte(w, words);
     fuzz_put(w, req, call->req->size);
     if (call->req_tail)
@@ -395,6 +415,13 @@ size_t fuzz_seed(int index, uint8_t *buffer, size_t room)
     struct vd_cuda_memory_import_req import = {.offset = 1, .size = 0x800, .address = 9};
     struct vd_cuda_memory_unmap_req unmap = {.address = 0};
     struct vd_cuda_fault_req fault = {0};
+    struct vd_cuda_virtual_reserve_req reserve = {.size = 3};
+    struct vd_cuda_physical_create_req physical = {.size = 1};
+    struct vd_cuda_virtual_map_req there = {.size = 1};
+    struct vd_cuda_virtual_allow_req allow = {.size = 2, .access = 2};
+    struct vd_cuda_virtual_unmap_req leave = {.size = 2};
+    struct vd_cuda_physical_destroy_req end = {0};
+    struct vd_cuda_set_req across = {.element = 1, .address = 2, .width = 16, .height = 1};
     struct vd_cuda_copy_req back = {.flags = VD_CUDA_COPY_TO_HOST,
                                     .to = 1,
                                     .from = 16,
@@ -425,6 +452,13 @@ size_t fuzz_seed(int index, uint8_t *buffer, size_t room)
         queue.queue = i;
         put(&w, VD_OP_cuda_queue_create, how, &queue, NULL, 0);
     }
+    put(&w, VD_OP_cuda_virtual_reserve, KIND_FIX, &reserve, NULL, 0);
+    put(&w, VD_OP_cuda_physical_create, KIND_FIX, &physical, NULL, 0);
+    put(&w, VD_OP_cuda_virtual_map, KIND_FIX, &there, NULL, 0);
+    there.address = 1;
+    put(&w, VD_OP_cuda_virtual_map, KIND_FIX, &there, NULL, 0);
+    put(&w, VD_OP_cuda_virtual_allow, KIND_FIX, &allow, NULL, 0);
+    put(&w, VD_OP_cuda_set, how, &across, NULL, 0);
     put(&w, VD_OP_cuda_copy, how, &copy, NULL, 0);
     put(&w, VD_OP_cuda_copy, how, &back, NULL, 0);
     put(&w, VD_OP_cuda_set, how, &set, NULL, 0);
@@ -435,6 +469,10 @@ size_t fuzz_seed(int index, uint8_t *buffer, size_t room)
     put(&w, VD_OP_cuda_wait, how, &wait, NULL, 0);
     put(&w, VD_OP_cuda_free, how, &freed, NULL, 0);
     fuzz_put_byte(&w, KIND_PAUSE);
+    if (index & 1) {
+        put(&w, VD_OP_cuda_virtual_unmap, KIND_FIX, &leave, NULL, 0);
+        put(&w, VD_OP_cuda_physical_destroy, KIND_FIX, &end, NULL, 0);
+    }
     put(&w, VD_OP_cuda_print, KIND_FIX, &print, NULL, 0);
     put(&w, VD_OP_cuda_fault, KIND_FIX, &fault, NULL, 0);
     if (index & 2)

@@ -151,6 +151,7 @@ static int properties(unsigned index, struct cuda_properties *ret)
     ret->apart = !attribute(device, CU_DEVICE_ATTRIBUTE_CAN_USE_HOST_POINTER_FOR_REGISTERED_MEM);
     /* What stands for a texture is the executor's form, in memory. */
     ret->textureless = !native_is_own();
+    ret->virtual_memory = native_virtual_there(device);
     return 0;
 }
 
@@ -358,6 +359,13 @@ const struct cuda_backend cuda_backend_native = {
     .memory_unmap = native_memory_unmap,
     .memory_destroy = native_memory_destroy,
     .memory_info = native_memory_info,
+    .virtual_reserve = native_virtual_reserve,
+    .virtual_release = native_virtual_release,
+    .physical_create = native_physical_create,
+    .physical_destroy = native_physical_destroy,
+    .virtual_map = native_virtual_map,
+    .virtual_unmap = native_virtual_unmap,
+    .virtual_allow = native_virtual_allow,
     .module_create = native_module_create,
     .module_destroy = native_module_destroy,
     .heap = native_context_heap,

@@ -25,64 +25,72 @@
  */
 
 /* The functions that are used; drivers from CUDA 12 on have them. */
-#define NATIVE_FUNCTIONS(HAVE)         \
-    HAVE(cuInit)                       \
-    HAVE(cuDriverGetVersion)           \
-    HAVE(cuGetErrorName)               \
-    HAVE(cuDeviceGetCount)             \
-    HAVE(cuDeviceGet)                  \
-    HAVE(cuDeviceGetName)              \
-    HAVE(cuDeviceGetUuid)              \
-    HAVE(cuDeviceTotalMem_v2)          \
-    HAVE(cuDeviceGetAttribute)         \
-    HAVE(cuCtxCreate_v2)               \
-    HAVE(cuCtxDestroy_v2)              \
-    HAVE(cuCtxSetCurrent)              \
-    HAVE(cuCtxSynchronize)             \
-    HAVE(cuCtxSetLimit)                \
-    HAVE(cuCtxGetStreamPriorityRange)  \
-    HAVE(cuMemAlloc_v2)                \
-    HAVE(cuMemFree_v2)                 \
-    HAVE(cuMemGetInfo_v2)              \
-    HAVE(cuMemHostAlloc)               \
-    HAVE(cuMemFreeHost)                \
-    HAVE(cuMemHostRegister_v2)         \
-    HAVE(cuMemHostUnregister)          \
-    HAVE(cuMemHostGetDevicePointer_v2) \
-    HAVE(cuMemcpyHtoD_v2)              \
-    HAVE(cuMemcpyDtoH_v2)              \
-    HAVE(cuMemcpyAsync)                \
-    HAVE(cuMemcpyHtoDAsync_v2)         \
-    HAVE(cuMemcpyDtoHAsync_v2)         \
-    HAVE(cuMemcpyDtoDAsync_v2)         \
-    HAVE(cuMemcpy2DAsync_v2)           \
-    HAVE(cuMemsetD8Async)              \
-    HAVE(cuMemsetD16Async)             \
-    HAVE(cuMemsetD32Async)             \
-    HAVE(cuMemsetD2D8Async)            \
-    HAVE(cuMemsetD2D16Async)           \
-    HAVE(cuMemsetD2D32Async)           \
-    HAVE(cuStreamCreateWithPriority)   \
-    HAVE(cuStreamDestroy_v2)           \
-    HAVE(cuStreamSynchronize)          \
-    HAVE(cuStreamWaitEvent)            \
-    HAVE(cuStreamWaitValue32_v2)       \
-    HAVE(cuStreamWaitValue64_v2)       \
-    HAVE(cuStreamWriteValue32_v2)      \
-    HAVE(cuStreamWriteValue64_v2)      \
-    HAVE(cuEventCreate)                \
-    HAVE(cuEventRecord)                \
-    HAVE(cuEventSynchronize)           \
-    HAVE(cuEventElapsedTime)           \
-    HAVE(cuEventDestroy_v2)            \
-    HAVE(cuLaunchHostFunc)             \
-    HAVE(cuLaunchKernel)               \
-    HAVE(cuLaunchCooperativeKernel)    \
-    HAVE(cuModuleLoadDataEx)           \
-    HAVE(cuModuleUnload)               \
-    HAVE(cuModuleGetFunction)          \
-    HAVE(cuModuleGetGlobal_v2)         \
-    HAVE(cuFuncGetAttribute)           \
+#define NATIVE_FUNCTIONS(HAVE)          \
+    HAVE(cuInit)                        \
+    HAVE(cuDriverGetVersion)            \
+    HAVE(cuGetErrorName)                \
+    HAVE(cuDeviceGetCount)              \
+    HAVE(cuDeviceGet)                   \
+    HAVE(cuDeviceGetName)               \
+    HAVE(cuDeviceGetUuid)               \
+    HAVE(cuDeviceTotalMem_v2)           \
+    HAVE(cuDeviceGetAttribute)          \
+    HAVE(cuCtxCreate_v2)                \
+    HAVE(cuCtxDestroy_v2)               \
+    HAVE(cuCtxSetCurrent)               \
+    HAVE(cuCtxSynchronize)              \
+    HAVE(cuCtxSetLimit)                 \
+    HAVE(cuCtxGetStreamPriorityRange)   \
+    HAVE(cuMemAlloc_v2)                 \
+    HAVE(cuMemFree_v2)                  \
+    HAVE(cuMemGetInfo_v2)               \
+    HAVE(cuMemHostAlloc)                \
+    HAVE(cuMemFreeHost)                 \
+    HAVE(cuMemHostRegister_v2)          \
+    HAVE(cuMemHostUnregister)           \
+    HAVE(cuMemHostGetDevicePointer_v2)  \
+    HAVE(cuMemAddressReserve)           \
+    HAVE(cuMemAddressFree)              \
+    HAVE(cuMemCreate)                   \
+    HAVE(cuMemRelease)                  \
+    HAVE(cuMemMap)                      \
+    HAVE(cuMemUnmap)                    \
+    HAVE(cuMemSetAccess)                \
+    HAVE(cuMemGetAllocationGranularity) \
+    HAVE(cuMemcpyHtoD_v2)               \
+    HAVE(cuMemcpyDtoH_v2)               \
+    HAVE(cuMemcpyAsync)                 \
+    HAVE(cuMemcpyHtoDAsync_v2)          \
+    HAVE(cuMemcpyDtoHAsync_v2)          \
+    HAVE(cuMemcpyDtoDAsync_v2)          \
+    HAVE(cuMemcpy2DAsync_v2)            \
+    HAVE(cuMemsetD8Async)               \
+    HAVE(cuMemsetD16Async)              \
+    HAVE(cuMemsetD32Async)              \
+    HAVE(cuMemsetD2D8Async)             \
+    HAVE(cuMemsetD2D16Async)            \
+    HAVE(cuMemsetD2D32Async)            \
+    HAVE(cuStreamCreateWithPriority)    \
+    HAVE(cuStreamDestroy_v2)            \
+    HAVE(cuStreamSynchronize)           \
+    HAVE(cuStreamWaitEvent)             \
+    HAVE(cuStreamWaitValue32_v2)        \
+    HAVE(cuStreamWaitValue64_v2)        \
+    HAVE(cuStreamWriteValue32_v2)       \
+    HAVE(cuStreamWriteValue64_v2)       \
+    HAVE(cuEventCreate)                 \
+    HAVE(cuEventRecord)                 \
+    HAVE(cuEventSynchronize)            \
+    HAVE(cuEventElapsedTime)            \
+    HAVE(cuEventDestroy_v2)             \
+    HAVE(cuLaunchHostFunc)              \
+    HAVE(cuLaunchKernel)                \
+    HAVE(cuLaunchCooperativeKernel)     \
+    HAVE(cuModuleLoadDataEx)            \
+    HAVE(cuModuleUnload)                \
+    HAVE(cuModuleGetFunction)           \
+    HAVE(cuModuleGetGlobal_v2)          \
+    HAVE(cuFuncGetAttribute)            \
     HAVE(cuFuncSetAttribute)
 
 struct native_functions {
@@ -187,6 +195,21 @@ void native_memory_forget(struct cuda_device *d, CUcontext context);
 void native_memory_unregister(void);
 /* Whether the driver reaches all of that memory of the host without copies. */
 bool native_is_registered(uint64_t address, uint64_t bytes);
+
+/* native_virtual.c: the table's, and */
+int native_virtual_reserve(struct cuda_device *d, uint64_t size, uint64_t align, uint64_t wanted,
+                           uint64_t *ret_address);
+int native_virtual_release(struct cuda_device *d, uint64_t address, uint64_t size);
+int native_physical_create(struct cuda_device *d, uint64_t size, int fd,
+                           struct cuda_physical **ret_physical);
+void native_physical_destroy(struct cuda_device *d, struct cuda_physical *p);
+int native_virtual_map(struct cuda_device *d, uint64_t address, uint64_t size,
+                       struct cuda_physical *physical, uint64_t offset);
+int native_virtual_unmap(struct cuda_device *d, uint64_t address, uint64_t size);
+int native_virtual_allow(struct cuda_device *d, uint64_t address, uint64_t size,
+                         enum vmm_access access);
+/* Whether a device has it, in pieces of VMM_GRANULARITY. */
+bool native_virtual_there(CUdevice device);
 
 /* native_module.c */
 struct native_kernel {

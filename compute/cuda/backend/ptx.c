@@ -11,19 +11,12 @@
 #include <viaduct/errors.h>
 #include <wire/log.h>
 
+#include "ptx_device.h"
 #include "queue.h"
 
 /* The backend on the executor for PTX: one device, in this process. */
 
 #define PRINT_FIFO (1u << 20) /* bytes; what is printed beyond drops the oldest, as CUDA does */
-
-struct cuda_device {
-    struct ptx_context *ptx;
-    struct queue_pool *pool;
-    pthread_mutex_t lock; /* guards what follows */
-    char *printed;
-    _Atomic size_t print_bytes;
-};
 
 struct context {
     struct cuda_context head;
@@ -110,6 +103,8 @@ static void look(void)
     ret->multiprocessors = processors < 1 ? 1 : processors > 256 ? 256 : (unsigned)processors;
     ret->clock_khz = 1000000; /* %clock counts nanoseconds */
     ret->l2_bytes = (int)sysconf(_SC_LEVEL2_CACHE_SIZE);
+    ret->virtual_memory = 1;
+    ret->imports = 1;
     ret->local = 1;
     ret->coherent = 1;
 }
@@ -570,6 +565,13 @@ const struct cuda_backend cuda_backend_ptx = {
     .memory_unmap = memory_unmap,
     .memory_destroy = memory_destroy,
     .memory_info = memory_info,
+    .virtual_reserve = ptx_device_reserve,
+    .virtual_release = ptx_device_release,
+    .physical_create = ptx_device_physical,
+    .physical_destroy = ptx_device_forget,
+    .virtual_map = ptx_device_map,
+    .virtual_unmap = ptx_device_unmap,
+    .virtual_allow = ptx_device_allow,
     .module_create = module_create,
     .module_destroy = module_destroy,
     .heap = heap,

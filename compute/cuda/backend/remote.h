@@ -123,6 +123,7 @@ struct remote {
     struct remote_reserved *reserved;
     uint64_t queue_used[VD_MAX_CUDA_QUEUES / 64];
     uint64_t module_used[VD_MAX_CUDA_MODULES / 64];
+    uint64_t physical_used[VD_MAX_CUDA_PHYSICAL / 64];
     struct remote_zone staging, frames;
     struct remote_staged *staged, *staged_idle;
     _Atomic uint32_t staged_count;
@@ -183,9 +184,24 @@ int remote_memory_map_as(void *memory, uint64_t size, uint64_t address);
 int remote_memory_import(int fd, uint64_t offset, void *memory, uint64_t size);
 void remote_memory_unmap(uint64_t address);
 int remote_memory_info(struct cuda_device *device, uint64_t *ret_free, uint64_t *ret_total);
+/* Keeps addresses of a device from being given to anybody here; false: somebody has them. */
+bool remote_reserve(struct remote *r, uint64_t address, uint64_t size);
 /* Lets go of the addresses of device memory that is freed; of all. */
 void remote_unreserve(struct remote *r, uint64_t address);
 void remote_memory_finish(struct remote *r);
+
+/* remote_virtual.c: the table's */
+int remote_virtual_reserve(struct cuda_device *device, uint64_t size, uint64_t align,
+                           uint64_t wanted, uint64_t *ret_address);
+int remote_virtual_release(struct cuda_device *device, uint64_t address, uint64_t size);
+int remote_physical_create(struct cuda_device *device, uint64_t size, int fd,
+                           struct cuda_physical **ret_physical);
+void remote_physical_destroy(struct cuda_device *device, struct cuda_physical *physical);
+int remote_virtual_map(struct cuda_device *device, uint64_t address, uint64_t size,
+                       struct cuda_physical *physical, uint64_t offset);
+int remote_virtual_unmap(struct cuda_device *device, uint64_t address, uint64_t size);
+int remote_virtual_allow(struct cuda_device *device, uint64_t address, uint64_t size,
+                         enum vmm_access access);
 
 /* remote_zone.c; with the lock */
 void remote_zone_init(struct remote_zone *z, uint64_t offset, uint64_t size, uint64_t align);

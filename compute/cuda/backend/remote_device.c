@@ -49,6 +49,8 @@ static int properties(unsigned index, struct cuda_properties *ret)
         ret->local = 0;
         ret->coherent = d->flags & VD_CUDA_DEVICE_LOCAL && !r->pump ? 1 : 0;
         ret->apart = r->apart ? 1 : 0;
+        ret->virtual_memory = d->flags & VD_CUDA_DEVICE_VIRTUAL ? 1 : 0;
+        ret->imports = d->flags & VD_CUDA_DEVICE_IMPORTS && !r->pump ? 1 : 0;
         ret->textureless = d->flags & VD_CUDA_DEVICE_TEXTURELESS ? 1 : 0;
     }
     remote_drop(r);
@@ -209,6 +211,13 @@ const struct cuda_backend cuda_backend_remote = {
     .memory_unmap = remote_memory_unmap,
     .memory_destroy = remote_memory_destroy,
     .memory_info = remote_memory_info,
+    .virtual_reserve = remote_virtual_reserve,
+    .virtual_release = remote_virtual_release,
+    .physical_create = remote_physical_create,
+    .physical_destroy = remote_physical_destroy,
+    .virtual_map = remote_virtual_map,
+    .virtual_unmap = remote_virtual_unmap,
+    .virtual_allow = remote_virtual_allow,
     .module_create = remote_module_create,
     .module_destroy = remote_module_destroy,
     .heap = heap,

@@ -33,8 +33,7 @@ static bool is_apart(uint64_t address)
     return address >= (uint64_t)0x10 << 40 && address < (uint64_t)0x20 << 40;
 }
 
-/* Keeps addresses of a device that is like a process's own from being given to anybody here. */
-static bool reserve(struct remote *r, uint64_t address, uint64_t size)
+bool remote_reserve(struct remote *r, uint64_t address, uint64_t size)
 {
     void *want = (void *)(uintptr_t)address, *got;
     struct remote_reserved *one;
@@ -111,7 +110,7 @@ int remote_memory_create(struct cuda_device *device, struct cuda_context *contex
         return err;
     for (;;) {
         err = memory_create_one(r, device->index, c->slot, size, ret_address);
-        if (err || reserve(r, *ret_address, size))
+        if (err || remote_reserve(r, *ret_address, size))
             break;
         /* Something of this process is there: another, while that one is kept. */
         taken[n++] = *ret_address;

@@ -5,6 +5,7 @@
 #include "array.h"
 #include "copy.h"
 #include "graph.h"
+#include "virtual.h"
 
 /*
  * Copies. Each becomes one command for boxes of bytes. Of the program's ordinary memory a copy is
@@ -63,7 +64,7 @@ static CUresult resolve(const struct box *b, const uint64_t *extent, struct cuda
     if (b->type == CU_MEMORYTYPE_ARRAY)
         return resolve_array(b, extent, ret_side);
     r = range_find(b->address);
-    if (!b->address)
+    if (!b->address || (!r && virtual_is_reserved(b->address)))
         return CUDA_ERROR_INVALID_VALUE;
     *ret_side = (struct cuda_side){.address = b->address, .pitch = b->pitch, .slice = b->slice};
     switch (b->type) {
@@ -101,7 +102,7 @@ static CUresult prepare(struct box to, struct box from, uint64_t width, uint64_t
         (!sane(&c.copy.to, width, height, depth) || !sane(&c.copy.from, width, height, depth)))
         err = CUDA_ERROR_INVALID_VALUE;
     if (!err && !*ret_to_pageable)
-        err = memory_check(c.copy.to.address, extent(&c.copy.to, width, height, depth));
+        err = memory_check_write(c.copy.to.address, extent(&c.copy.to, width, height, depth));
     if (!err && !*ret_from_pageable)
         err = memory_check(c.copy.from.address, extent(&c.copy.from, width, height, depth));
     if (!err)

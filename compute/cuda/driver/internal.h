@@ -35,7 +35,8 @@ enum kind {
     REFERENCE,
     EXTERNAL,
     MIPMAP,
-    USER_OBJECT
+    USER_OBJECT,
+    PHYSICAL
 };
 
 #define MAX_DEVICES    16
@@ -124,8 +125,9 @@ enum range_kind {
     RANGE_MANAGED,
     RANGE_VARIABLE,
     RANGE_IMPORTED,
-    RANGE_HIDDEN, /* of arrays and textures */
-    RANGE_GRAPH   /* graph_memory.c */
+    RANGE_VIRTUAL, /* a mapping; of no context */
+    RANGE_HIDDEN,  /* of arrays and textures */
+    RANGE_GRAPH    /* graph_memory.c */
 };
 
 /* A flag of managed memory: not the program's to free. */
@@ -134,7 +136,8 @@ enum range_kind {
 struct range {
     uint64_t address, size, id;
     enum range_kind kind;
-    struct CUctx_st *context;
+    struct CUctx_st *context; /* NULL: a device's */
+    int device;
     unsigned flags;
     bool copies; /* registered for copies alone: kernels do not reach it */
     struct CUmemPoolHandle_st *pool;
@@ -231,5 +234,7 @@ void external_unmap(uint64_t address, uint64_t size);
 
 /* Whether all of it is one allocation's, or memory of the host. */
 CUresult memory_check(uint64_t address, uint64_t bytes);
+/* The same, and it may be written. */
+CUresult memory_check_write(uint64_t address, uint64_t bytes);
 
 #endif

@@ -8,6 +8,7 @@
 #include "array.h"
 #include "graph.h"
 #include "internal.h"
+#include "virtual.h"
 
 /*
  * Memory that the API knows: device memory, and the host's that the device reaches at the same
@@ -62,6 +63,7 @@ CUresult range_add(struct CUctx_st *c, enum range_kind kind, uint64_t address, u
                                .id = unique(),
                                .kind = kind,
                                .context = c,
+                               .device = c ? c->device : 0,
                                .flags = flags};
     range_count++;
     return CUDA_SUCCESS;
@@ -102,6 +104,7 @@ static void range_free(struct range *r)
     case RANGE_IMPORTED:
         external_unmap(gone.address, gone.size);
         break;
+    case RANGE_VIRTUAL:
     case RANGE_VARIABLE:
         break;
     }
@@ -129,7 +132,7 @@ bool range_is_host(uint64_t address)
 {
     const struct range *r = range_find(address);
 
-    return !r || range_is_hosts(r);
+    return r ? range_is_hosts(r) : !virtual_is_reserved(address);
 }
 
 CUresult memory_check(uint64_t address, uint64_t bytes)
@@ -137,10 +140,22 @@ CUresult memory_check(uint64_t address, uint64_t bytes)
     const struct range *r = range_find(address);
     uint64_t module_base = 0x10ull << 40; /* where devices have their memory: modules' variables */
 
+    /* Mappings next to each other are one piece; the rest of a reservation is nothing. */
+    if (virtual_is_reserved(address))
+        return virtual_has(address, bytes, VMM_READ) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
     if (r)
         return bytes <= r->size - (address - r->address) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
     return address >= module_base && address < module_base * 2 ? CUDA_SUCCESS
                                                                : CUDA_ERROR_INVALID_VALUE;
+}
+
+CUresult memory_check_write(uint64_t address, uint64_t bytes)
+{
+    CUresult err = memory_check(address, bytes);
+
+    return !err && virtual_is_reserved(address) && !virtual_has(address, bytes, VMM_WRITE)
+               ? CUDA_ERROR_INVALID_VALUE
+               : err;
 }
 
 static CUresult device_memory(struct CUctx_st *c, size_t size, enum range_kind kind, uint64_t *ret)
@@ -454,7 +469,7 @@ static CUresult pointer_attribute(void *data, CUpointer_attribute attribute, uin
         *(unsigned char *)data = r->kind == RANGE_MANAGED;
         break;
     case CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL:
-        *(int *)data = r->context->device;
+        *(int *)data = r->device;
         break;
     case CU_POINTER_ATTRIBUTE_RANGE_START_ADDR:
         *(CUdeviceptr *)data = r->address;

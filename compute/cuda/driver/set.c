@@ -11,7 +11,7 @@ CUresult set_prepare(const CUDA_MEMSET_NODE_PARAMS *p, struct cuda_command *ret_
     if ((p->elementSize != 1 && p->elementSize != 2 && p->elementSize != 4) || !p->width ||
         !p->height || p->dst % p->elementSize || p->width > (size_t)1 << 46 ||
         pitch < p->width * p->elementSize || (p->height - 1) > ((size_t)1 << 46) / pitch ||
-        memory_check(p->dst, (p->height - 1) * pitch + p->width * p->elementSize))
+        memory_check_write(p->dst, (p->height - 1) * pitch + p->width * p->elementSize))
         return CUDA_ERROR_INVALID_VALUE;
     *ret_command = (struct cuda_command){.kind = CUDA_SET,
                                          .set = {.address = p->dst,

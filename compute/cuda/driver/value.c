@@ -36,7 +36,8 @@ CUresult value_prepare(const CUstreamBatchMemOpParams *p, struct cuda_command *r
     default:
         return CUDA_ERROR_INVALID_VALUE;
     }
-    if (p->waitValue.address % bytes || memory_check(p->waitValue.address, bytes))
+    if (p->waitValue.address % bytes || (wait ? memory_check(p->waitValue.address, bytes)
+                                              : memory_check_write(p->waitValue.address, bytes)))
         return CUDA_ERROR_INVALID_VALUE;
     *ret_command = (struct cuda_command){
         .kind = wait ? CUDA_WAIT_VALUE : CUDA_WRITE_VALUE,
