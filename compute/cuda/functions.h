@@ -74,6 +74,8 @@ CUresult cuCtxSetCacheConfig(CUfunc_cache config);
 CUresult cuCtxSetCurrent(CUcontext context);
 CUresult cuCtxSetFlags(unsigned flags);
 CUresult cuCtxSetLimit(CUlimit limit, size_t value);
+CUresult cuCtxDisablePeerAccess(CUcontext peer);
+CUresult cuCtxEnablePeerAccess(CUcontext peer, unsigned flags);
 CUresult cuCtxSynchronize(void);
 CUresult cuCtxSynchronize_v2(CUcontext context);
 CUresult cuDeviceCanAccessPeer(int *can, CUdevice device, CUdevice peer);
@@ -512,6 +514,68 @@ CUresult cuMemRetainAllocationHandle(CUmemGenericAllocationHandle *handle, void 
 CUresult cuMemSetAccess(CUdeviceptr address, size_t size, const CUmemAccessDesc *access,
                         size_t count);
 CUresult cuMemUnmap(CUdeviceptr address, size_t size);
+CUresult cuDeviceGetP2PAttribute(int *value, CUdevice_P2PAttribute attribute, CUdevice from,
+                                 CUdevice to);
+CUresult cuFuncSetBlockShape(CUfunction function, int x, int y, int z);
+CUresult cuFuncSetSharedSize(CUfunction function, unsigned bytes);
+CUresult cuLaunch(CUfunction function);
+CUresult cuLaunchGrid(CUfunction function, int width, int height);
+CUresult cuLaunchGridAsync(CUfunction function, int width, int height, CUstream stream);
+CUresult cuParamSetSize(CUfunction function, unsigned bytes);
+CUresult cuParamSetf(CUfunction function, int offset, float value);
+CUresult cuParamSeti(CUfunction function, int offset, unsigned value);
+CUresult cuParamSetv(CUfunction function, int offset, void *from, unsigned bytes);
+CUresult cuMemDiscardAndPrefetchBatchAsync(CUdeviceptr *addresses, size_t *sizes, size_t count,
+                                           CUmemLocation *places, size_t *firsts,
+                                           size_t place_count, unsigned long long flags,
+                                           CUstream stream);
+CUresult cuMemDiscardAndPrefetchBatchAsync_ptsz(CUdeviceptr *addresses, size_t *sizes, size_t count,
+                                                CUmemLocation *places, size_t *firsts,
+                                                size_t place_count, unsigned long long flags,
+                                                CUstream stream);
+CUresult cuMemDiscardBatchAsync(CUdeviceptr *addresses, size_t *sizes, size_t count,
+                                unsigned long long flags, CUstream stream);
+CUresult cuMemDiscardBatchAsync_ptsz(CUdeviceptr *addresses, size_t *sizes, size_t count,
+                                     unsigned long long flags, CUstream stream);
+CUresult cuMemGetDefaultMemPool(CUmemoryPool *pool, CUmemLocation *place, CUmemAllocationType type);
+CUresult cuMemGetMemPool(CUmemoryPool *pool, CUmemLocation *place, CUmemAllocationType type);
+CUresult cuMemSetMemPool(CUmemLocation *place, CUmemAllocationType type, CUmemoryPool pool);
+CUresult cuMemPrefetchBatchAsync(CUdeviceptr *addresses, size_t *sizes, size_t count,
+                                 CUmemLocation *places, size_t *firsts, size_t place_count,
+                                 unsigned long long flags, CUstream stream);
+CUresult cuMemPrefetchBatchAsync_ptsz(CUdeviceptr *addresses, size_t *sizes, size_t count,
+                                      CUmemLocation *places, size_t *firsts, size_t place_count,
+                                      unsigned long long flags, CUstream stream);
+CUresult cuMemRangeGetAttribute(void *data, size_t size, CUmem_range_attribute attribute,
+                                CUdeviceptr address, size_t count);
+CUresult cuMemRangeGetAttributes(void **data, size_t *sizes, CUmem_range_attribute *attributes,
+                                 size_t n, CUdeviceptr address, size_t count);
+CUresult cuPointerSetAttribute(const void *value, CUpointer_attribute attribute,
+                               CUdeviceptr address);
+CUresult cuStreamBatchMemOp(CUstream stream, unsigned count, CUstreamBatchMemOpParams *ops,
+                            unsigned flags);
+CUresult cuStreamBatchMemOp_ptsz(CUstream stream, unsigned count, CUstreamBatchMemOpParams *ops,
+                                 unsigned flags);
+CUresult cuStreamBatchMemOp_v2(CUstream stream, unsigned count, CUstreamBatchMemOpParams *ops,
+                               unsigned flags);
+CUresult cuStreamBatchMemOp_v2_ptsz(CUstream stream, unsigned count, CUstreamBatchMemOpParams *ops,
+                                    unsigned flags);
+CUresult cuStreamWaitValue32(CUstream stream, CUdeviceptr address, cuuint32_t value,
+                             unsigned flags);
+CUresult cuStreamWaitValue32_ptsz(CUstream stream, CUdeviceptr address, cuuint32_t value,
+                                  unsigned flags);
+CUresult cuStreamWaitValue64(CUstream stream, CUdeviceptr address, cuuint64_t value,
+                             unsigned flags);
+CUresult cuStreamWaitValue64_ptsz(CUstream stream, CUdeviceptr address, cuuint64_t value,
+                                  unsigned flags);
+CUresult cuStreamWriteValue32(CUstream stream, CUdeviceptr address, cuuint32_t value,
+                              unsigned flags);
+CUresult cuStreamWriteValue32_ptsz(CUstream stream, CUdeviceptr address, cuuint32_t value,
+                                   unsigned flags);
+CUresult cuStreamWriteValue64(CUstream stream, CUdeviceptr address, cuuint64_t value,
+                              unsigned flags);
+CUresult cuStreamWriteValue64_ptsz(CUstream stream, CUdeviceptr address, cuuint64_t value,
+                                   unsigned flags);
 CUresult cuMemAdvise(CUdeviceptr address, size_t count, CUmem_advise advice, CUdevice device);
 CUresult cuMemAdvise_v2(CUdeviceptr address, size_t count, CUmem_advise advice,
                         CUmemLocation place);
@@ -622,10 +686,6 @@ CUresult cuGraphRemoveDependencies_v2(CUgraph graph, const CUgraphNode *from, co
                                       const CUgraphEdgeData *edges, size_t count);
 CUresult cuGraphRetainUserObject(CUgraph graph, CUuserObject object, unsigned count,
                                  unsigned flags);
-CUresult cuStreamBatchMemOp_v2(CUstream stream, unsigned count,
-                               CUstreamBatchMemOpParams *operations, unsigned flags);
-CUresult cuStreamBatchMemOp_v2_ptsz(CUstream stream, unsigned count,
-                                    CUstreamBatchMemOpParams *operations, unsigned flags);
 CUresult cuStreamBeginCaptureToGraph(CUstream stream, CUgraph graph, const CUgraphNode *needs,
                                      const CUgraphEdgeData *edges, size_t count,
                                      CUstreamCaptureMode mode);
@@ -646,25 +706,5 @@ CUresult cuUserObjectCreate(CUuserObject *object, void *pointer, CUhostFn destro
                             unsigned flags);
 CUresult cuUserObjectRelease(CUuserObject object, unsigned count);
 CUresult cuUserObjectRetain(CUuserObject object, unsigned count);
-CUresult cuStreamBatchMemOp(CUstream stream, unsigned count, CUstreamBatchMemOpParams *operations,
-                            unsigned flags);
-CUresult cuStreamWaitValue32(CUstream stream, CUdeviceptr address, cuuint32_t value,
-                             unsigned flags);
-CUresult cuStreamWaitValue64(CUstream stream, CUdeviceptr address, cuuint64_t value,
-                             unsigned flags);
-CUresult cuStreamWriteValue32(CUstream stream, CUdeviceptr address, cuuint32_t value,
-                              unsigned flags);
-CUresult cuStreamWriteValue64(CUstream stream, CUdeviceptr address, cuuint64_t value,
-                              unsigned flags);
-CUresult cuStreamBatchMemOp_ptsz(CUstream stream, unsigned count,
-                                 CUstreamBatchMemOpParams *operations, unsigned flags);
-CUresult cuStreamWaitValue32_ptsz(CUstream stream, CUdeviceptr address, cuuint32_t value,
-                                  unsigned flags);
-CUresult cuStreamWaitValue64_ptsz(CUstream stream, CUdeviceptr address, cuuint64_t value,
-                                  unsigned flags);
-CUresult cuStreamWriteValue32_ptsz(CUstream stream, CUdeviceptr address, cuuint32_t value,
-                                   unsigned flags);
-CUresult cuStreamWriteValue64_ptsz(CUstream stream, CUdeviceptr address, cuuint64_t value,
-                                   unsigned flags);
 
 #endif

@@ -159,6 +159,7 @@ static CUresult copy(struct box to, struct box from, uint64_t width, uint64_t he
     /* "API synchronization behavior": nobody waits for a copy within a device. */
     wait &= c.copy.from.host || c.copy.to.host;
     wait |= order == COPY_NOW && !c.copy.from.host;
+    wait = wait || memory_syncs(to.address, stream) || memory_syncs(from.address, stream);
     err = stream_submit(s, &c);
     if (err)
         free(c.copy.staged);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include <string.h>
 
-#include "internal.h"
+#include "advice.h"
+#include "graph.h"
 
 /*
  * What programs say to make things fast on a device of NVIDIA's, and what nothing here becomes
@@ -9,14 +10,14 @@
  * cache, banks of shared memory, a profiler. Arguments are checked; what can be read back is kept.
  */
 
-/* Managed memory, all of it one allocation's. */
-static CUresult check_managed(CUdeviceptr address, size_t count)
+/* Managed memory, all of it one allocation's; NULL: it is not. */
+static struct range *find_managed(CUdeviceptr address, size_t count)
 {
-    const struct range *r = range_find(address);
+    struct range *r = range_find(address);
 
     return r && r->kind == RANGE_MANAGED && count && count <= r->size - (address - r->address)
-               ? CUDA_SUCCESS
-               : CUDA_ERROR_INVALID_VALUE;
+               ? r
+               : NULL;
 }
 
 static bool is_place(CUmemLocation place)
@@ -44,10 +45,13 @@ static CUresult advise(CUdeviceptr address, size_t count, CUmem_advise advice, C
                        CUresult no_place)
 {
     CUresult err = enter();
+    struct range *r;
 
     if (err)
         return err;
-    err = check_managed(address, count);
+    r = find_managed(address, count);
+    if (!r)
+        err = CUDA_ERROR_INVALID_VALUE;
     switch (advice) {
     case CU_MEM_ADVISE_SET_PREFERRED_LOCATION:
     case CU_MEM_ADVISE_SET_ACCESSED_BY:
@@ -62,7 +66,7 @@ static CUresult advise(CUdeviceptr address, size_t count, CUmem_advise advice, C
     default:
         err = CUDA_ERROR_INVALID_VALUE;
     }
-    return leave(err);
+    return leave(err ? err : advice_set(r, address, count, advice, place));
 }
 
 API cuMemAdvise(CUdeviceptr address, size_t count, CUmem_advise advice, CUdevice device)
@@ -80,13 +84,16 @@ static CUresult prefetch(CUdeviceptr address, size_t count, CUmemLocation place,
 {
     struct CUstream_st *s;
     CUresult err = enter_stream(stream, &s);
+    struct range *r;
 
     if (err)
         return err;
-    err = check_managed(address, count);
-    if (!err && !is_place(place))
+    r = find_managed(address, count);
+    if (!r)
+        err = CUDA_ERROR_INVALID_VALUE;
+    else if (!is_place(place))
         err = no_place;
-    return leave(err);
+    return leave(err ? err : advice_prefetched(r, address, count, place));
 }
 
 API cuMemPrefetchAsync(CUdeviceptr address, size_t count, CUdevice device, CUstream stream)
@@ -99,6 +106,58 @@ API cuMemPrefetchAsync_v2(CUdeviceptr address, size_t count, CUmemLocation place
 {
     return flags ? CUDA_ERROR_INVALID_VALUE
                  : prefetch(address, count, place, CUDA_ERROR_INVALID_VALUE, stream);
+}
+
+/* Several at once, of which none is prefetched if one is wrong. `places` is NULL: they are
+ * discarded, which leaves in them whatever is there. */
+static CUresult batch(CUdeviceptr *addresses, size_t *sizes, size_t count, CUmemLocation *places,
+                      size_t *firsts, size_t place_count, unsigned long long flags, CUstream stream)
+{
+    struct CUstream_st *s;
+    CUresult err = enter_stream(stream, &s);
+
+    if (err)
+        return err;
+    if (s->capture)
+        return leave(capture_refuse(s));
+    if (!addresses || !sizes || !count || flags ||
+        (places && (!firsts || !place_count || place_count > count || firsts[0])))
+        return leave(CUDA_ERROR_INVALID_VALUE);
+    for (size_t i = 0; i < place_count; i++)
+        if (!is_place(places[i]) || firsts[i] >= count || (i && firsts[i] <= firsts[i - 1]))
+            return leave(CUDA_ERROR_INVALID_VALUE);
+    for (size_t i = 0; i < count; i++)
+        if (!find_managed(addresses[i], sizes[i]))
+            return leave(CUDA_ERROR_INVALID_VALUE);
+    for (size_t i = 0, at = 0; i < count && places && !err; i++) {
+        if (at + 1 < place_count && firsts[at + 1] == i)
+            at++;
+        err = advice_prefetched(find_managed(addresses[i], sizes[i]), addresses[i], sizes[i],
+                                places[at]);
+    }
+    return leave(err);
+}
+
+API cuMemPrefetchBatchAsync(CUdeviceptr *addresses, size_t *sizes, size_t count,
+                            CUmemLocation *places, size_t *firsts, size_t place_count,
+                            unsigned long long flags, CUstream stream)
+{
+    return places ? batch(addresses, sizes, count, places, firsts, place_count, flags, stream)
+                  : CUDA_ERROR_INVALID_VALUE;
+}
+
+API cuMemDiscardBatchAsync(CUdeviceptr *addresses, size_t *sizes, size_t count,
+                           unsigned long long flags, CUstream stream)
+{
+    return batch(addresses, sizes, count, NULL, NULL, 0, flags, stream);
+}
+
+API cuMemDiscardAndPrefetchBatchAsync(CUdeviceptr *addresses, size_t *sizes, size_t count,
+                                      CUmemLocation *places, size_t *firsts, size_t place_count,
+                                      unsigned long long flags, CUstream stream)
+{
+    return cuMemPrefetchBatchAsync(addresses, sizes, count, places, firsts, place_count, flags,
+                                   stream);
 }
 
 /* Where a stream keeps an attribute that can be set; NULL: there is none of that number. */

@@ -92,6 +92,7 @@ struct CUfunc_st {
     struct CUmod_st *module;
     const struct cuda_kernel_info *info;
     int dynamic_shared, carveout;
+    struct old_launch *old; /* old_launch.c */
 };
 
 struct CUmod_st {
@@ -142,6 +143,8 @@ struct range {
     bool copies; /* registered for copies alone: kernels do not reach it */
     struct CUmemPoolHandle_st *pool;
     struct graph_block *block; /* RANGE_GRAPH */
+    struct advice *advice; /* managed memory: advice.c */
+    bool syncs;            /* CU_POINTER_ATTRIBUTE_SYNC_MEMOPS */
 };
 
 struct thread {
@@ -227,6 +230,12 @@ void range_drop_context(struct CUctx_st *c);
 /* Whether the host may touch it without a copy: it is no device memory. */
 bool range_is_host(uint64_t address);
 bool range_is_hosts(const struct range *range);
+
+/* Whether copies and memset that take no stream wait for themselves there, too. */
+bool memory_syncs(uint64_t address, CUstream stream);
+
+/* advice.c; with the lock: forgets what was said of a range. */
+void advice_drop(struct range *r);
 
 /* external.c; with the lock: memory that was imported, from any address of its first page on. */
 #define IMPORT_PAGE 4096

@@ -73,6 +73,7 @@ void range_remove(struct range *r)
 {
     size_t i = (size_t)(r - ranges);
 
+    advice_drop(r);
     range_count--;
     memmove(ranges + i, ranges + i + 1, (range_count - i) * sizeof(*ranges));
 }
@@ -156,6 +157,13 @@ CUresult memory_check_write(uint64_t address, uint64_t bytes)
     return !err && virtual_is_reserved(address) && !virtual_has(address, bytes, VMM_WRITE)
                ? CUDA_ERROR_INVALID_VALUE
                : err;
+}
+
+bool memory_syncs(uint64_t address, CUstream stream)
+{
+    const struct range *r = !stream || stream == CU_STREAM_PER_THREAD ? range_find(address) : NULL;
+
+    return r && r->syncs;
 }
 
 static CUresult device_memory(struct CUctx_st *c, size_t size, enum range_kind kind, uint64_t *ret)
@@ -458,6 +466,8 @@ static CUresult pointer_attribute(void *data, CUpointer_attribute attribute, uin
         *(void **)data = (void *)(uintptr_t)address;
         break;
     case CU_POINTER_ATTRIBUTE_SYNC_MEMOPS:
+        *(unsigned char *)data = r->syncs;
+        break;
     case CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE:
     case CU_POINTER_ATTRIBUTE_IS_GPU_DIRECT_RDMA_CAPABLE:
         *(unsigned char *)data = 0;
@@ -545,5 +555,19 @@ API cuPointerGetAttributes(unsigned count, CUpointer_attribute *attributes, void
             memset(data[i], 0, 1);
         }
     }
+    return leave(CUDA_SUCCESS);
+}
+
+API cuPointerSetAttribute(const void *value, CUpointer_attribute attribute, CUdeviceptr address)
+{
+    CUresult err = enter();
+    struct range *r;
+
+    if (err)
+        return err;
+    r = range_find(address);
+    if (!value || !r || attribute != CU_POINTER_ATTRIBUTE_SYNC_MEMOPS)
+        return leave(CUDA_ERROR_INVALID_VALUE);
+    r->syncs = *(const unsigned *)value != 0;
     return leave(CUDA_SUCCESS);
 }

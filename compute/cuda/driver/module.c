@@ -151,8 +151,10 @@ void module_destroy(struct CUmod_st *m)
         if (r && r->kind == RANGE_VARIABLE)
             range_remove(r);
     }
-    for (unsigned i = 0; i < m->loaded->kernel_count; i++)
+    for (unsigned i = 0; i < m->loaded->kernel_count; i++) {
         handle_remove(&m->functions[i]);
+        free(m->functions[i].old);
+    }
     handle_remove(m);
     backend->module_destroy(m->loaded);
     managed_free(m->managed);

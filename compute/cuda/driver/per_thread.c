@@ -320,3 +320,26 @@ API cuStreamUpdateCaptureDependencies_v2_ptsz(CUstream stream, CUgraphNode *need
 {
     return cuStreamUpdateCaptureDependencies_v2(OWN(stream), needs, edges, count, flags);
 }
+
+API cuMemPrefetchBatchAsync_ptsz(CUdeviceptr *addresses, size_t *sizes, size_t count,
+                                 CUmemLocation *places, size_t *firsts, size_t place_count,
+                                 unsigned long long flags, CUstream stream)
+{
+    return cuMemPrefetchBatchAsync(addresses, sizes, count, places, firsts, place_count, flags,
+                                   OWN(stream));
+}
+
+API cuMemDiscardBatchAsync_ptsz(CUdeviceptr *addresses, size_t *sizes, size_t count,
+                                unsigned long long flags, CUstream stream)
+{
+    return cuMemDiscardBatchAsync(addresses, sizes, count, flags, OWN(stream));
+}
+
+API cuMemDiscardAndPrefetchBatchAsync_ptsz(CUdeviceptr *addresses, size_t *sizes, size_t count,
+                                           CUmemLocation *places, size_t *firsts,
+                                           size_t place_count, unsigned long long flags,
+                                           CUstream stream)
+{
+    return cuMemDiscardAndPrefetchBatchAsync(addresses, sizes, count, places, firsts, place_count,
+                                             flags, OWN(stream));
+}

@@ -307,3 +307,45 @@ API cuMemPoolGetAccess(CUmemAccess_flags *flags, CUmemoryPool pool, CUmemLocatio
                                           : CU_MEM_ACCESS_FLAGS_PROT_NONE;
     return leave(CUDA_SUCCESS);
 }
+
+/* CUDA 13's names: pools of devices, of pinned memory, are all there are. */
+static CUresult check_place(const CUmemLocation *place, CUmemAllocationType type)
+{
+    if (!place)
+        return CUDA_ERROR_INVALID_VALUE;
+    switch ((int)place->type) {
+    case CU_MEM_LOCATION_TYPE_DEVICE:
+        return type == CU_MEM_ALLOCATION_TYPE_PINNED    ? CUDA_SUCCESS
+               : type == CU_MEM_ALLOCATION_TYPE_MANAGED ? CUDA_ERROR_NOT_SUPPORTED
+                                                        : CUDA_ERROR_INVALID_VALUE;
+    case CU_MEM_LOCATION_TYPE_HOST:
+    case CU_MEM_LOCATION_TYPE_HOST_NUMA:
+        return CUDA_ERROR_NOT_SUPPORTED;
+    case CU_MEM_LOCATION_TYPE_NONE:
+        return type == CU_MEM_ALLOCATION_TYPE_MANAGED ? CUDA_ERROR_NOT_SUPPORTED
+                                                      : CUDA_ERROR_INVALID_VALUE;
+    default:
+        return CUDA_ERROR_INVALID_VALUE;
+    }
+}
+
+API cuMemGetDefaultMemPool(CUmemoryPool *pool, CUmemLocation *place, CUmemAllocationType type)
+{
+    CUresult err = check_place(place, type);
+
+    return err ? err : cuDeviceGetDefaultMemPool(pool, place->id);
+}
+
+API cuMemGetMemPool(CUmemoryPool *pool, CUmemLocation *place, CUmemAllocationType type)
+{
+    CUresult err = check_place(place, type);
+
+    return err ? err : cuDeviceGetMemPool(pool, place->id);
+}
+
+API cuMemSetMemPool(CUmemLocation *place, CUmemAllocationType type, CUmemoryPool pool)
+{
+    CUresult err = check_place(place, type);
+
+    return err ? err : cuDeviceSetMemPool(place->id, pool);
+}

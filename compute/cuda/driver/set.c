@@ -37,6 +37,8 @@ static CUresult set(CUdeviceptr to, size_t pitch, uint32_t value, uint32_t eleme
         err = set_prepare(&p, &c);
         if (!err)
             err = stream_submit(s, &c);
+        if (!err && !s->capture && memory_syncs(to, stream))
+            err = stream_wait(s);
     }
     return leave(err);
 }
