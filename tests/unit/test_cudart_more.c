@@ -50,6 +50,9 @@ cudaError_t cudaGetDriverEntryPoint(const char *name, void **function, unsigned 
                                     int *status);
 cudaError_t cudaGLGetDevices(void);
 cudaError_t cudaDeviceEnablePeerAccess(int peer, unsigned flags);
+cudaError_t cudaDeviceGetP2PAttribute(int *value, int attribute, int from, int to);
+cudaError_t cudaMemRangeGetAttribute(void *data, size_t size, int attribute, const void *memory,
+                                     size_t count);
 cudaError_t cudaStreamBeginCapture(CUstream stream, int mode);
 cudaError_t cudaStreamEndCapture(CUstream stream, CUgraph *graph);
 cudaError_t cudaGraphCreate(CUgraph *graph, unsigned flags);
@@ -82,6 +85,13 @@ cudaError_t cudaGraphAddDependencies(CUgraph graph, const CUgraphNode *from, con
 cudaError_t cudaMemPrefetchAsync(const void *memory, size_t count, CUmemLocation place,
                                  unsigned flags, CUstream stream);
 cudaError_t cudaMemAdvise(const void *memory, size_t count, int advice, CUmemLocation place);
+cudaError_t cudaMemPrefetchBatchAsync(CUdeviceptr *memory, size_t *sizes, size_t count,
+                                      CUmemLocation *places, size_t *firsts, size_t place_count,
+                                      unsigned long long flags, CUstream stream);
+cudaError_t cudaMemDiscardBatchAsync(CUdeviceptr *memory, size_t *sizes, size_t count,
+                                     unsigned long long flags, CUstream stream);
+cudaError_t cudaMemGetMemPool(CUmemoryPool *pool, CUmemLocation *place, int type);
+cudaError_t cudaMemSetMemPool(CUmemLocation *place, int type, CUmemoryPool pool);
 cudaError_t cudaGraphAddDependencies(CUgraph graph, const CUgraphNode *from, const CUgraphNode *to,
                                      const CUgraphEdgeData *edges, size_t count);
 #endif
@@ -235,6 +245,7 @@ static void test_managed(void **state)
 static void test_place(void **state)
 {
     void *memory = NULL, *plain = NULL;
+    int got = -7;
 
     (void)state;
     need_managed();
@@ -243,6 +254,9 @@ static void test_place(void **state)
 #if CUDART_MAJOR == 12
     OK(cudaMemPrefetchAsync(memory, 4096, 0, NULL));
     OK(cudaMemPrefetchAsync((char *)memory + 96, 4000, -1, NULL));
+    OK(cudaMemRangeGetAttribute(&got, 4, CU_MEM_RANGE_ATTRIBUTE_LAST_PREFETCH_LOCATION,
+                                (char *)memory + 96, 100));
+    assert_int_equal(got, CU_DEVICE_CPU);
     OK(cudaMemAdvise(memory, 4096, CU_MEM_ADVISE_SET_PREFERRED_LOCATION, 0));
     assert_int_equal(cudaMemPrefetchAsync(memory, 4096, 99, NULL), RT_INVALID_DEVICE);
     assert_int_equal(cudaMemPrefetchAsync(memory, 4097, 0, NULL), RT_INVALID_VALUE);
@@ -252,10 +266,20 @@ static void test_place(void **state)
 #else
     CUmemLocation device = {CU_MEM_LOCATION_TYPE_DEVICE, 0}, far = device,
                   host = {CU_MEM_LOCATION_TYPE_HOST, 0};
+    CUdeviceptr at = (uintptr_t)memory;
+    size_t bytes = 4096, first = 0;
+    CUmemoryPool pool;
 
     far.id = 99;
     OK(cudaMemPrefetchAsync(memory, 4096, device, 0, NULL));
     OK(cudaMemPrefetchAsync((char *)memory + 96, 4000, host, 0, NULL));
+    OK(cudaMemRangeGetAttribute(&got, 4, CU_MEM_RANGE_ATTRIBUTE_LAST_PREFETCH_LOCATION,
+                                (char *)memory + 96, 100));
+    assert_int_equal(got, CU_DEVICE_CPU);
+    OK(cudaMemPrefetchBatchAsync(&at, &bytes, 1, &device, &first, 1, 0, NULL));
+    OK(cudaMemDiscardBatchAsync(&at, &bytes, 1, 0, NULL));
+    OK(cudaMemGetMemPool(&pool, &device, CU_MEM_ALLOCATION_TYPE_PINNED));
+    OK(cudaMemSetMemPool(&device, CU_MEM_ALLOCATION_TYPE_PINNED, pool));
     OK(cudaMemAdvise(memory, 4096, CU_MEM_ADVISE_SET_PREFERRED_LOCATION, device));
     assert_int_equal(cudaMemPrefetchAsync(memory, 4096, far, 0, NULL), RT_INVALID_VALUE);
     assert_int_equal(cudaMemPrefetchAsync(memory, 4096, device, 1, NULL), RT_INVALID_VALUE);
@@ -263,6 +287,12 @@ static void test_place(void **state)
     assert_int_equal(cudaMemPrefetchAsync(plain, 4096, device, 0, NULL), RT_INVALID_VALUE);
     assert_int_equal(cudaMemAdvise(memory, 4096, 99, device), RT_INVALID_VALUE);
 #endif
+    OK(cudaMemRangeGetAttribute(&got, 4, CU_MEM_RANGE_ATTRIBUTE_PREFERRED_LOCATION, memory, 4096));
+    assert_int_equal(got, 0);
+    assert_int_equal(
+        cudaMemRangeGetAttribute(&got, 4, CU_MEM_RANGE_ATTRIBUTE_PREFERRED_LOCATION, plain, 4096),
+        RT_INVALID_VALUE);
+    assert_int_equal(cudaDeviceGetP2PAttribute(&got, 1, 0, 0), RT_INVALID_DEVICE);
     OK(cudaFree(memory));
     OK(cudaFree(plain));
 }

@@ -35,7 +35,49 @@ FORWARD(MemPrefetchAsync, cuMemPrefetchAsync_v2(ADDRESS(memory), count, place, f
 FORWARD(MemPrefetchAsync_ptsz,
         cuMemPrefetchAsync_v2(ADDRESS(memory), count, place, flags, RT_STREAM_PT(stream)),
         const void *memory, size_t count, CUmemLocation place, unsigned flags, CUstream stream)
+
+#define BATCH                                                                                \
+    CUdeviceptr *memory, size_t *sizes, size_t count, CUmemLocation *places, size_t *firsts, \
+        size_t place_count, unsigned long long flags, CUstream stream
+FORWARD(MemPrefetchBatchAsync,
+        cuMemPrefetchBatchAsync(memory, sizes, count, places, firsts, place_count, flags, stream),
+        BATCH)
+FORWARD(MemPrefetchBatchAsync_ptsz,
+        cuMemPrefetchBatchAsync(memory, sizes, count, places, firsts, place_count, flags,
+                                RT_STREAM_PT(stream)),
+        BATCH)
+FORWARD(MemDiscardAndPrefetchBatchAsync,
+        cuMemDiscardAndPrefetchBatchAsync(memory, sizes, count, places, firsts, place_count, flags,
+                                          stream),
+        BATCH)
+FORWARD(MemDiscardAndPrefetchBatchAsync_ptsz,
+        cuMemDiscardAndPrefetchBatchAsync(memory, sizes, count, places, firsts, place_count, flags,
+                                          RT_STREAM_PT(stream)),
+        BATCH)
+FORWARD(MemDiscardBatchAsync, cuMemDiscardBatchAsync(memory, sizes, count, flags, stream),
+        CUdeviceptr *memory, size_t *sizes, size_t count, unsigned long long flags, CUstream stream)
+FORWARD(MemDiscardBatchAsync_ptsz,
+        cuMemDiscardBatchAsync(memory, sizes, count, flags, RT_STREAM_PT(stream)),
+        CUdeviceptr *memory, size_t *sizes, size_t count, unsigned long long flags, CUstream stream)
+FORWARD(MemGetDefaultMemPool, cuMemGetDefaultMemPool(pool, place, (CUmemAllocationType)type),
+        CUmemoryPool *pool, CUmemLocation *place, int type)
+FORWARD(MemGetMemPool, cuMemGetMemPool(pool, place, (CUmemAllocationType)type), CUmemoryPool *pool,
+        CUmemLocation *place, int type)
+FORWARD(MemSetMemPool, cuMemSetMemPool(place, (CUmemAllocationType)type, pool),
+        CUmemLocation *place, int type, CUmemoryPool pool)
 #endif
+
+FORWARD(MemRangeGetAttribute,
+        cuMemRangeGetAttribute(data, size, (CUmem_range_attribute)attribute, ADDRESS(memory),
+                               count),
+        void *data, size_t size, int attribute, const void *memory, size_t count)
+FORWARD(MemRangeGetAttributes,
+        cuMemRangeGetAttributes(data, sizes, attributes, n, ADDRESS(memory), count), void **data,
+        size_t *sizes, CUmem_range_attribute *attributes, size_t n, const void *memory,
+        size_t count)
+FORWARD(DeviceGetP2PAttribute,
+        cuDeviceGetP2PAttribute(value, (CUdevice_P2PAttribute)attribute, from, to), int *value,
+        int attribute, int from, int to)
 
 static CUresult copy_peer(void *to, int to_device, const void *from, int from_device, size_t count,
                           CUstream stream, bool async)
