@@ -60,6 +60,27 @@ int session_cuda_memory_import(void *self, const struct vd_cuda_memory_import_re
     return 0;
 }
 
+int session_cuda_memory_share(void *self, const struct vd_cuda_memory_share_req *req,
+                              const struct vd_none *tail, uint32_t tail_count,
+                              struct dispatch_reply *reply)
+{
+    struct cuda_session *c = ((struct session *)self)->cuda;
+    struct vd_cuda_memory_share_rep *rep = reply->fixed;
+    const struct cuda_session_range *r = cuda_session_find(c, req->address);
+
+    (void)tail, (void)tail_count;
+    if (reply->request_fd < 0 || !r || r->address != req->address || r->kind != CUDA_RANGE_DEVICE)
+        return VD_ERR_PROTOCOL;
+    if (!c->backend->memory_share)
+        rep->result = CUDA_ERROR_NOT_SUPPORTED;
+    else if (memory_check(reply->request_fd, r->size))
+        rep->result = CUDA_ERROR_INVALID_HANDLE;
+    else
+        rep->result = (uint32_t)c->backend->memory_share(c->devices[r->device], r->address,
+                                                         reply->request_fd);
+    return 0;
+}
+
 void cuda_session_unmap(struct cuda_session *c, const struct cuda_session_range *r)
 {
     c->backend->memory_unmap(r->address);

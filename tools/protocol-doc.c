@@ -134,6 +134,11 @@ static const struct {
      "Its CUresult: `OUT_OF_MEMORY`, also by the host's limit, `INVALID_HANDLE` (memory behind a "
      "descriptor that is too small, or may shrink), `NOT_SUPPORTED`. A slot that is taken ends the "
      "session."},
+    {"cuda_memory_share",
+     "Device memory whose bytes are to be another program's, too: they go to the memory behind the "
+     "descriptor, and are there from now on.",
+     "Its CUresult: `INVALID_HANDLE` (too small, or may shrink), `OUT_OF_MEMORY`, `NOT_SUPPORTED`. "
+     "An address that memory_create did not give, and no descriptor, end the session."},
     {"cuda_physical_destroy", "Frees it.",
      "None. A free slot and memory that is mapped end the session."},
     {"cuda_memory_info", "How much device memory is free.", "None but its CUresult."},

@@ -300,6 +300,12 @@ typedef struct {
     CUmemAccess_flags flags;
 } CUmemAccessDesc;
 
+typedef struct {
+    char reserved[64];
+} CUipcMemHandle, CUipcEventHandle;
+
+#define CU_IPC_MEM_LAZY_ENABLE_PEER_ACCESS 1u
+
 typedef unsigned long long CUmemGenericAllocationHandle;
 
 typedef struct {

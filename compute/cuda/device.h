@@ -182,6 +182,9 @@ struct cuda_backend {
     /* Of any, by the address that kernels use. */
     void (*memory_unmap)(uint64_t address);
     int (*memory_destroy)(struct cuda_device *device, uint64_t address);
+    /* Optional: memory of memory_create becomes what is behind `fd`, which is as large, with its
+     * bytes. May wait for a kernel. */
+    int (*memory_share)(struct cuda_device *device, uint64_t address, int fd);
     int (*memory_info)(struct cuda_device *device, uint64_t *ret_free, uint64_t *ret_total);
 
     /*

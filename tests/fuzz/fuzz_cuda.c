@@ -116,7 +116,9 @@ static void fix(struct script *s, const struct dispatch_call *call, uint8_t *fix
             bool maps =
                 call->number == VD_OP_cuda_memory_map || call->number == VD_OP_cuda_memory_import;
 
-            if (call->number >= VD_OP_cuda_virtual_reserve)
+            if (call->number == VD_OP_cuda_memory_share)
+                u64 = s->address;
+            else if (call->number >= VD_OP_cuda_virtual_reserve)
                 u64 = !strcmp(f->name, "address")  ? s->reserved + (u64 & 3) * VD_CUDA_GRANULARITY
                       : !strcmp(f->name, "wanted") ? 0
                       : !strcmp(f->name, "align")  ? 1ull << (u64 & 31)
@@ -191,6 +193,8 @@ static void make_message(struct script *s, uint8_t kind)
             s->fd = make_descriptor(65536);
         else if (op == VD_OP_cuda_physical_create && header.serial & 1)
             s->fd = make_descriptor(VD_CUDA_GRANULARITY);
+        else if (op == VD_OP_cuda_memory_share)
+            s->fd = make_descriptor(4096);
     }
 }
 

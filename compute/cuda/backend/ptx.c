@@ -564,6 +564,7 @@ const struct cuda_backend cuda_backend_ptx = {
     .memory_map_as = memory_map_as,
     .memory_unmap = memory_unmap,
     .memory_destroy = memory_destroy,
+    .memory_share = ptx_device_share,
     .memory_info = memory_info,
     .virtual_reserve = ptx_device_reserve,
     .virtual_release = ptx_device_release,

@@ -18,6 +18,7 @@ struct cuda_device {
 };
 
 /* ptx_virtual.c: the table's */
+int ptx_device_share(struct cuda_device *d, uint64_t address, int fd);
 int ptx_device_reserve(struct cuda_device *d, uint64_t size, uint64_t align, uint64_t wanted,
                        uint64_t *ret_address);
 int ptx_device_release(struct cuda_device *d, uint64_t address, uint64_t size);

@@ -12,6 +12,11 @@ static int error_of(int err)
     return !err ? 0 : err == VD_ERR_MEMORY ? CUDA_ERROR_OUT_OF_MEMORY : CUDA_ERROR_INVALID_VALUE;
 }
 
+int ptx_device_share(struct cuda_device *d, uint64_t address, int fd)
+{
+    return error_of(ptx_memory_share(d->ptx, address, fd));
+}
+
 int ptx_device_reserve(struct cuda_device *d, uint64_t size, uint64_t align, uint64_t wanted,
                        uint64_t *ret_address)
 {

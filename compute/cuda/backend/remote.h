@@ -183,6 +183,7 @@ int remote_memory_map(void *memory, uint64_t size);
 int remote_memory_map_as(void *memory, uint64_t size, uint64_t address);
 int remote_memory_import(int fd, uint64_t offset, void *memory, uint64_t size);
 void remote_memory_unmap(uint64_t address);
+int remote_memory_share(struct cuda_device *device, uint64_t address, int fd);
 int remote_memory_info(struct cuda_device *device, uint64_t *ret_free, uint64_t *ret_total);
 /* Keeps addresses of a device from being given to anybody here; false: somebody has them. */
 bool remote_reserve(struct remote *r, uint64_t address, uint64_t size);

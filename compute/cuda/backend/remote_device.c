@@ -210,6 +210,7 @@ const struct cuda_backend cuda_backend_remote = {
     .memory_import = remote_memory_import,
     .memory_unmap = remote_memory_unmap,
     .memory_destroy = remote_memory_destroy,
+    .memory_share = remote_memory_share,
     .memory_info = remote_memory_info,
     .virtual_reserve = remote_virtual_reserve,
     .virtual_release = remote_virtual_release,

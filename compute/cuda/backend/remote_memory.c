@@ -236,6 +236,19 @@ int remote_memory_import(int fd, uint64_t offset, void *memory, uint64_t size)
     return err ? err : (int)rep.result;
 }
 
+int remote_memory_share(struct cuda_device *device, uint64_t address, int fd)
+{
+    struct vd_cuda_memory_share_req req = {.address = address};
+    struct vd_cuda_memory_share_rep rep = {0};
+    struct remote *r = remote_current();
+    int err = !r        ? CUDA_ERROR_LAUNCH_FAILED
+              : r->pump ? CUDA_ERROR_NOT_SUPPORTED
+                        : remote_call_fd(r, VD_OP_cuda_memory_share, &req, fd, &rep, NULL, NULL);
+
+    (void)device;
+    return err ? err : (int)rep.result;
+}
+
 int remote_memory_info(struct cuda_device *device, uint64_t *ret_free, uint64_t *ret_total)
 {
     struct vd_cuda_memory_info_req req = {.device = device->index};

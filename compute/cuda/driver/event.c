@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "graph.h"
 #include "internal.h"
+#include "ipc.h"
 
 /* Events: a number of a queue, and the time when it came to pass. */
+
+#define LOOK_US 50 /* how often an event of several processes is looked at */
 
 static void forget(struct CUevent_st *e)
 {
@@ -17,27 +21,40 @@ static void forget(struct CUevent_st *e)
     e->captured = NULL;
 }
 
-API cuEventCreate(CUevent *event, unsigned flags)
+CUresult event_make(struct CUctx_st *c, unsigned flags, struct ipc_event *shared,
+                    CUevent *ret_event)
 {
-    struct CUctx_st *c;
-    CUresult err = enter_context(&c);
-    struct CUevent_st *e;
+    struct CUevent_st *e = calloc(1, sizeof(*e));
 
-    if (err)
-        return err;
-    if (!event || flags & ~7u)
-        return leave(CUDA_ERROR_INVALID_VALUE);
-    if (flags & CU_EVENT_INTERPROCESS)
-        return leave(CUDA_ERROR_NOT_SUPPORTED);
-    e = calloc(1, sizeof(*e));
     if (!e || !handle_add(e, EVENT)) {
         free(e);
-        return leave(CUDA_ERROR_OUT_OF_MEMORY);
+        return CUDA_ERROR_OUT_OF_MEMORY;
     }
     e->context = c;
     e->flags = flags;
-    *event = e;
-    return leave(CUDA_SUCCESS);
+    e->shared = shared;
+    *ret_event = e;
+    return CUDA_SUCCESS;
+}
+
+API cuEventCreate(CUevent *event, unsigned flags)
+{
+    struct ipc_event *shared = NULL;
+    struct CUctx_st *c;
+    CUresult err = enter_context(&c);
+
+    if (err)
+        return err;
+    if (!event || flags & ~7u ||
+        (flags & CU_EVENT_INTERPROCESS && !(flags & CU_EVENT_DISABLE_TIMING)))
+        return leave(CUDA_ERROR_INVALID_VALUE);
+    if (flags & CU_EVENT_INTERPROCESS)
+        err = ipc_event_create(c, &shared);
+    if (!err)
+        err = event_make(c, flags, shared, event);
+    if (err)
+        ipc_event_destroy(shared);
+    return leave(err);
 }
 
 API cuEventDestroy_v2(CUevent event)
@@ -49,6 +66,7 @@ API cuEventDestroy_v2(CUevent event)
     if (!handle_is(event, EVENT))
         return leave(CUDA_ERROR_INVALID_HANDLE);
     forget(event);
+    ipc_event_destroy(event->shared);
     handle_remove(event);
     free(event);
     return leave(CUDA_SUCCESS);
@@ -72,6 +90,8 @@ CUresult event_record(CUevent event, struct CUstream_st *s)
         command.kind = CUDA_STAMP;
         command.stamp.stamp = stamp;
     }
+    if (!err && event->shared)
+        err = ipc_event_record(event->shared, s);
     if (!err)
         err = stream_submit(s, &command);
     if (err) {
@@ -92,6 +112,8 @@ CUresult event_wait(CUevent event, struct CUstream_st *s)
 
     if (!handle_is(event, EVENT))
         return CUDA_ERROR_INVALID_HANDLE;
+    if (event->shared)
+        return ipc_event_wait(event->shared, s);
     if (!event->queue || backend->done(event->queue, event->number))
         return CUDA_SUCCESS;
     wait.wait.queue = event->queue;
@@ -137,7 +159,8 @@ API cuEventQuery(CUevent event)
         return err;
     if (!handle_is(event, EVENT))
         return leave(CUDA_ERROR_INVALID_HANDLE);
-    if (event->queue && !backend->done(event->queue, event->number))
+    if (event->shared ? !ipc_event_done(event->shared)
+                      : event->queue && !backend->done(event->queue, event->number))
         return leave(CUDA_ERROR_NOT_READY);
     return leave(event->queue && handle_is(event->context, CONTEXT) && event->context->active
                      ? context_error(event->context)
@@ -155,6 +178,16 @@ API cuEventSynchronize(CUevent event)
     if (!handle_is(event, EVENT))
         return leave(CUDA_ERROR_INVALID_HANDLE);
     c = event->context;
+    /* Another process may have recorded it: then there is nothing here to wait for. */
+    while (event->shared && !ipc_event_done(event->shared)) {
+        unlock();
+        usleep(LOOK_US);
+        lock();
+        if (!handle_is(event, EVENT))
+            return leave(CUDA_ERROR_INVALID_HANDLE);
+        if (handle_is(c, CONTEXT) && c->active && context_error(c))
+            return leave(context_error(c));
+    }
     if (event->queue) {
         struct cuda_queue *queue = event->queue;
         uint64_t number = event->number;

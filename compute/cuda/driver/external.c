@@ -3,7 +3,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "internal.h"
+#include "external.h"
 
 /*
  * Memory of others by a descriptor: a memfd, or a dma-buf that vaExportSurfaceHandle gave. It is
@@ -49,8 +49,7 @@ API cuImportExternalMemory(CUexternalMemory *ret_memory, const CUDA_EXTERNAL_MEM
     return leave(CUDA_SUCCESS);
 }
 
-/* Pages of it as device memory. With the lock, which is given up meanwhile. */
-static CUresult map(int fd, uint64_t offset, uint64_t size, void **ret_memory)
+CUresult external_map(int fd, uint64_t offset, uint64_t size, void **ret_memory)
 {
     void *places[TRIES] = {0}, *p = MAP_FAILED;
     CUresult err = CUDA_ERROR_NOT_SUPPORTED;
@@ -98,7 +97,7 @@ API cuExternalMemoryGetMappedBuffer(CUdeviceptr *address, CUexternalMemory memor
     fd = dup(memory->fd);
     if (fd < 0)
         return leave(CUDA_ERROR_OUT_OF_MEMORY);
-    err = map(fd, d->offset - before, size, &p);
+    err = external_map(fd, d->offset - before, size, &p);
     close(fd);
     if (err)
         return leave(err);

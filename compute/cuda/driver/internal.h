@@ -44,6 +44,7 @@ enum kind {
 #define DRIVER_VERSION 13000
 
 struct capture;
+struct ipc_event;
 
 struct CUstream_st {
     struct CUctx_st *context;
@@ -84,6 +85,7 @@ struct CUevent_st {
     struct cuda_queue *queue; /* where it was recorded last; NULL: never */
     uint64_t number;
     struct cuda_stamp *stamp;
+    struct ipc_event *shared;        /* CU_EVENT_INTERPROCESS, else NULL */
     struct CUgraphNode_st *captured; /* recorded in a capture: behind this */
     uint64_t capture;                /* of which it is */
 };
@@ -126,6 +128,7 @@ enum range_kind {
     RANGE_MANAGED,
     RANGE_VARIABLE,
     RANGE_IMPORTED,
+    RANGE_IPC,     /* another process's */
     RANGE_VIRTUAL, /* a mapping; of no context */
     RANGE_HIDDEN,  /* of arrays and textures */
     RANGE_GRAPH    /* graph_memory.c */
@@ -144,6 +147,7 @@ struct range {
     struct CUmemPoolHandle_st *pool;
     struct graph_block *block; /* RANGE_GRAPH */
     struct advice *advice; /* managed memory: advice.c */
+    int shared;            /* descriptor that ipc.c made it, and one; 0: none */
     bool syncs;            /* CU_POINTER_ATTRIBUTE_SYNC_MEMOPS */
 };
 
@@ -236,6 +240,13 @@ bool memory_syncs(uint64_t address, CUstream stream);
 
 /* advice.c; with the lock: forgets what was said of a range. */
 void advice_drop(struct range *r);
+
+/* event.c; with the lock. `shared` becomes the event's; may be NULL. */
+CUresult event_make(struct CUctx_st *c, unsigned flags, struct ipc_event *shared,
+                    CUevent *ret_event);
+
+/* ipc.c; with the lock: what was opened there is gone. */
+void ipc_closed(uint64_t address);
 
 /* external.c; with the lock: memory that was imported, from any address of its first page on. */
 #define IMPORT_PAGE 4096

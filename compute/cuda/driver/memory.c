@@ -8,6 +8,7 @@
 #include "array.h"
 #include "graph.h"
 #include "internal.h"
+#include "ipc.h"
 #include "virtual.h"
 
 /*
@@ -74,6 +75,7 @@ void range_remove(struct range *r)
     size_t i = (size_t)(r - ranges);
 
     advice_drop(r);
+    ipc_drop(r);
     range_count--;
     memmove(ranges + i, ranges + i + 1, (range_count - i) * sizeof(*ranges));
 }
@@ -101,6 +103,10 @@ static void range_free(struct range *r)
     case RANGE_REGISTERED:
         if (!gone.copies)
             backend->memory_unmap(gone.address);
+        break;
+    case RANGE_IPC:
+        ipc_closed(gone.address);
+        external_unmap(gone.address, gone.size);
         break;
     case RANGE_IMPORTED:
         external_unmap(gone.address, gone.size);
@@ -469,6 +475,9 @@ static CUresult pointer_attribute(void *data, CUpointer_attribute attribute, uin
         *(unsigned char *)data = r->syncs;
         break;
     case CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE:
+        *(unsigned char *)data =
+            r->kind == RANGE_DEVICE && device_properties(r->device)->imports;
+        break;
     case CU_POINTER_ATTRIBUTE_IS_GPU_DIRECT_RDMA_CAPABLE:
         *(unsigned char *)data = 0;
         break;

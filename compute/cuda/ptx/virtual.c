@@ -77,6 +77,32 @@ void ptx_physical_destroy(struct ptx_context *context, struct ptx_physical *p)
     free(p);
 }
 
+int ptx_memory_share(struct ptx_context *context, uint64_t address, int fd)
+{
+    struct memory *m = &context->memory;
+    struct region *r;
+    int err = VD_ERR_ID;
+    uint8_t *host;
+
+    pthread_rwlock_wrlock(&m->lock);
+    r = m->regions + memory_behind(m, address);
+    if (r == m->regions + m->count || r->address != address || r->mapped || r->constant)
+        goto out;
+    host = mmap(NULL, r->counted, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    err = VD_ERR_MEMORY;
+    if (host == MAP_FAILED)
+        goto out;
+    memcpy(host, r->host, r->counted);
+    munmap(r->host, r->size);
+    r->host = host;
+    /* Slack is not shared: what is behind would be nobody's. */
+    r->size = r->counted;
+    err = 0;
+out:
+    pthread_rwlock_unlock(&m->lock);
+    return err;
+}
+
 /* Index of the first that ends behind an address. */
 static uint32_t at(const struct stretches *l, uint64_t address)
 {

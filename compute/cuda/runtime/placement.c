@@ -151,3 +151,13 @@ FORWARD(Memset3DAsync, set_3d(memory, value, extent, stream, true), struct pitch
 FORWARD(DeviceGetSharedMemConfig, cuCtxGetSharedMemConfig((CUsharedconfig *)config), int *config)
 FORWARD(DeviceSetSharedMemConfig, cuCtxSetSharedMemConfig((CUsharedconfig)config), int config)
 FORWARD(CtxResetPersistingL2Cache, cuCtxResetPersistingL2Cache(), void)
+
+FORWARD(IpcGetMemHandle, cuIpcGetMemHandle(handle, ADDRESS(memory)), CUipcMemHandle *handle,
+        void *memory)
+FORWARD(IpcOpenMemHandle, cuIpcOpenMemHandle_v2((CUdeviceptr *)memory, handle, flags),
+        void **memory, CUipcMemHandle handle, unsigned flags)
+FORWARD(IpcCloseMemHandle, cuIpcCloseMemHandle(ADDRESS(memory)), void *memory)
+FORWARD(IpcGetEventHandle, cuIpcGetEventHandle(handle, event), CUipcEventHandle *handle,
+        CUevent event)
+FORWARD(IpcOpenEventHandle, cuIpcOpenEventHandle(event, handle), CUevent *event,
+        CUipcEventHandle handle)
