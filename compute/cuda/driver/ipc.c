@@ -77,7 +77,8 @@ static int open_memory(const struct handle *h)
     int fd, seals;
 
     snprintf(path, sizeof(path), "/proc/%u/fd/%d", h->pid, h->fd);
-    fd = open(path, O_RDWR | O_CLOEXEC);
+    /* A handle may lie: nothing else that is opened so waits, or becomes a terminal. */
+    fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (fd < 0)
         return fd;
     seals = fcntl(fd, F_GET_SEALS);
