@@ -52,11 +52,11 @@ static unsigned word(CUdeviceptr at)
 }
 
 /* The other process: 0 if all was as it should be. It has no cmocka around it. */
-#define NEED(what)     \
-    do {               \
-        if (!(what)) { \
+#define NEED(what)                     \
+    do {                               \
+        if (!(what)) {                 \
             _exit(__LINE__ % 250 + 1); \
-        }              \
+        }                              \
     } while (0)
 
 static void other_process(void)

@@ -146,9 +146,9 @@ struct range {
     bool copies; /* registered for copies alone: kernels do not reach it */
     struct CUmemPoolHandle_st *pool;
     struct graph_block *block; /* RANGE_GRAPH */
-    struct advice *advice; /* managed memory: advice.c */
-    int shared;            /* descriptor that ipc.c made it, and one; 0: none */
-    bool syncs;            /* CU_POINTER_ATTRIBUTE_SYNC_MEMOPS */
+    struct advice *advice;     /* managed memory: advice.c */
+    int shared;                /* descriptor that ipc.c made it, and one; 0: none */
+    bool syncs;                /* CU_POINTER_ATTRIBUTE_SYNC_MEMOPS */
 };
 
 struct thread {

@@ -12,9 +12,9 @@
 
 /*
  * Memory and events of other processes. A handle says in which process which descriptor is the
- * memory, and which memory that has to be; it is opened through /proc/PID/fd. So it is no secret and
- * needs to be none: the kernel lets those have the memory that might trace the process (ptrace(2),
- * PTRACE_MODE_READ_FSCREDS: the same user, in the same container), and nobody else.
+ * memory, and which memory that has to be; it is opened through /proc/PID/fd. So it is no secret
+ * and needs to be none: the kernel lets those have the memory that might trace the process
+ * (ptrace(2), PTRACE_MODE_READ_FSCREDS: the same user, in the same container), and nobody else.
  *
  * An event is two numbers in such memory: how often it was recorded, and which of these has come to
  * pass, which the stream itself writes.
@@ -358,8 +358,8 @@ API cuIpcGetEventHandle(CUipcEventHandle *handle, CUevent event)
         return leave(CUDA_ERROR_INVALID_HANDLE);
     if (!handle || !event->shared)
         return leave(CUDA_ERROR_INVALID_VALUE);
-    return leave(describe(MAGIC_EVENT, event->shared->fd, event->context->device, IMPORT_PAGE,
-                          handle));
+    return leave(
+        describe(MAGIC_EVENT, event->shared->fd, event->context->device, IMPORT_PAGE, handle));
 }
 
 API cuIpcOpenEventHandle(CUevent *event, CUipcEventHandle handle)

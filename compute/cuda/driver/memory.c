@@ -475,8 +475,7 @@ static CUresult pointer_attribute(void *data, CUpointer_attribute attribute, uin
         *(unsigned char *)data = r->syncs;
         break;
     case CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE:
-        *(unsigned char *)data =
-            r->kind == RANGE_DEVICE && device_properties(r->device)->imports;
+        *(unsigned char *)data = r->kind == RANGE_DEVICE && device_properties(r->device)->imports;
         break;
     case CU_POINTER_ATTRIBUTE_IS_GPU_DIRECT_RDMA_CAPABLE:
         *(unsigned char *)data = 0;

@@ -100,8 +100,8 @@ int ptx_physical_create(struct ptx_context *context, uint64_t size, int fd,
                         struct ptx_physical **ret_physical);
 /* It is mapped nowhere. NULL is fine. */
 void ptx_physical_destroy(struct ptx_context *context, struct ptx_physical *physical);
-/* An allocation's bytes go to `fd` (its size at least, sealed against shrinking), and are there from
- * now on. VD_ERR_ID: none of ptx_memory_create starts there. */
+/* An allocation's bytes go to `fd` (its size at least, sealed against shrinking), and are there
+ * from now on. VD_ERR_ID: none of ptx_memory_create starts there. */
 int ptx_memory_share(struct ptx_context *context, uint64_t address, int fd);
 /* Addresses without memory: multiples of `align`, a power of two, and of 4096. At `wanted`, if that
  * is free. VD_ERR_MEMORY: there is no room. */
