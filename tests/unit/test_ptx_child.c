@@ -292,6 +292,75 @@ static void test_errors(void **state)
     ptx_close(&r);
 }
 
+/* The first form of a launch; and what was launched is nobody's any more. */
+static void test_twice(void **state)
+{
+    static const char text[] = FUNCTION(
+        ".b64", "GetParameterBuffer",
+        ".param .b64 a, .param .b64 n") FUNCTION(".b32", "LaunchDevice",
+                                                 ".param .b64 f, .param .b64 p, .param .align 4 "
+                                                 ".b8 g[12],"
+                                                 " .param .align 4 .b8 b[12], .param .b32 s, "
+                                                 ".param .b64 t")
+        BEGIN(
+            "k") "mov.u64 %k, child;"
+                 "{ .param .b64 a; .param .b64 n; .param .b64 r; st.param.b64 [a], 8; st.param.b64 "
+                 "[n], 12;" CALL(
+                     "GetParameterBuffer",
+                     "a, n") " ld.param.b64 %h, [r]; }"
+                             "st.u64 [%h], %log; st.u32 [%h+8], 5; mov.u32 %v, 0;\n"
+                             "AGAIN: { .param .b64 f; .param .b64 p; .param .align 4 .b8 g[12];"
+                             " .param .align 4 .b8 b[12]; .param .b32 s; .param .b64 t; .param "
+                             ".b32 r;"
+                             " st.param.b64 [f], %k; st.param.b64 [p], %h; st.param.b32 [g], 1; "
+                             "st.param.b32 [g+4], 1;"
+                             " st.param.b32 [g+8], 1; st.param.b32 [b], 1; st.param.b32 [b+4], 1;"
+                             " st.param.b32 [b+8], 1; st.param.b32 [s], 0; st.param.b64 [t], "
+                             "0;" CALL("LaunchDevice",
+                                       "f, p, g, b, s, t") " ld.param.b32 %e, [r]; "
+                                                           "}" NOTE("%e") "add.u32 %v, "
+                                                                          "%v, 1; "
+                                                                          "setp.lt.u32 "
+                                                                          "%p, %v, 2; "
+                                                                          "@%p bra AGAIN;"
+                                                                          "{ .param .b64 "
+                                                                          "p; .param "
+                                                                          ".b64 s; "
+                                                                          ".param .b32 "
+                                                                          "r; "
+                                                                          "st.param.b64 "
+                                                                          "[p], %h; "
+                                                                          "st.param.b64 "
+                                                                          "[s], 0;" CALL(
+                                                                              "LaunchDevi"
+                                                                              "ceV2",
+                                                                              "p, s") " l"
+                                                                                      "d."
+                                                                                      "pa"
+                                                                                      "ra"
+                                                                                      "m."
+                                                                                      "b3"
+                                                                                      "2 "
+                                                                                      "%e"
+                                                                                      ", "
+                                                                                      "[r"
+                                                                                      "];"
+                                                                                      " "
+                                                                                      "}" NOTE("%e")
+                                                                                          END;
+    static const uint32_t expected[] = {0, 1, 1, 5};
+    struct ptx_run r;
+    uint64_t log;
+
+    (void)state;
+    open_text(&r, text, "k", &plain);
+    log = ptx_buffer(&r, NULL, 256);
+    if (go(&r, log, 0))
+        fail_msg("%s", r.result.text);
+    noted(&r, log, expected, COUNT(expected));
+    ptx_close(&r);
+}
+
 /* Grids in grids: 24 deep, then an error. */
 static void test_depth(void **state)
 {
@@ -415,6 +484,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_order),  cmocka_unit_test(test_many),
         cmocka_unit_test(test_copies), cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_twice),
+
         cmocka_unit_test(test_depth),  cmocka_unit_test(test_pending),
         cmocka_unit_test(test_fault),  cmocka_unit_test(test_endless),
         cmocka_unit_test(test_cancel),

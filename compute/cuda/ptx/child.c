@@ -128,7 +128,14 @@ uint64_t child_address(const struct children *c, const struct child *one)
     return c->address + slot_offset(c, one);
 }
 
-struct child *child_at(struct children *c, uint64_t address)
+void child_offer(struct children *c, struct child *one)
+{
+    pthread_mutex_lock(&c->lock);
+    one->kind = CHILD_READY;
+    pthread_mutex_unlock(&c->lock);
+}
+
+struct child *child_claim(struct children *c, uint64_t address)
 {
     uint64_t at = address - c->address;
     struct child *one = NULL;
@@ -137,7 +144,15 @@ struct child *child_at(struct children *c, uint64_t address)
         one = &c->slots[at / SMALL_STRIDE];
     else if (at - LARGE_AT < LAUNCHES_LARGE * LARGE_STRIDE)
         one = &c->slots[LAUNCHES_SMALL + (at - LARGE_AT) / LARGE_STRIDE];
-    return one && child_address(c, one) == address && one->kind == CHILD_TAKEN ? one : NULL;
+    if (!one || child_address(c, one) != address)
+        return NULL;
+    pthread_mutex_lock(&c->lock);
+    if (one->kind == CHILD_READY)
+        one->kind = CHILD_TAKEN;
+    else
+        one = NULL;
+    pthread_mutex_unlock(&c->lock);
+    return one;
 }
 
 bool child_deep(const struct child *one)
@@ -152,21 +167,14 @@ void child_give(struct children *c, struct child *one)
     pthread_mutex_unlock(&c->lock);
 }
 
-bool child_queue(struct children *c, struct child *one, enum child_kind kind, bool tail)
+void child_queue(struct children *c, struct child *one, enum child_kind kind, bool tail)
 {
-    bool taken;
-
     pthread_mutex_lock(&c->lock);
-    /* Of two threads that launch with the same parameters, one does. */
-    taken = one->kind == CHILD_TAKEN;
-    if (taken) {
-        one->kind = kind;
-        list_add(tail ? &c->tail : &c->waiting, one);
-        /* A grid that comes behind its parent is no deeper: it may launch itself again for long. */
-        one->depth -= tail;
-    }
+    one->kind = kind;
+    list_add(tail ? &c->tail : &c->waiting, one);
+    /* A grid that comes behind its parent is no deeper: it may launch itself again for long. */
+    one->depth -= tail;
     pthread_mutex_unlock(&c->lock);
-    return taken;
 }
 
 /* What runs next: all that the last grid asked for, then what was there before. */
@@ -262,7 +270,9 @@ void children_run(struct children *c, struct launch *l)
         }
         release(c, one);
         /* Copies use no instructions, which is where blocks look. */
-        if (!l->result.fault && l->deadline && launch_now() > l->deadline)
+        if (!l->result.fault && atomic_load(&l->context->cancel))
+            fail(l, PTX_FAULT_CANCELLED, "cancelled", 0);
+        else if (!l->result.fault && l->deadline && launch_now() > l->deadline)
             fail(l, PTX_FAULT_LIMIT, "time used up by what it launched", 0);
     }
     /* Of places that were taken and not used, and of those that a fault left. */

@@ -14,9 +14,19 @@
  * children, so nobody sees that they come late.
  */
 
-/* What a grid was asked for. Kernels see the parameters alone. */
+/*
+ * What a grid was asked for. Kernels see the parameters alone, and any thread may name any place:
+ * what is taken is one thread's, with the lock it goes from hand to hand.
+ */
 struct child {
-    enum child_kind { CHILD_FREE, CHILD_TAKEN, CHILD_LAUNCH, CHILD_COPY, CHILD_SET } kind;
+    enum child_kind {
+        CHILD_FREE,
+        CHILD_TAKEN,
+        CHILD_READY, /* its parameters are the kernel's */
+        CHILD_LAUNCH,
+        CHILD_COPY,
+        CHILD_SET
+    } kind;
     struct ptx_function *function;
     struct ptx_launch request;
     uint64_t to, from, pitch_to, pitch_from, width, height; /* copies and fills */
@@ -55,14 +65,16 @@ void children_run(struct children *c, struct launch *l);
 struct child *child_take(struct children *c, uint32_t bytes);
 /* Where its parameters go. */
 uint64_t child_address(const struct children *c, const struct child *one);
-/* What was taken, and not queued, by that address, or NULL. */
-struct child *child_at(struct children *c, uint64_t address);
+/* Whoever knows its address may claim it. */
+void child_offer(struct children *c, struct child *one);
+/* What was offered, by its address: taken again, by the caller. NULL: nothing was. */
+struct child *child_claim(struct children *c, uint64_t address);
 /* Whether grids would be nested too deeply. */
 bool child_deep(const struct child *one);
-/* Instead of queueing it. */
+/* What is taken: away with it. */
 void child_give(struct children *c, struct child *one);
-/* False: somebody else has queued it. */
-bool child_queue(struct children *c, struct child *one, enum child_kind kind, bool tail);
+/* The same: it waits for its turn. */
+void child_queue(struct children *c, struct child *one, enum child_kind kind, bool tail);
 
 /* child_call.c: the builtin of a name, or NULL. */
 const struct ptx_builtin *child_builtin(const char *name, size_t size);

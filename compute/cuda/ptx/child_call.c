@@ -142,11 +142,13 @@ static enum error get_buffer_2(struct one *o)
     triple(o, 1, grid);
     triple(o, 2, block);
     err = set_launch(one, f, grid, block, (uint32_t)argument(o, 3, 4));
-    if (err)
+    if (err) {
         child_give(o->children, one);
-    else
-        o->value = child_address(o->children, one);
-    return err;
+        return err;
+    }
+    o->value = child_address(o->children, one);
+    child_offer(o->children, one);
+    return NO_ERROR;
 }
 
 static enum error get_buffer(struct one *o)
@@ -162,9 +164,11 @@ static enum error get_buffer(struct one *o)
     /* What there is room for, until the launch says which kernel. */
     one->request.parameter_bytes = bytes;
     o->value = child_address(o->children, one);
+    child_offer(o->children, one);
     return NO_ERROR;
 }
 
+/* What is taken, as all that follow. */
 static enum error queue(struct one *o, struct child *one, enum child_kind kind, uint64_t stream)
 {
     bool tail = stream == STREAM_TAIL;
@@ -176,34 +180,39 @@ static enum error queue(struct one *o, struct child *one, enum child_kind kind, 
         err = TOO_DEEP;
     if (err)
         child_give(o->children, one);
-    else if (!child_queue(o->children, one, kind, tail))
-        err = INVALID_VALUE;
+    else
+        child_queue(o->children, one, kind, tail);
     return err;
 }
 
 static enum error launch_2(struct one *o)
 {
-    struct child *one = child_at(o->children, argument(o, 0, 8));
+    struct child *one = child_claim(o->children, argument(o, 0, 8));
 
-    if (!one || !one->function)
+    if (!one)
         return INVALID_VALUE;
+    if (!one->function) {
+        child_give(o->children, one);
+        return INVALID_VALUE;
+    }
     return queue(o, one, CHILD_LAUNCH, argument(o, 1, 8));
 }
 
 static enum error launch(struct one *o)
 {
     struct ptx_function *f = kernel_of(o, argument(o, 0, 8));
-    struct child *one = child_at(o->children, argument(o, 1, 8));
+    struct child *one = child_claim(o->children, argument(o, 1, 8));
     uint32_t grid[3], block[3];
-    enum error err;
+    enum error err = f ? NO_ERROR : INVALID_FUNCTION;
 
-    if (!f)
-        return INVALID_FUNCTION;
-    if (!one || one->function || one->request.parameter_bytes < f->param_bytes)
+    if (!one)
         return INVALID_VALUE;
+    if (f && (one->function || one->request.parameter_bytes < f->param_bytes))
+        err = INVALID_VALUE;
     triple(o, 2, grid);
     triple(o, 3, block);
-    err = set_launch(one, f, grid, block, (uint32_t)argument(o, 4, 4));
+    if (!err)
+        err = set_launch(one, f, grid, block, (uint32_t)argument(o, 4, 4));
     if (err) {
         child_give(o->children, one);
         return err;
