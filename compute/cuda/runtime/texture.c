@@ -251,6 +251,7 @@ static cudaError_t copy_between(BETWEEN_ARRAYS_2D, CUstream stream)
     c.dstArray = to;
     c.dstXInBytes = to_x;
     c.dstY = to_y;
+    c.srcPitch = width; /* arrays have their own */
     /* Within a device copies do not wait. */
     return copy_array(&c, width, height, kind, stream, false);
 }
