@@ -139,6 +139,8 @@ static int insert(struct stretches *l, uint32_t i, struct stretch s)
 
 static void take_out(struct stretches *l, uint32_t first, uint32_t end)
 {
+    if (first == end)
+        return;
     memmove(l->at + first, l->at + end, (l->count - end) * sizeof(*l->at));
     l->count -= end - first;
 }
@@ -196,6 +198,8 @@ static void hide(struct memory *m, uint64_t address, uint64_t size)
 
     while (n < m->count && m->regions[n].address - address < size)
         n++;
+    if (n == i)
+        return;
     memmove(m->regions + i, m->regions + n, (m->count - n) * sizeof(*m->regions));
     m->count -= n - i;
 }
