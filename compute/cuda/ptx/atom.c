@@ -3,11 +3,13 @@
 
 #include "alu_math.h"
 #include "flow.h"
+#include "view.h"
 
 /* Atomic operations, one lane after the other. Blocks run on different threads: those on device
  * memory are atomic on the host, too. */
 
-static uint64_t operate(enum atom_op op, enum atom_type type, uint64_t old, uint64_t b, uint64_t c)
+static inline uint64_t operate(enum atom_op op, enum atom_type type, uint64_t old, uint64_t b,
+                               uint64_t c)
 {
     bool is_signed = type == TYPE_S32 || type == TYPE_S64,
          wide = type == TYPE_U64 || type == TYPE_S64 || type == TYPE_F64;
@@ -64,19 +66,27 @@ static uint64_t operate(enum atom_op op, enum atom_type type, uint64_t old, uint
     return op == ATOM_MIN ? (old < b ? old : b) : (old > b ? old : b);
 }
 
+/* What the processor has an instruction for, and a loop for the rest. */
 #define EXCHANGE(T)                                                                          \
     {                                                                                        \
-        T *at = (T *)(void *)host, old = __atomic_load_n(at, __ATOMIC_RELAXED);              \
+        T *at = (T *)(void *)host, old;                                                      \
                                                                                              \
+        if (op == ATOM_ADD && integer)                                                       \
+            return __atomic_fetch_add(at, (T)b, __ATOMIC_SEQ_CST);                           \
+        if (op == ATOM_EXCH)                                                                 \
+            return __atomic_exchange_n(at, (T)b, __ATOMIC_SEQ_CST);                          \
+        old = __atomic_load_n(at, __ATOMIC_RELAXED);                                         \
         while (!__atomic_compare_exchange_n(at, &old, (T)operate(op, type, old, (T)b, (T)c), \
                                             false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))      \
             ;                                                                                \
         return old;                                                                          \
     }
 
-uint64_t atom_exchange(uint8_t *host, uint32_t bytes, enum atom_op op, enum atom_type type,
-                       uint64_t b, uint64_t c)
+static inline uint64_t exchange(uint8_t *host, uint32_t bytes, enum atom_op op, enum atom_type type,
+                                uint64_t b, uint64_t c)
 {
+    bool integer = type <= TYPE_S64;
+
     if (bytes == 8)
         EXCHANGE(uint64_t)
     if (bytes == 4)
@@ -84,9 +94,15 @@ uint64_t atom_exchange(uint8_t *host, uint32_t bytes, enum atom_op op, enum atom
     EXCHANGE(uint16_t)
 }
 
+uint64_t atom_exchange(uint8_t *host, uint32_t bytes, enum atom_op op, enum atom_type type,
+                       uint64_t b, uint64_t c)
+{
+    return exchange(host, bytes, op, type, b, c);
+}
+
 /* Shared and local memory are one thread's. */
-static uint64_t plain(uint8_t *host, uint32_t bytes, enum atom_op op, enum atom_type type,
-                      uint64_t b, uint64_t c)
+static inline uint64_t plain(uint8_t *host, uint32_t bytes, enum atom_op op, enum atom_type type,
+                             uint64_t b, uint64_t c)
 {
     uint64_t old = 0, value;
 
@@ -102,55 +118,112 @@ static uint64_t plain(uint8_t *host, uint32_t bytes, enum atom_op op, enum atom_
     return old;
 }
 
-HANDLER(atom_run)
+static inline uint64_t value_of(struct warp *w, uint32_t slot, unsigned lane, bool wide)
 {
-    enum atom_op op = in->flags >> 16 & 15;
-    enum atom_type type = in->flags >> 20 & 15;
+    return wide ? ((const uint64_t *)(const void *)SLOT(w, slot))[lane]
+                : ((const uint32_t *)(const void *)SLOT(w, slot))[lane];
+}
+
+static inline void result(struct warp *w, const struct insn *in, unsigned lane, bool wide,
+                          uint64_t value)
+{
+    if (in->d == NO_SLOT)
+        return;
+    if (wide)
+        ((uint64_t *)(void *)SLOT(w, in->d))[lane] = value;
+    else
+        ((uint32_t *)(void *)SLOT(w, in->d))[lane] = (uint32_t)value;
+}
+
+/* Where all lanes add to the same number their sum is added once; each gets what it would have. */
+static inline void sum(struct warp *w, const struct insn *in, uint8_t *host, bool shared, bool wide)
+{
+    uint64_t all = 0, old, own[LANES];
+
+    for (uint32_t left = w->mask; left; left &= left - 1) {
+        unsigned i = (unsigned)__builtin_ctz(left);
+
+        own[i] = all;
+        all += value_of(w, in->b, i, wide);
+    }
+    old = shared ? plain(host, wide ? 8 : 4, ATOM_ADD, TYPE_U64, all, 0)
+                 : exchange(host, wide ? 8 : 4, ATOM_ADD, TYPE_U64, all, 0);
+    for (uint32_t left = w->mask; left; left &= left - 1) {
+        unsigned i = (unsigned)__builtin_ctz(left);
+
+        result(w, in, i, wide, old + own[i]);
+    }
+}
+
+static inline __attribute__((always_inline)) const struct insn *
+run(struct warp *w, const struct insn *in, enum atom_op op, enum atom_type type)
+{
     enum ptx_space space = in->flags >> 24;
     uint32_t bytes = type == TYPE_U64 || type == TYPE_S64 || type == TYPE_F64    ? 8
                      : type == TYPE_F16 || type == TYPE_BF16 || type == TYPE_B16 ? 2
                                                                                  : 4;
-    uint64_t address[LANES];
+    unsigned first = (unsigned)__builtin_ctz(w->mask);
+    uint64_t address[LANES], other = 0;
+    struct window window;
 
-    if (w->group_count > 1 || w->block->running > 1)
-        w->fuel -= 32;
     for (unsigned i = 0; i < LANES; i++)
-        address[i] =
-            (in->flags & F_ADDRESS32 ? ((const uint32_t *)(const void *)SLOT(w, in->a))[i]
-                                     : ((const uint64_t *)(const void *)SLOT(w, in->a))[i]) +
-            in->bits;
+        address[i] = value_of(w, in->a, i, !(in->flags & F_ADDRESS32)) + in->bits;
+    if (!view_find(w, in, space, address[first], &window))
+        window = (struct window){0};
+    if (op == ATOM_ADD && type <= TYPE_S64) {
+        for (unsigned i = 0; i < LANES; i++)
+            other |= (address[i] ^ address[first]) & (uint64_t)(int64_t)(int32_t)w->lanes[i];
+        if (!other && !window.lane_stride) {
+            uint8_t *host =
+                view_lane(w, in, space, &window, address[first], first, bytes, bytes, true);
+
+            if (!host)
+                return NULL;
+            sum(w, in, host, window.host == w->shared, bytes == 8);
+            return in + 1;
+        }
+    }
     for (uint32_t left = w->mask; left; left &= left - 1) {
         unsigned i = (unsigned)__builtin_ctz(left);
-        uint8_t *host = access_lane(w, in, space, address[i], i, bytes, bytes, true);
-        uint64_t b, c = 0, old;
+        uint8_t *host = view_lane(w, in, space, &window, address[i], i, bytes, bytes, true);
+        uint64_t b, c;
 
         if (!host)
             return NULL;
-        if (bytes == 8) {
-            b = ((const uint64_t *)(const void *)SLOT(w, in->b))[i];
-            if (in->c != NO_SLOT)
-                c = ((const uint64_t *)(const void *)SLOT(w, in->c))[i];
-        } else {
-            b = ((const uint32_t *)(const void *)SLOT(w, in->b))[i];
-            if (in->c != NO_SLOT)
-                c = ((const uint32_t *)(const void *)SLOT(w, in->c))[i];
-        }
-        if ((uint64_t)(host - w->shared) < w->shared_bytes)
-            old = plain(host, bytes, op, type, b, c);
-        else
-            old = atom_exchange(host, bytes, op, type, b, c);
-        if (in->d == NO_SLOT)
-            continue;
-        if (bytes == 8)
-            ((uint64_t *)(void *)SLOT(w, in->d))[i] = old;
-        else
-            ((uint32_t *)(void *)SLOT(w, in->d))[i] = (uint32_t)old;
+        b = value_of(w, in->b, i, bytes == 8);
+        c = in->c == NO_SLOT ? 0 : value_of(w, in->c, i, bytes == 8);
+        result(w, in, i, bytes == 8,
+               (uint64_t)(host - w->shared) < w->shared_bytes
+                   ? plain(host, bytes, op, type, b, c)
+                   : exchange(host, bytes, op, type, b, c));
     }
     return in + 1;
 }
 
+HANDLER(atom_run)
+{
+    enum atom_op op = in->flags >> 16 & 15;
+    enum atom_type type = in->flags >> 20 & 15;
+
+    if (w->group_count > 1 || w->block->running > 1)
+        w->fuel -= 32;
+        /* Those that programs use most have a loop of their own. */
+#define OWN(o, t)                 \
+    if (op == (o) && type == (t)) \
+        return run(w, in, o, t);
+    OWN(ATOM_ADD, TYPE_U32)
+    OWN(ATOM_ADD, TYPE_S32)
+    OWN(ATOM_ADD, TYPE_F32)
+    OWN(ATOM_ADD, TYPE_U64)
+    OWN(ATOM_CAS, TYPE_U32)
+    OWN(ATOM_EXCH, TYPE_U32)
+#undef OWN
+    return run(w, in, op, type);
+}
+
 HANDLER(copy_async)
 {
+    const struct window shared = {0, w->shared_bytes, w->shared, 0, false};
     uint32_t most = in->e;
 
     for (uint32_t left = w->mask; left; left &= left - 1) {
@@ -163,19 +236,26 @@ HANDLER(copy_async)
                         (uint64_t)(int64_t)(int32_t)in->imm;
         uint32_t size =
             in->b == NO_SLOT ? most : ((const uint32_t *)(const void *)SLOT(w, in->b))[i];
-        uint8_t *target = access_lane(w, in, SPACE_SHARED, to, i, most, most, true), *source;
+        uint8_t *target = view_lane(w, in, SPACE_SHARED, &shared, to, i, most, most, true), *source;
+        struct window from_window;
 
         if (!target)
             return NULL;
         if (size > most)
             size = most;
-        memset(target, 0, most);
+        if (size < most)
+            memset(target, 0, most);
         if (!size)
             continue;
-        source = access_lane(w, in, SPACE_GLOBAL, from, i, size, 1, false);
+        if (!view_find(w, in, SPACE_GLOBAL, from, &from_window))
+            from_window = (struct window){0};
+        source = view_lane(w, in, SPACE_GLOBAL, &from_window, from, i, size, 1, false);
         if (!source)
             return NULL;
-        memmove(target, source, size);
+        if (size == 16)
+            memcpy(target, memcpy((uint8_t[16]){0}, source, 16), 16);
+        else
+            memmove(target, source, size);
     }
     return in + 1;
 }

@@ -6,6 +6,30 @@
 
 /* Branches, calls, and what tells a thread who it is. */
 
+/* One value for all lanes that run. */
+static void put32(struct warp *w, uint32_t slot, uint32_t value)
+{
+    uint32_t *d = __builtin_assume_aligned(SLOT(w, slot), 64);
+    const uint32_t *m = w->lanes;
+
+    for (unsigned i = 0; i < LANES; i++)
+        d[i] = (d[i] & ~m[i]) | (value & m[i]);
+}
+
+static void put64(struct warp *w, uint32_t slot, uint64_t value)
+{
+    uint64_t *d = __builtin_assume_aligned(SLOT(w, slot), 64);
+    const uint32_t *m = w->lanes;
+
+    if (w->full) {
+        for (unsigned i = 0; i < LANES; i++)
+            d[i] = value;
+        return;
+    }
+    for (unsigned i = 0; i < LANES; i++)
+        d[i] = m[i] ? value : d[i];
+}
+
 HANDLER(flow_guard)
 {
     uint32_t bits = slot_bits((const uint32_t *)(const void *)SLOT(w, in->a));
@@ -287,43 +311,65 @@ static uint64_t special_value(const struct warp *w, uint32_t which, unsigned lan
 HANDLER(flow_special)
 {
     uint32_t which = (uint32_t)in->imm;
-    uint64_t first = special_value(w, which, 0);
     bool same = which > SPECIAL_TID_Z && which != SPECIAL_LANEID &&
                 (which < SPECIAL_LANEMASK_EQ || which > SPECIAL_LANEMASK_GT);
+    uint64_t value = same ? special_value(w, which, 0) : 0;
 
-    for (unsigned i = 0; i < LANES; i++) {
-        uint64_t v;
+    if (same && in->b) {
+        put64(w, in->d, value);
+    } else if (same) {
+        put32(w, in->d, (uint32_t)value);
+    } else if (which <= SPECIAL_TID_Z && !in->b && w->full) {
+        memcpy(SLOT(w, in->d), w->tid[which], SLOT32);
+    } else {
+        for (unsigned i = 0; i < LANES; i++) {
+            uint64_t v;
 
-        if (!(w->mask >> i & 1))
-            continue;
-        v = same ? first : special_value(w, which, i);
-        if (in->b)
-            ((uint64_t *)(void *)SLOT(w, in->d))[i] = v;
-        else
-            ((uint32_t *)(void *)SLOT(w, in->d))[i] = (uint32_t)v;
+            if (!(w->mask >> i & 1))
+                continue;
+            v = special_value(w, which, i);
+            if (in->b)
+                ((uint64_t *)(void *)SLOT(w, in->d))[i] = v;
+            else
+                ((uint32_t *)(void *)SLOT(w, in->d))[i] = (uint32_t)v;
+        }
     }
+    return in + 1;
+}
+
+HANDLER(flow_parameter)
+{
+    const uint8_t *from = w->launch->parameters + in->imm;
+    uint64_t wide;
+    uint32_t word;
+    uint16_t half;
+
+    if (in->e == 64) {
+        memcpy(&wide, from, sizeof(wide));
+        put64(w, in->d, wide);
+        return in + 1;
+    }
+    if (in->e == 32) {
+        memcpy(&word, from, sizeof(word));
+    } else if (in->e == 16) {
+        memcpy(&half, from, sizeof(half));
+        word = in->f ? (uint32_t)(int16_t)half : half;
+    } else {
+        word = in->f ? (uint32_t)(int8_t)*from : *from;
+    }
+    put32(w, in->d, word);
     return in + 1;
 }
 
 HANDLER(flow_shared_address)
 {
-    uint64_t *d = (uint64_t *)(void *)SLOT(w, in->d);
-    uint64_t at = (uint64_t)w->launch->kernel->shared_at[in->imm];
-
-    for (unsigned i = 0; i < LANES; i++)
-        if (w->mask >> i & 1)
-            d[i] = at;
+    put64(w, in->d, w->launch->kernel->shared_at[in->imm]);
     return in + 1;
 }
 
 HANDLER(flow_local_address)
 {
-    uint64_t *d = (uint64_t *)(void *)SLOT(w, in->d);
-    uint64_t at = w->frame->local + in->bits;
-
-    for (unsigned i = 0; i < LANES; i++)
-        if (w->mask >> i & 1)
-            d[i] = at;
+    put64(w, in->d, w->frame->local + in->bits);
     return in + 1;
 }
 

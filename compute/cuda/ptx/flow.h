@@ -24,6 +24,7 @@ HANDLER(flow_nothing);
 HANDLER(flow_fence);
 HANDLER(flow_spin);           /* another warp or lane may be waited for */
 HANDLER(flow_special);        /* d = special register `imm` */
+HANDLER(flow_parameter);      /* d = the kernel's parameter at imm, of e bits; f: signed */
 HANDLER(flow_shared_address); /* d = address of shared variable `imm`, plus f */
 HANDLER(flow_local_address);  /* d = address of this frame's local memory plus imm */
 HANDLER(flow_is_space);       /* d = a is in space `imm` */

@@ -356,6 +356,7 @@ struct warp {
 struct barrier {
     uint32_t warps;        /* that have arrived, all or in part */
     uint32_t lanes[LANES]; /* which of theirs */
+    uint32_t arrived;      /* how many lanes */
     uint32_t expected;     /* threads; 0: all live ones */
     uint32_t popc, all, any;
 };
@@ -428,18 +429,22 @@ void launch_finish(struct launch *l);
 /* All blocks of the grid. */
 void launch_blocks(struct launch *l);
 
+/* The lanes whose predicate is set. */
 static inline uint32_t slot_bits(const uint32_t *p)
 {
+#ifdef __SSE2__
+    const __m128i *v = (const __m128i *)(const void *)p;
+    __m128i low = _mm_packs_epi16(_mm_packs_epi32(v[0], v[1]), _mm_packs_epi32(v[2], v[3])),
+            high = _mm_packs_epi16(_mm_packs_epi32(v[4], v[5]), _mm_packs_epi32(v[6], v[7]));
+
+    return (uint32_t)_mm_movemask_epi8(low) | (uint32_t)_mm_movemask_epi8(high) << 16;
+#else
     uint32_t bits = 0;
 
-#ifdef __SSE2__
-    for (unsigned i = 0; i < LANES; i += 4)
-        bits |= (uint32_t)_mm_movemask_ps(_mm_load_ps((const float *)(const void *)(p + i))) << i;
-#else
     for (unsigned i = 0; i < LANES; i++)
         bits |= (p[i] & 1) << i;
-#endif
     return bits;
+#endif
 }
 
 #define SLOT(w, offset) ((w)->slots + (offset))

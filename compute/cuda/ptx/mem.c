@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 #include <string.h>
 
+#ifdef __AVX512F__
+#include <immintrin.h>
+#endif
+
 #include "alu.h"
 #include "view.h"
 
 /*
- * Loads and stores, 32 lanes each. Mostly all lanes are in one allocation: it is looked up once,
- * and one loop over the offsets says whether all are inside, aligned, and next to each other.
- * Compiled once for each instruction set, as PTX_MEM.
+ * Loads and stores, 32 lanes each. Mostly all lanes are in one allocation: it is looked up once.
+ * Then what matters is the shape of the addresses. Eight lanes' elements next to each other are one
+ * vector; their same address is one value; both need bounds of their ends only. Anything else is a
+ * loop. Compiled once for each instruction set, as PTX_MEM.
  *
  * Kernels may race on their memory; that is their business and not reported.
  */
@@ -19,33 +24,30 @@
 #else
 #define EACH_LANE _Pragma("GCC ivdep") for (unsigned i = 0; i < LANES; i++)
 #endif
+/* Not taken apart into single lanes, which keeps GCC from making vectors. */
+#ifdef __clang__
+#define EACH_IN_ROW for (unsigned i = 0; i < ROW; i++)
+#else
+#define EACH_IN_ROW _Pragma("GCC unroll 1") _Pragma("GCC ivdep") for (unsigned i = 0; i < ROW; i++)
+#endif
 #define RACY __attribute__((no_sanitize("thread")))
 
-struct access {
-    uint64_t offset[LANES]; /* into the window, those of lanes that are masked: as the first's */
-    struct window window;
-    bool contiguous, uniform;
+#define ROW \
+    16u /* lanes: a vector of AVX-512, and what blocks of 16 x 16 threads have side by side */
+#define ROWS (LANES / ROW)
+
+enum shape {
+    SHAPE_ODD,     /* a lane is outside, or elsewhere: lane by lane, and the fault is told */
+    SHAPE_ROWS,    /* lane i's is at host + row[i / ROW] + i % ROW * bytes; all may be read */
+    SHAPE_SAME,    /* lane i's is at host + row[i / ROW] */
+    SHAPE_SCATTER, /* lane i's is at host + offset[i], those of masked lanes at the first one's */
 };
 
-static inline __attribute__((always_inline)) void addresses(struct warp *w, const struct insn *in,
-                                                            uint64_t *ret)
-{
-    if (in->flags & F_ADDRESS32) {
-        const uint32_t *a = __builtin_assume_aligned(SLOT(w, in->a), 64);
-
-        EACH_LANE
-        {
-            ret[i] = (uint64_t)a[i] + in->bits;
-        }
-    } else {
-        const uint64_t *a = __builtin_assume_aligned(SLOT(w, in->a), 64);
-
-        EACH_LANE
-        {
-            ret[i] = a[i] + in->bits;
-        }
-    }
-}
+struct access {
+    uint8_t *host;
+    uint64_t row[ROWS];
+    uint64_t offset[LANES] __attribute__((aligned(64)));
+};
 
 /* The elements of a vector: in->d, b, c, e. */
 static inline __attribute__((always_inline)) uint32_t part(const struct insn *in, unsigned n)
@@ -53,119 +55,220 @@ static inline __attribute__((always_inline)) uint32_t part(const struct insn *in
     return n == 0 ? in->d : n == 1 ? in->b : n == 2 ? in->c : in->e;
 }
 
-/* Whether the whole access is plain: one window, inside, aligned. */
-static inline __attribute__((always_inline)) bool prepare(struct warp *w, const struct insn *in,
-                                                          enum ptx_space space, uint32_t element,
-                                                          uint32_t bytes, bool write,
-                                                          struct access *x)
+/* Whether lanes of a row that run are elsewhere than at start + i * step. */
+static inline __attribute__((always_inline)) bool off_row(const struct warp *w, bool full,
+                                                          unsigned lane, const uint64_t *a,
+                                                          uint64_t start, uint64_t step)
 {
-    unsigned first = (unsigned)__builtin_ctz(w->mask);
-    uint64_t bad = 0, line = 0, same = 0, start, last;
+#ifdef __AVX512F__
+    const __m512i steps =
+        _mm512_set_epi64((int64_t)step * 7, (int64_t)step * 6, (int64_t)step * 5, (int64_t)step * 4,
+                         (int64_t)step * 3, (int64_t)step * 2, (int64_t)step, 0);
+    __m512i low = _mm512_add_epi64(_mm512_set1_epi64((int64_t)start), steps);
+    __m512i high = _mm512_add_epi64(_mm512_set1_epi64((int64_t)(start + step * 8)), steps);
+    uint32_t off = (uint32_t)_mm512_cmpneq_epi64_mask(_mm512_load_si512(a + lane), low) |
+                   (uint32_t)_mm512_cmpneq_epi64_mask(_mm512_load_si512(a + lane + 8), high) << 8;
 
-    if (!view_find(w, in, space, x->offset[first], &x->window) || (write && x->window.constant) ||
-        x->window.size < bytes)
+    return full ? off : off & (w->mask >> lane);
+#else
+    const uint32_t *m = w->lanes + lane;
+    uint64_t off = 0;
+
+    for (unsigned i = 0; i < ROW; i++)
+        off |= (a[lane + i] ^ (start + i * step)) &
+               (full ? UINT64_MAX : (uint64_t)(int64_t)(int32_t)m[i]);
+    return off;
+#endif
+}
+
+/* Whether each row's addresses rise by `step`; offsets of the rows, whose ends are inside. */
+static inline __attribute__((always_inline)) bool
+in_rows(const struct warp *w, bool full, const uint64_t *a, const struct window *window,
+        uint64_t base, uint32_t bytes, uint64_t step, uint64_t *row)
+{
+    const uint64_t reach = step * (ROW - 1) + bytes;
+    uint64_t odd = 0;
+
+    if (window->size < reach)
         return false;
-    start = x->offset[first];
-    if (!w->full) {
-        const uint32_t *m = w->lanes;
+    for (unsigned n = 0; n < ROWS; n++) {
+        uint32_t lanes = full ? 0xffff : w->mask >> n * ROW & 0xffff, own;
+        uint64_t start;
+
+        row[n] = n ? row[0] : 0;
+        if (!lanes)
+            continue;
+        own = full ? 0 : (unsigned)__builtin_ctz(lanes);
+        start = a[n * ROW + own] - own * step;
+        if (off_row(w, full, n * ROW, a, start, step))
+            return false;
+        row[n] = start - base;
+        odd |= row[n];
+        if (row[n] > window->size - reach)
+            return false;
+    }
+    return !((odd | (window->address & (bytes - 1) ? 1 : 0)) & (bytes - 1));
+}
+
+/* Offsets of lanes that are here and there in a window. */
+static inline __attribute__((always_inline)) enum shape
+scattered(const struct warp *w, bool full, const uint64_t *a, const struct window *window,
+          uint64_t base, uint64_t own, uint32_t bytes, uint64_t *offsets)
+{
+    const uint64_t last = window->size - bytes, odd = window->address & (bytes - 1),
+                   stride = window->lane_stride;
+    uint64_t bad = 0;
+
+    if (full) {
+        EACH_LANE
+        {
+            uint64_t offset = a[i] - base;
+
+            bad |= (offset > last ? 1 : 0) | ((offset + odd) & (bytes - 1));
+            offsets[i] = offset + i * stride;
+        }
+    } else {
+        const uint32_t *m = __builtin_assume_aligned(w->lanes, 64);
 
         EACH_LANE
         {
-            x->offset[i] = m[i] ? x->offset[i] : start;
+            uint64_t offset = m[i] ? a[i] - base : own;
+
+            bad |= (offset > last ? 1 : 0) | ((offset + odd) & (bytes - 1));
+            offsets[i] = offset + i * stride;
         }
     }
-    start = x->window.address;
-    last = x->window.size - bytes;
-    EACH_LANE
-    {
-        uint64_t offset = x->offset[i] - start;
-
-        bad |= offset > last ? 1 : 0;
-        bad |= x->offset[i] & (bytes - 1);
-        x->offset[i] = offset;
-    }
-    if (bad)
-        return false;
-    start = x->offset[0];
-    EACH_LANE
-    {
-        same |= x->offset[i] ^ start;
-        line |= x->offset[i] ^ (start + (uint64_t)i * element);
-    }
-    x->uniform = !same && !x->window.lane_stride;
-    x->contiguous = !line && w->full && !x->window.lane_stride && element == bytes;
-    return true;
+    return bad ? SHAPE_ODD : SHAPE_SCATTER;
 }
 
-#define GATHER(element, slot)                                   \
-    EACH_LANE                                                   \
-    {                                                           \
-        element v;                                              \
-                                                                \
-        memcpy(&v, host + x.offset[i] + i * stride, sizeof(v)); \
-        got[i] = (slot)v;                                       \
+/* `bytes` a lane, a power of two. */
+static inline __attribute__((always_inline)) enum shape
+prepare(struct warp *w, bool full, const struct insn *in, enum ptx_space space, uint32_t bytes,
+        bool write, struct access *x)
+{
+    unsigned first = full ? 0 : (unsigned)__builtin_ctz(w->mask);
+    const uint64_t *a = __builtin_assume_aligned(SLOT(w, in->a), 64);
+    struct window window;
+    uint64_t own, base;
+
+    if (in->flags & F_ADDRESS32) {
+        const uint32_t *narrow = (const uint32_t *)(const void *)a;
+
+        EACH_LANE
+        {
+            x->offset[i] = narrow[i];
+        }
+        a = x->offset;
+    }
+    own = a[first] + in->bits;
+    if (!view_find(w, in, space, own, &window) || (write && window.constant))
+        return SHAPE_ODD;
+    base = window.address - in->bits;
+    x->host = window.host;
+    if (!window.lane_stride) {
+        /* The first two say what is worth a look. */
+        uint64_t step = full ? a[1] - a[0] : bytes;
+
+        if (step == bytes && in_rows(w, full, a, &window, base, bytes, bytes, x->row))
+            return SHAPE_ROWS;
+        if ((!full || !step) && in_rows(w, full, a, &window, base, bytes, 0, x->row))
+            return SHAPE_SAME;
+    }
+    if (window.size < bytes)
+        return SHAPE_ODD;
+    return scattered(w, full, a, &window, base, own - window.address, bytes, x->offset);
+}
+
+/* The address of one lane. */
+static uint64_t address_of(struct warp *w, const struct insn *in, unsigned lane)
+{
+    uint64_t a = in->flags & F_ADDRESS32 ? ((const uint32_t *)(const void *)SLOT(w, in->a))[lane]
+                                         : ((const uint64_t *)(const void *)SLOT(w, in->a))[lane];
+
+    return a + in->bits;
+}
+
+#define BOTH(id)                                                                   \
+    RACY static const struct insn *mem_##id(struct warp *w, const struct insn *in) \
+    {                                                                              \
+        return w->full ? body_##id(w, in, true) : body_##id(w, in, false);         \
     }
 #define LOAD(id, space, element, slot)                                                           \
-    RACY static const struct insn *mem_##id(struct warp *w, const struct insn *in)               \
+    RACY static __attribute__((noinline))                                                        \
+    const struct insn *mem_odd_##id(struct warp *w, const struct insn *in)                       \
     {                                                                                            \
-        const uint32_t count = in->f;                                                            \
-        struct access x;                                                                         \
+        const uint32_t bytes = (uint32_t)sizeof(element) * in->f;                                \
+        uint64_t address[LANES];                                                                 \
                                                                                                  \
-        addresses(w, in, x.offset);                                                              \
-        if (!prepare(w, in, space, sizeof(element), (uint32_t)sizeof(element) * count, false,    \
-                     &x)) {                                                                      \
-            addresses(w, in, x.offset);                                                          \
-            for (unsigned i = 0; i < LANES; i++) {                                               \
-                uint8_t *host;                                                                   \
+        /* A target may be the address, too. */                                                  \
+        for (unsigned i = 0; i < LANES; i++)                                                     \
+            address[i] = address_of(w, in, i);                                                   \
+        for (uint32_t left = w->mask; left; left &= left - 1) {                                  \
+            unsigned i = (unsigned)__builtin_ctz(left);                                          \
+            const uint8_t *host = access_lane(w, in, space, address[i], i, bytes, bytes, false); \
                                                                                                  \
-                if (!(w->mask >> i & 1))                                                         \
-                    continue;                                                                    \
-                host =                                                                           \
-                    access_lane(w, in, space, x.offset[i], i, (uint32_t)sizeof(element) * count, \
-                                (uint32_t)sizeof(element) * count, false);                       \
-                if (!host)                                                                       \
-                    return NULL;                                                                 \
-                for (unsigned n = 0; n < count; n++) {                                           \
-                    element v;                                                                   \
-                                                                                                 \
-                    memcpy(&v, host + n * sizeof(v), sizeof(v));                                 \
-                    ((slot *)(void *)SLOT(w, part(in, n)))[i] = (slot)v;                         \
-                }                                                                                \
-            }                                                                                    \
-            return in + 1;                                                                       \
-        }                                                                                        \
-        for (unsigned n = 0; n < count; n++) {                                                   \
-            const uint8_t *host = x.window.host + n * sizeof(element);                           \
-            slot *d = __builtin_assume_aligned(SLOT(w, part(in, n)), 64);                        \
-            const uint64_t stride = x.window.lane_stride;                                        \
-            slot got[LANES] __attribute__((aligned(64)));                                        \
-                                                                                                 \
-            if (x.contiguous && w->full) {                                                       \
-                element line[LANES];                                                             \
-                                                                                                 \
-                memcpy(line, host + x.offset[0], sizeof(line));                                  \
-                EACH_LANE                                                                        \
-                {                                                                                \
-                    d[i] = (slot)line[i];                                                        \
-                }                                                                                \
-                continue;                                                                        \
-            }                                                                                    \
-            if (x.uniform) {                                                                     \
+            if (!host)                                                                           \
+                return NULL;                                                                     \
+            for (unsigned n = 0; n < in->f; n++) {                                               \
                 element v;                                                                       \
                                                                                                  \
-                memcpy(&v, host + x.offset[0], sizeof(v));                                       \
-                EACH_LANE                                                                        \
-                {                                                                                \
-                    got[i] = (slot)v;                                                            \
+                memcpy(&v, host + n * sizeof(v), sizeof(v));                                     \
+                ((slot *)(void *)SLOT(w, part(in, n)))[i] = (slot)v;                             \
+            }                                                                                    \
+        }                                                                                        \
+        return in + 1;                                                                           \
+    }                                                                                            \
+    RACY static inline __attribute__((always_inline))                                            \
+    const struct insn *body_##id(struct warp *w, const struct insn *in, bool full)               \
+    {                                                                                            \
+        const uint32_t count = in->f, bytes = (uint32_t)sizeof(element) * count;                 \
+        struct access x;                                                                         \
+        enum shape shape = prepare(w, full, in, space, bytes, false, &x);                        \
+                                                                                                 \
+        if (shape == SHAPE_ODD)                                                                  \
+            return mem_odd_##id(w, in);                                                          \
+        for (unsigned n = 0; n < count; n++) {                                                   \
+            slot *d = __builtin_assume_aligned(SLOT(w, part(in, n)), 64);                        \
+            const uint8_t *host = x.host + n * sizeof(element);                                  \
+            slot kept[LANES] __attribute__((aligned(64))), *got = full ? d : kept;               \
+                                                                                                 \
+            if (shape == SHAPE_ROWS && count == 1) {                                             \
+                for (unsigned r = 0; r < ROWS; r++) {                                            \
+                    element row[ROW];                                                            \
+                                                                                                 \
+                    memcpy(row, host + x.row[r], sizeof(row));                                   \
+                    EACH_IN_ROW                                                                  \
+                    {                                                                            \
+                        got[r * ROW + i] = (slot)row[i];                                         \
+                    }                                                                            \
+                }                                                                                \
+            } else if (shape == SHAPE_SAME) {                                                    \
+                for (unsigned r = 0; r < ROWS; r++) {                                            \
+                    element v;                                                                   \
+                                                                                                 \
+                    memcpy(&v, host + x.row[r], sizeof(v));                                      \
+                    EACH_IN_ROW                                                                  \
+                    {                                                                            \
+                        got[r * ROW + i] = (slot)v;                                              \
+                    }                                                                            \
                 }                                                                                \
             } else {                                                                             \
-                GATHER(element, slot)                                                            \
-            }                                                                                    \
-            if (w->full) {                                                                       \
-                memcpy(d, got, sizeof(got));                                                     \
-            } else {                                                                             \
-                const uint32_t *m = w->lanes;                                                    \
+                if (shape == SHAPE_ROWS && !n)                                                   \
+                    for (unsigned r = 0; r < ROWS; r++)                                          \
+                        EACH_IN_ROW                                                              \
+                        {                                                                        \
+                            x.offset[r * ROW + i] = x.row[r] + i * bytes;                        \
+                        }                                                                        \
+                EACH_LANE                                                                        \
+                {                                                                                \
+                    element v;                                                                   \
                                                                                                  \
+                    memcpy(&v, host + x.offset[i], sizeof(v));                                   \
+                    got[i] = (slot)v;                                                            \
+                }                                                                                \
+            }                                                                                    \
+            if (!full) {                                                                         \
+                const uint32_t *m = __builtin_assume_aligned(w->lanes, 64);                      \
                 EACH_LANE                                                                        \
                 {                                                                                \
                     d[i] = m[i] ? got[i] : d[i];                                                 \
@@ -173,47 +276,74 @@ static inline __attribute__((always_inline)) bool prepare(struct warp *w, const 
             }                                                                                    \
         }                                                                                        \
         return in + 1;                                                                           \
-    }
-#define STORE(id, space, element, slot)                                                          \
-    RACY static const struct insn *mem_##id(struct warp *w, const struct insn *in)               \
-    {                                                                                            \
-        const uint32_t count = in->f;                                                            \
-        struct access x;                                                                         \
-        bool plain;                                                                              \
-                                                                                                 \
-        addresses(w, in, x.offset);                                                              \
-        plain =                                                                                  \
-            prepare(w, in, space, sizeof(element), (uint32_t)sizeof(element) * count, true, &x); \
-        if (plain && x.contiguous) {                                                             \
-            const slot *d = __builtin_assume_aligned(SLOT(w, in->d), 64);                        \
-            element line[LANES];                                                                 \
-                                                                                                 \
-            EACH_LANE                                                                            \
-            {                                                                                    \
-                line[i] = (element)d[i];                                                         \
-            }                                                                                    \
-            memcpy(x.window.host + x.offset[0], line, sizeof(line));                             \
-            return in + 1;                                                                       \
-        }                                                                                        \
-        if (!plain)                                                                              \
-            addresses(w, in, x.offset);                                                          \
-        for (uint32_t left = w->mask; left; left &= left - 1) {                                  \
-            unsigned i = (unsigned)__builtin_ctz(left);                                          \
-            uint8_t *host = plain ? x.window.host + x.offset[i] + i * x.window.lane_stride       \
-                                  : access_lane(w, in, space, x.offset[i], i,                    \
-                                                (uint32_t)sizeof(element) * count,               \
-                                                (uint32_t)sizeof(element) * count, true);        \
-                                                                                                 \
-            if (!host)                                                                           \
-                return NULL;                                                                     \
-            for (unsigned n = 0; n < count; n++) {                                               \
-                element v = (element)((const slot *)(const void *)SLOT(w, part(in, n)))[i];      \
-                                                                                                 \
-                memcpy(host + n * sizeof(v), &v, sizeof(v));                                     \
-            }                                                                                    \
-        }                                                                                        \
-        return in + 1;                                                                           \
-    }
+    }                                                                                            \
+    BOTH(id)
+#define STORE(id, space, element, slot)                                                       \
+    RACY static __attribute__((noinline))                                                     \
+    const struct insn *mem_odd_##id(struct warp *w, const struct insn *in)                    \
+    {                                                                                         \
+        const uint32_t bytes = (uint32_t)sizeof(element) * in->f;                             \
+                                                                                              \
+        for (uint32_t left = w->mask; left; left &= left - 1) {                               \
+            unsigned i = (unsigned)__builtin_ctz(left);                                       \
+            uint8_t *host =                                                                   \
+                access_lane(w, in, space, address_of(w, in, i), i, bytes, bytes, true);       \
+                                                                                              \
+            if (!host)                                                                        \
+                return NULL;                                                                  \
+            for (unsigned n = 0; n < in->f; n++) {                                            \
+                element v = (element)((const slot *)(const void *)SLOT(w, part(in, n)))[i];   \
+                                                                                              \
+                memcpy(host + n * sizeof(v), &v, sizeof(v));                                  \
+            }                                                                                 \
+        }                                                                                     \
+        return in + 1;                                                                        \
+    }                                                                                         \
+    RACY static inline __attribute__((always_inline))                                         \
+    const struct insn *body_##id(struct warp *w, const struct insn *in, bool full)            \
+    {                                                                                         \
+        const uint32_t count = in->f, bytes = (uint32_t)sizeof(element) * count;              \
+        struct access x;                                                                      \
+        enum shape shape = prepare(w, full, in, space, bytes, true, &x);                      \
+                                                                                              \
+        if (shape == SHAPE_ODD)                                                               \
+            return mem_odd_##id(w, in);                                                       \
+        for (unsigned n = 0; n < count; n++) {                                                \
+            const slot *d = __builtin_assume_aligned(SLOT(w, part(in, n)), 64);               \
+            uint8_t *host = x.host + n * sizeof(element);                                     \
+                                                                                              \
+            if (shape == SHAPE_ROWS && count == 1 && full) {                                  \
+                for (unsigned r = 0; r < ROWS; r++) {                                         \
+                    element row[ROW];                                                         \
+                                                                                              \
+                    EACH_IN_ROW                                                               \
+                    {                                                                         \
+                        row[i] = (element)d[r * ROW + i];                                     \
+                    }                                                                         \
+                    memcpy(host + x.row[r], row, sizeof(row));                                \
+                }                                                                             \
+            } else if (shape == SHAPE_SCATTER && full) {                                      \
+                for (unsigned i = 0; i < LANES; i++) {                                        \
+                    element v = (element)d[i];                                                \
+                                                                                              \
+                    memcpy(host + x.offset[i], &v, sizeof(v));                                \
+                }                                                                             \
+            } else {                                                                          \
+                const uint64_t step = shape == SHAPE_ROWS ? bytes : 0;                        \
+                                                                                              \
+                for (uint32_t left = w->mask; left; left &= left - 1) {                       \
+                    unsigned i = (unsigned)__builtin_ctz(left);                               \
+                    element v = (element)d[i];                                                \
+                                                                                              \
+                    memcpy(host + (shape == SHAPE_SCATTER ? x.offset[i]                       \
+                                                          : x.row[i / ROW] + i % ROW * step), \
+                           &v, sizeof(v));                                                    \
+                }                                                                             \
+            }                                                                                 \
+        }                                                                                     \
+        return in + 1;                                                                        \
+    }                                                                                         \
+    BOTH(id)
 #define MEM(id, kind, space, element, slot) kind(id, space, element, slot)
 #include "mem.def"
 

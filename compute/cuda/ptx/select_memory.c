@@ -113,6 +113,24 @@ static void move_elements(struct compile *c, struct statement *s, const struct i
             select_finish_wide(c, &list[i], slots[i], is_signed);
 }
 
+/* A kernel's parameter, where the place is known: all lanes have the same. */
+static void load_parameter(struct compile *c, struct statement *s, struct operand *list,
+                           uint32_t count, uint32_t bits, uint64_t offset, bool is_signed)
+{
+    unsigned type = bits == 64 ? T_u64 : T_u32;
+
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t slot = select_wide_target(c, s, &list[i], type);
+        struct insn *in = compile_emit(c, flow_parameter);
+
+        in->d = slot;
+        in->imm = (int64_t)(offset + i * (bits / 8));
+        in->e = bits;
+        in->f = is_signed;
+        select_finish_wide(c, &list[i], slot, is_signed);
+    }
+}
+
 void select_load_store(struct compile *c, struct statement *s)
 {
     bool store = !strcmp(s->parts[0], "st");
@@ -123,7 +141,9 @@ void select_load_store(struct compile *c, struct statement *s)
                      : select_has(s, "v4") ? 4
                      : select_has(s, "v2") ? 2
                                            : 1;
+    const struct operand *place;
     uint32_t bits;
+    uint64_t at = 0;
     int space = space_of(s);
     unsigned op, t;
 
@@ -157,6 +177,9 @@ void select_load_store(struct compile *c, struct statement *s)
             select_mismatch(c, s);
         list = values->items;
     }
+    place = s->operands[store ? 0 : 1].items;
+    if (place->kind == OPERAND_SYMBOL)
+        at = place->symbol->value + (uint64_t)place->offset;
     t = bits == 64 ? (store ? T_u64_in : T_u64) : store ? T_u32_in : T_u32;
     if (select_has(s, "volatile") || select_has(s, "acquire") || select_has(s, "relaxed")) {
         /* A loop that waits for a value gives way to others sooner. */
@@ -171,6 +194,12 @@ void select_load_store(struct compile *c, struct statement *s)
 
         select_emit(c, form.flags & F_ADDRESS32 ? ALU_mov_b32 : ALU_mov_b64, kept, form.a, 0);
         form.a = kept;
+    }
+    if (!store && space == SPACE_PARAM && place->kind == OPERAND_SYMBOL &&
+        !(at % (bits / 8 * count)) && at <= MAX_PARAMETERS * 8u &&
+        at + bits / 8 * count <= c->function->param_bytes) {
+        load_parameter(c, s, list, count, bits, at, type[0] == 's');
+        return;
     }
     for (uint32_t from = 0; from < count; from += 4)
         move_elements(c, s, &form, op + (unsigned)space, t, list + from,

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+#include <string.h>
+
 #include "flow.h"
 
 /* Operations between the lanes of a warp, and barriers of a block. */
@@ -8,6 +10,16 @@ static uint32_t *words(struct warp *w, uint32_t slot)
     return (uint32_t *)(void *)SLOT(w, slot);
 }
 
+/* One value for all lanes that run. */
+static void put(struct warp *w, uint32_t slot, uint32_t value)
+{
+    uint32_t *d = words(w, slot);
+    const uint32_t *m = w->lanes;
+
+    for (unsigned i = 0; i < LANES; i++)
+        d[i] = (d[i] & ~m[i]) | (value & m[i]);
+}
+
 /*
  * Waits for the lanes of the mask in slot `members`. Lanes with different masks are different
  * operations: they part and come here again. NO_SLOT: without .sync, for whoever is here.
@@ -15,16 +27,18 @@ static uint32_t *words(struct warp *w, uint32_t slot)
 static bool gather(struct warp *w, const struct insn *in, uint32_t members)
 {
     const uint32_t *mask;
-    uint32_t first, same = 0;
+    uint32_t first, same = 0, other = 0;
 
     if (members == NO_SLOT)
         return true;
     mask = words(w, members);
     first = mask[__builtin_ctz(w->mask)];
     for (unsigned i = 0; i < LANES; i++)
-        same |= (uint32_t)(mask[i] == first) << i;
-    same &= w->mask;
-    if (same != w->mask) {
+        other |= (mask[i] ^ first) & w->lanes[i];
+    if (other) {
+        for (unsigned i = 0; i < LANES; i++)
+            same |= (uint32_t)(mask[i] == first) << i;
+        same &= w->mask;
         if (w->resuming)
             w->resuming = false;
         warp_branch(w, same, in, in);
@@ -45,6 +59,9 @@ void block_barrier_check(struct block *b, uint32_t barrier)
     uint32_t total = 0;
     bool complete = true;
 
+    /* Mostly more are to come, which the count tells. */
+    if (!r->expected && r->arrived < b->live)
+        return;
     for (uint32_t i = 0; i < b->warp_count; i++) {
         const struct warp *w = &b->warps[i];
 
@@ -72,7 +89,7 @@ void block_barrier_check(struct block *b, uint32_t barrier)
                                                     : (r->any ? ALL_LANES : 0);
         }
     }
-    r->warps = 0;
+    r->warps = r->arrived = 0;
     r->popc = r->any = 0;
     r->all = 1;
     r->expected = 0;
@@ -104,6 +121,7 @@ HANDLER(sync_barrier)
             return warp_fault(w, in, PTX_FAULT_INSTRUCTION, first, r->expected);
     }
     r->warps |= 1u << w->index;
+    r->arrived += (uint32_t)__builtin_popcount(w->mask & ~r->lanes[w->index]);
     r->lanes[w->index] |= w->mask;
     if (in->imm >= BARRIER_POPC) {
         uint32_t bits = slot_bits(words(w, in->c));
@@ -134,9 +152,7 @@ HANDLER(sync_warp)
 
 HANDLER(sync_active)
 {
-    for (unsigned i = 0; i < LANES; i++)
-        if (w->mask >> i & 1)
-            words(w, in->d)[i] = w->mask;
+    put(w, in->d, w->mask);
     return in + 1;
 }
 
@@ -156,45 +172,60 @@ HANDLER(sync_elect)
     return in + 1;
 }
 
+/* Of each lane: the one it takes from, and whether that is in its segment (all ones or zero). */
+static void shuffle_sources(int64_t mode, const uint32_t *b, const uint32_t *c, uint32_t *at,
+                            uint32_t *inside)
+{
+    for (unsigned i = 0; i < LANES; i++) {
+        uint32_t clamp = c[i] & 31, segment = c[i] >> 8 & 31, by = b[i] & 31;
+        uint32_t most = (i & segment) | (clamp & ~segment);
+        uint32_t up = (uint32_t)((int32_t)(i - by) >= (int32_t)most);
+        uint32_t from = mode == SHUFFLE_UP     ? i - by
+                        : mode == SHUFFLE_DOWN ? i + by
+                        : mode == SHUFFLE_XOR  ? i ^ by
+                                               : (i & segment) | (by & ~segment);
+        uint32_t in = 0u - (mode == SHUFFLE_UP ? up : (uint32_t)(from <= most));
+
+        at[i] = ((from & in) | (i & ~in)) & 31;
+        inside[i] = in;
+    }
+}
+
 HANDLER(sync_shuffle)
 {
-    uint32_t *d = words(w, in->d), source[LANES];
-    const uint32_t *b = words(w, in->b), *c = words(w, in->c);
+    uint32_t *d = words(w, in->d), source[LANES], at[LANES], inside[LANES];
+    const uint32_t *b = words(w, in->b), *c = words(w, in->c), *m = w->lanes;
 
     if (!gather(w, in, in->f))
         return NULL;
-    for (unsigned i = 0; i < LANES; i++)
-        source[i] = words(w, in->a)[i];
-    for (unsigned i = 0; i < LANES; i++) {
-        uint32_t clamp = c[i] & 31, segment = c[i] >> 8 & 31, by = b[i] & 31;
-        uint32_t most = (i & segment) | (clamp & ~segment), least = i & segment, at;
-        bool inside;
+    memcpy(source, words(w, in->a), sizeof(source));
+    switch (in->imm) {
+    case SHUFFLE_UP:
+        shuffle_sources(SHUFFLE_UP, b, c, at, inside);
+        break;
+    case SHUFFLE_DOWN:
+        shuffle_sources(SHUFFLE_DOWN, b, c, at, inside);
+        break;
+    case SHUFFLE_XOR:
+        shuffle_sources(SHUFFLE_XOR, b, c, at, inside);
+        break;
+    default:
+        shuffle_sources(SHUFFLE_IDX, b, c, at, inside);
+        break;
+    }
+    if (w->full) {
+        for (unsigned i = 0; i < LANES; i++)
+            d[i] = source[at[i]];
+    } else {
+        for (unsigned i = 0; i < LANES; i++)
+            if (w->mask >> i & 1)
+                d[i] = source[at[i]];
+    }
+    if (in->e != NO_SLOT) {
+        uint32_t *e = words(w, in->e);
 
-        if (!(w->mask >> i & 1))
-            continue;
-        switch (in->imm) {
-        case SHUFFLE_UP:
-            at = i - by;
-            inside = (int32_t)at >= (int32_t)most;
-            break;
-        case SHUFFLE_DOWN:
-            at = i + by;
-            inside = at <= most;
-            break;
-        case SHUFFLE_XOR:
-            at = i ^ by;
-            inside = at <= most;
-            break;
-        default:
-            at = least | (by & ~segment);
-            inside = at <= most;
-            break;
-        }
-        if (!inside)
-            at = i;
-        d[i] = source[at & 31];
-        if (in->e != NO_SLOT)
-            words(w, in->e)[i] = inside ? ALL_LANES : 0;
+        for (unsigned i = 0; i < LANES; i++)
+            e[i] = (e[i] & ~m[i]) | (inside[i] & m[i]);
     }
     return in + 1;
 }
@@ -222,10 +253,11 @@ static bool astray(struct warp *w, uint32_t members)
 {
     const uint32_t *mask = words(w, members);
 
+    uint32_t out = 0;
+
     for (unsigned i = 0; i < LANES; i++)
-        if (w->mask >> i & 1 && !(mask[i] >> i & 1))
-            return true;
-    return false;
+        out |= ~mask[i] & w->lanes[i] & 1u << i;
+    return out;
 }
 
 HANDLER(sync_vote)
@@ -247,9 +279,7 @@ HANDLER(sync_vote)
         return NULL;
     bits &= w->mask;
     value = vote(in->imm, bits, w->mask);
-    for (unsigned i = 0; i < LANES; i++)
-        if (w->mask >> i & 1)
-            words(w, in->d)[i] = value;
+    put(w, in->d, value);
     return in + 1;
 }
 
@@ -313,8 +343,6 @@ HANDLER(sync_reduce)
             value ^= v;
         first = false;
     }
-    for (unsigned i = 0; i < LANES; i++)
-        if (w->mask >> i & 1)
-            words(w, in->d)[i] = value;
+    put(w, in->d, value);
     return in + 1;
 }

@@ -59,4 +59,20 @@ static inline bool view_find(struct warp *w, const struct insn *in, enum ptx_spa
     return address - ret->address < ret->size;
 }
 
+/*
+ * Host memory of one lane's access, mostly in the window `x` of the first one (size 0: none). NULL
+ * and the warp has failed.
+ */
+static inline uint8_t *view_lane(struct warp *w, const struct insn *in, enum ptx_space space,
+                                 const struct window *x, uint64_t address, uint32_t lane,
+                                 uint32_t bytes, uint32_t align, bool write)
+{
+    uint64_t offset = address - x->address;
+
+    if (offset < x->size && bytes <= x->size - offset && !(address & (align - 1)) &&
+        !(write && x->constant))
+        return x->host + offset + lane * x->lane_stride;
+    return access_lane(w, in, space, address, lane, bytes, align, write);
+}
+
 #endif

@@ -20,10 +20,16 @@
 
 void warp_set_mask(struct warp *w, uint32_t mask)
 {
+    /* Not shifts by the lane, which SSE2 has none of. */
+#define FOUR(n) 1u << (n), 1u << ((n) + 1), 1u << ((n) + 2), 1u << ((n) + 3)
+    static const uint32_t bits[LANES] = {FOUR(0),  FOUR(4),  FOUR(8),  FOUR(12),
+                                         FOUR(16), FOUR(20), FOUR(24), FOUR(28)};
+#undef FOUR
+
     w->mask = mask;
     w->full = mask == ALL_LANES;
     for (unsigned i = 0; i < LANES; i++)
-        w->lanes[i] = 0u - (mask >> i & 1);
+        w->lanes[i] = (mask & bits[i]) ? ALL_LANES : 0;
 }
 
 const struct insn *warp_stop(struct warp *w, enum stop why, const struct insn *pc)
@@ -335,13 +341,19 @@ enum stop warp_run(struct warp *w)
         const struct insn *in, *limit = NULL;
         struct group *g;
 
-        if (w->group_count > 1)
-            merge(w);
-        release(w);
-        g = pick(w);
+        if (w->group_count == 1 && w->groups[0].state != GROUP_SYNC) {
+            g = &w->groups[0];
+            if (g->state == GROUP_BARRIER)
+                return STOP_WAIT;
+        } else {
+            if (w->group_count > 1)
+                merge(w);
+            release(w);
+            g = pick(w);
+        }
         if (!g)
             return w->group_count ? STOP_WAIT : STOP_EXIT;
-        for (uint32_t i = 0; i < w->group_count; i++) {
+        for (uint32_t i = 0; i < w->group_count && w->group_count > 1; i++) {
             const struct group *o = &w->groups[i];
 
             if (o != g && o->frame == g->frame && o->pc > g->pc && (!limit || o->pc < limit))
