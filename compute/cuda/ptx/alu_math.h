@@ -72,6 +72,56 @@ FUNCTION double flush_f64(double v)
     return bits_double(bits & 0x7ffull << 52 ? bits : bits & 1ull << 63);
 }
 
+/*
+ * 2^v and the binary logarithm, in double and rounded once: without a branch, which makes vectors
+ * of them. 2^v is 2^n * e^(f ln 2) with |f| <= 1/2, by Taylor's series, whose rest is below 2^-36.
+ */
+FUNCTION float exp2_lane(float v)
+{
+    /* Beyond, all is infinite or zero. */
+    double x = v > 160 ? 160 : v < -160 ? -160 : (double)v, r, whole;
+    uint64_t n;
+
+    whole = x + 0x1.8p52; /* the integer is in its low bits */
+    n = double_bits(whole) << 52;
+    r = (x - (whole - 0x1.8p52)) * 0x1.62e42fefa39efp-1;
+    x = 1.0 / 362880;
+    x = x * r + 1.0 / 40320;
+    x = x * r + 1.0 / 5040;
+    x = x * r + 1.0 / 720;
+    x = x * r + 1.0 / 120;
+    x = x * r + 1.0 / 24;
+    x = x * r + 1.0 / 6;
+    x = x * r + 0.5;
+    x = x * r + 1;
+    x = x * r + 1;
+    return v == v ? (float)bits_double(double_bits(x) + n) : v;
+}
+
+/* v is 2^n * m with m between the roots of 1/2 and 2: n + 2 / ln 2 * artanh((m - 1) / (m + 1)). */
+FUNCTION float log2_lane(float v)
+{
+    uint64_t bits = double_bits((double)v), up;
+    double n, m, s, q;
+
+    up = (bits & 0xfffffffffffffull) > 0x6a09e667f3bcdull;
+    m = bits_double((bits & 0xfffffffffffffull) | (0x3ffull - up) << 52);
+    /* The exponent as a number, by the same trick. */
+    n = bits_double(0x4330000000000000ull | ((bits >> 52) + up)) - (0x1p52 + 1023);
+    s = (m - 1) / (m + 1);
+    q = s * s;
+    m = 1.0 / 15;
+    m = m * q + 1.0 / 13;
+    m = m * q + 1.0 / 11;
+    m = m * q + 1.0 / 9;
+    m = m * q + 1.0 / 7;
+    m = m * q + 1.0 / 5;
+    m = m * q + 1.0 / 3;
+    m = m * q + 1;
+    n += m * s * 0x1.71547652b82fep+1;
+    return v > 0 ? (v < INFINITY ? (float)n : v) : v == 0 ? -INFINITY : NAN;
+}
+
 /* rcp.approx.ftz.f64 and rsqrt give the upper half only. */
 FUNCTION double coarse(double v)
 {

@@ -179,6 +179,60 @@ prepare(struct warp *w, bool full, const struct insn *in, enum ptx_space space, 
     return scattered(w, full, a, &window, base, own - window.address, bytes, x->offset);
 }
 
+/*
+ * The quick way for all lanes and one element each: whether both rows rise by `step`, and where
+ * they are. An address of 32 bits is `narrow`.
+ */
+static inline __attribute__((always_inline)) bool quick(struct warp *w, const struct insn *in,
+                                                        enum ptx_space space, uint32_t bytes,
+                                                        uint64_t step, bool write, bool narrow,
+                                                        uint8_t *row[ROWS])
+{
+    const uint64_t *a = __builtin_assume_aligned(SLOT(w, in->a), 64);
+    const uint32_t *word = (const uint32_t *)(const void *)a;
+    const uint64_t reach = step * (ROW - 1) + bytes;
+    uint64_t first = narrow ? word[0] : a[0], second = narrow ? word[ROW] : a[ROW], low, high;
+    struct window window;
+
+    if (!view_find(w, in, space, first + in->bits, &window) || (write && window.constant) ||
+        window.lane_stride || window.size < reach)
+        return false;
+    low = first + in->bits - window.address;
+    high = second + in->bits - window.address;
+    if (low > window.size - reach || high > window.size - reach ||
+        ((low | high | window.address) & (bytes - 1)))
+        return false;
+    if (narrow) {
+        uint32_t off = 0;
+
+        /* No address may pass 32 bits within a row. */
+        if ((first | second) >> 31)
+            return false;
+        EACH_IN_ROW
+        {
+            off |= (word[i] ^ (uint32_t)(first + i * step)) |
+                   (word[ROW + i] ^ (uint32_t)(second + i * step));
+        }
+        if (off)
+            return false;
+    } else if (off_row(w, true, 0, a, first, step) || off_row(w, true, ROW, a, second, step)) {
+        return false;
+    }
+    row[0] = window.host + low;
+    row[1] = window.host + high;
+    return true;
+}
+
+/* Says how the first two addresses lie, which is worth a look. */
+static inline __attribute__((always_inline)) uint64_t step_of(struct warp *w, const struct insn *in,
+                                                              bool narrow)
+{
+    const uint64_t *a = __builtin_assume_aligned(SLOT(w, in->a), 64);
+    const uint32_t *word = (const uint32_t *)(const void *)a;
+
+    return narrow ? word[1] - word[0] : a[1] - a[0];
+}
+
 /* The address of one lane. */
 static uint64_t address_of(struct warp *w, const struct insn *in, unsigned lane)
 {
@@ -188,10 +242,69 @@ static uint64_t address_of(struct warp *w, const struct insn *in, unsigned lane)
     return a + in->bits;
 }
 
-#define BOTH(id)                                                                   \
-    RACY static const struct insn *mem_##id(struct warp *w, const struct insn *in) \
-    {                                                                              \
-        return w->full ? body_##id(w, in, true) : body_##id(w, in, false);         \
+/* An element each of all lanes side by side, or the same for a row; else `any`. */
+#define QUICK_LOAD(id, space, element, slot, narrow)                                     \
+    {                                                                                    \
+        const uint64_t step = step_of(w, in, narrow);                                    \
+        slot *d = __builtin_assume_aligned(SLOT(w, in->d), 64);                          \
+        uint8_t *row[ROWS];                                                              \
+                                                                                         \
+        if (step == sizeof(element) &&                                                   \
+            quick(w, in, space, sizeof(element), sizeof(element), false, narrow, row)) { \
+            for (unsigned r = 0; r < ROWS; r++) {                                        \
+                element v[ROW];                                                          \
+                                                                                         \
+                memcpy(v, row[r], sizeof(v));                                            \
+                EACH_IN_ROW                                                              \
+                {                                                                        \
+                    d[r * ROW + i] = (slot)v[i];                                         \
+                }                                                                        \
+            }                                                                            \
+            return in + 1;                                                               \
+        }                                                                                \
+        if (!step && quick(w, in, space, sizeof(element), 0, false, narrow, row)) {      \
+            for (unsigned r = 0; r < ROWS; r++) {                                        \
+                element v;                                                               \
+                                                                                         \
+                memcpy(&v, row[r], sizeof(v));                                           \
+                EACH_IN_ROW                                                              \
+                {                                                                        \
+                    d[r * ROW + i] = (slot)v;                                            \
+                }                                                                        \
+            }                                                                            \
+            return in + 1;                                                               \
+        }                                                                                \
+        return any_##id(w, in);                                                          \
+    }
+#define QUICK_STORE(id, space, element, slot, narrow)                                   \
+    {                                                                                   \
+        const slot *d = __builtin_assume_aligned(SLOT(w, in->d), 64);                   \
+        uint8_t *row[ROWS];                                                             \
+                                                                                        \
+        if (step_of(w, in, narrow) == sizeof(element) &&                                \
+            quick(w, in, space, sizeof(element), sizeof(element), true, narrow, row)) { \
+            for (unsigned r = 0; r < ROWS; r++) {                                       \
+                element v[ROW];                                                         \
+                                                                                        \
+                EACH_IN_ROW                                                             \
+                {                                                                       \
+                    v[i] = (element)d[r * ROW + i];                                     \
+                }                                                                       \
+                memcpy(row[r], v, sizeof(v));                                           \
+            }                                                                           \
+            return in + 1;                                                              \
+        }                                                                               \
+        return any_##id(w, in);                                                         \
+    }
+#define HANDLER(id, kind, space, element, slot)                                        \
+    RACY static const struct insn *mem_##id(struct warp *w, const struct insn *in)     \
+    {                                                                                  \
+        if (space > SPACE_SHARED || in->f != 1 || !w->full)                            \
+            return any_##id(w, in);                                                    \
+        if (space != SPACE_SHARED)                                                     \
+            QUICK_##kind(id, space, element, slot, false) if (in->flags & F_ADDRESS32) \
+                QUICK_##kind(id, space, element, slot, true)                           \
+                    QUICK_##kind(id, space, element, slot, false)                      \
     }
 #define LOAD(id, space, element, slot)                                                           \
     RACY static __attribute__((noinline))                                                        \
@@ -218,10 +331,11 @@ static uint64_t address_of(struct warp *w, const struct insn *in, unsigned lane)
         }                                                                                        \
         return in + 1;                                                                           \
     }                                                                                            \
-    RACY static inline __attribute__((always_inline))                                            \
-    const struct insn *body_##id(struct warp *w, const struct insn *in, bool full)               \
+    RACY static __attribute__((noinline))                                                        \
+    const struct insn *any_##id(struct warp *w, const struct insn *in)                           \
     {                                                                                            \
         const uint32_t count = in->f, bytes = (uint32_t)sizeof(element) * count;                 \
+        const bool full = w->full;                                                               \
         struct access x;                                                                         \
         enum shape shape = prepare(w, full, in, space, bytes, false, &x);                        \
                                                                                                  \
@@ -277,7 +391,7 @@ static uint64_t address_of(struct warp *w, const struct insn *in, unsigned lane)
         }                                                                                        \
         return in + 1;                                                                           \
     }                                                                                            \
-    BOTH(id)
+    HANDLER(id, LOAD, space, element, slot)
 #define STORE(id, space, element, slot)                                                       \
     RACY static __attribute__((noinline))                                                     \
     const struct insn *mem_odd_##id(struct warp *w, const struct insn *in)                    \
@@ -299,10 +413,11 @@ static uint64_t address_of(struct warp *w, const struct insn *in, unsigned lane)
         }                                                                                     \
         return in + 1;                                                                        \
     }                                                                                         \
-    RACY static inline __attribute__((always_inline))                                         \
-    const struct insn *body_##id(struct warp *w, const struct insn *in, bool full)            \
+    RACY static __attribute__((noinline))                                                     \
+    const struct insn *any_##id(struct warp *w, const struct insn *in)                        \
     {                                                                                         \
         const uint32_t count = in->f, bytes = (uint32_t)sizeof(element) * count;              \
+        const bool full = w->full;                                                            \
         struct access x;                                                                      \
         enum shape shape = prepare(w, full, in, space, bytes, true, &x);                      \
                                                                                               \
@@ -343,7 +458,7 @@ static uint64_t address_of(struct warp *w, const struct insn *in, unsigned lane)
         }                                                                                     \
         return in + 1;                                                                        \
     }                                                                                         \
-    BOTH(id)
+    HANDLER(id, STORE, space, element, slot)
 #define MEM(id, kind, space, element, slot) kind(id, space, element, slot)
 #include "mem.def"
 
