@@ -138,6 +138,28 @@ static uint32_t scoped(uint32_t t)
     return t + 3;
 }
 
+static uint32_t nested(uint32_t t)
+{
+    uint32_t v = 5;
+
+    if (t & 1) {
+        v = t * 3;
+        if (t & 2)
+            v += 1000;
+        else if (t & 4)
+            v += 2000;
+        v = t % 3 ? v : v + 7;
+    } else {
+        v += t & 8 ? 50 : 60;
+    }
+    return v;
+}
+
+static uint32_t jumped_in(uint32_t t)
+{
+    return t % 3 == 0 ? 1 : t % 3 == 1 ? 110 : 10;
+}
+
 static const struct row rows[] = {
     {"divergent loop", 96, "",
      "add.u32 %r3, %r1, 1; mov.u32 %r2, 0;\n"
@@ -149,6 +171,20 @@ static const struct row rows[] = {
      "and.b32 %r3, %r1, 1; setp.eq.u32 %p1, %r3, 1; @%p1 bra O; add.u32 %r2, %r1, 200; bra.uni E;\n"
      "O: add.u32 %r2, %r1, 100;\nE:\n",
      odd_even},
+    {"if in if", 77, "",
+     "mov.u32 %r2, 5; and.b32 %r3, %r1, 1; setp.eq.u32 %p1, %r3, 0; @%p1 bra O;"
+     "mul.lo.u32 %r2, %r1, 3; and.b32 %r3, %r1, 2; setp.ne.u32 %p2, %r3, 0; @!%p2 bra F;"
+     "add.u32 %r2, %r2, 1000; bra G;\n"
+     "F: and.b32 %r3, %r1, 4; setp.eq.u32 %p3, %r3, 0; @%p3 bra G; add.u32 %r2, %r2, 2000;\n"
+     "G: rem.u32 %r3, %r1, 3; setp.eq.u32 %p4, %r3, 0; @%p4 add.u32 %r2, %r2, 7; bra E;\n"
+     "O: and.b32 %r3, %r1, 8; setp.ne.u32 %p5, %r3, 0; @%p5 bra P; add.u32 %r2, %r2, 60; bra Q;\n"
+     "P: add.u32 %r2, %r2, 50;\nQ:\nE:\n",
+     nested},
+    {"a jump into a body", 64, "",
+     "mov.u32 %r2, 0; rem.u32 %r3, %r1, 3; setp.eq.u32 %p1, %r3, 2; @%p1 bra M;"
+     "setp.eq.u32 %p2, %r3, 0; @%p2 bra E; add.u32 %r2, %r2, 100;\n"
+     "M: add.u32 %r2, %r2, 10;\nE: max.u32 %r2, %r2, 1;\n",
+     jumped_in},
     {"shuffle in one warp only", 96, "",
      "mov.u32 %r2, %r1; setp.gt.u32 %p1, %r1, 31; @%p1 bra E;\n"
      "shfl.sync.bfly.b32 %r3, %r2, 16, 31, -1; add.u32 %r2, %r2, %r3;"
@@ -310,6 +346,10 @@ static const struct {
     {"local", "mov.u64 %rd3, 1048576;\nld.local.u32 %r2, [%rd3];", PTX_FAULT_ADDRESS},
     {"parameter", "mov.u64 %rd3, 64;\nld.param.u32 %r2, [%rd3];", PTX_FAULT_ADDRESS},
     {"atomic", "mov.u64 %rd3, 64;\natom.global.add.u32 %r2, [%rd3], 1;", PTX_FAULT_ADDRESS},
+    {"in the body of an if",
+     "setp.lt.u32 %p1, %r1, 5; @%p1 bra L; add.s64 %rd1, %rd1, 4096;\nld.global.u32 %r2, [%rd1]; "
+     "L:",
+     PTX_FAULT_ADDRESS},
     {"trap", "\ntrap;", PTX_FAULT_TRAP},
     {"endless", "\nL: bra L;", PTX_FAULT_LIMIT},
     {"call of data", "mov.u64 %rd3, 77;\ncall %rd3, (), P;", PTX_FAULT_ADDRESS},

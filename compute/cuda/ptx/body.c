@@ -262,10 +262,12 @@ static void finish(struct compile *c, struct ptx_function *f)
     f->local_bytes = (c->local + 15) / 16 * 16;
     f->slots = c->slots;
     f->registers = 32;
+    skip_branches(c, f);
     for (uint32_t i = 0; i < f->insn_count; i++) {
         struct insn *in = &f->insns[i];
 
-        if (in->fn == flow_branch || in->fn == flow_branch_if)
+        if (in->fn == flow_branch || in->fn == flow_branch_if || in->fn == flow_skip ||
+            in->fn == flow_either)
             in->target = f->insns + in->bits;
     }
     for (uint32_t t = 0; t < m->target_count; t++) {

@@ -196,6 +196,9 @@ static inline uint32_t align_up(uint32_t value, uint32_t align)
     return (value + align - 1) / align * align;
 }
 
+/* skip.c: makes short branches cheap, while targets are still indices. */
+void skip_branches(struct compile *c, struct ptx_function *f);
+
 /* select.c */
 void select_statement(struct compile *c, struct statement *s);
 bool special_find(const char *name, size_t size, uint32_t *ret_index);

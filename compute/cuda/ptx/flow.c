@@ -75,6 +75,46 @@ HANDLER(flow_branch_if)
     return warp_branch(w, bits, in->target, in + 1);
 }
 
+/* Plain instructions from one to another, with some lanes. */
+static bool body(struct warp *w, uint32_t mask, const struct insn *from, const struct insn *to)
+{
+    warp_set_mask(w, mask);
+    while (from && from < to)
+        from = from->fn(w, from);
+    return from;
+}
+
+HANDLER(flow_skip)
+{
+    uint32_t bits = slot_bits((const uint32_t *)(const void *)SLOT(w, in->a)), mask = w->mask;
+
+    bits = (in->flags & F_UNLESS ? ~bits : bits) & mask;
+    if (bits == mask)
+        return in->target;
+    if (!bits)
+        return in + 1;
+    if (!body(w, mask & ~bits, in + 1, in->target))
+        return NULL;
+    warp_set_mask(w, mask);
+    return in->target;
+}
+
+HANDLER(flow_either)
+{
+    uint32_t bits = slot_bits((const uint32_t *)(const void *)SLOT(w, in->a)), mask = w->mask;
+    const struct insn *over = in->target - 1;
+
+    bits = (in->flags & F_UNLESS ? ~bits : bits) & mask;
+    if (bits == mask)
+        return in->target;
+    if (!bits)
+        return in + 1;
+    if (!body(w, mask & ~bits, in + 1, over) || !body(w, bits, in->target, over->target))
+        return NULL;
+    warp_set_mask(w, mask);
+    return over->target;
+}
+
 HANDLER(flow_switch)
 {
     const uint32_t *index = (const uint32_t *)(const void *)SLOT(w, in->a);

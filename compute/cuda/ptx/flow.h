@@ -15,6 +15,8 @@
 HANDLER(flow_guard);     /* the next instruction for lanes of predicate a */
 HANDLER(flow_branch);    /* to target */
 HANDLER(flow_branch_if); /* lanes of a; F_UNLESS: not of a */
+HANDLER(flow_skip);      /* the same, where what is jumped over is plain (skip.c) */
+HANDLER(flow_either);    /* the same, and before target is the jump over what is there */
 HANDLER(flow_switch);    /* brx.idx: by a into targets */
 HANDLER(flow_call);
 HANDLER(flow_return);
