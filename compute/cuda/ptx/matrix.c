@@ -74,31 +74,73 @@ static int32_t as_int(enum matrix_type type, uint32_t v)
     }
 }
 
-static void gather_floats(struct warp *w, const struct fragment *f, double *to)
+/* The type is a constant where this is used: no choice is made for each element. */
+static inline __attribute__((always_inline)) void
+gather_as(struct warp *w, const struct fragment *f, enum matrix_type type, double *to)
 {
-    uint32_t bits = matrix_bits(f->type), each = bits < 32 ? 32 / bits : 1;
+    uint32_t bits = matrix_bits(type), each = bits < 32 ? 32 / bits : 1;
 
     for (uint32_t i = 0; i < f->count; i++) {
-        const uint8_t *slot = SLOT(w, f->slots[i / each]);
+        const uint32_t *slot = words(w, f->slots[i / each]);
+        double v[LANES];
 
         for (uint32_t lane = 0; lane < LANES; lane++)
-            to[f->at[lane * f->count + i]] =
-                bits == 64 ? ((const double *)(const void *)slot)[lane]
-                           : as_float(f->type, raw(((const uint32_t *)(const void *)slot)[lane],
-                                                   bits, i % each));
+            v[lane] = as_float(type, raw(slot[lane], bits, i % each));
+        for (uint32_t lane = 0; lane < LANES; lane++)
+            to[f->at[lane * f->count + i]] = v[lane];
     }
 }
 
-static void gather_ints(struct warp *w, const struct fragment *f, int32_t *to)
+static void gather_floats(struct warp *w, const struct fragment *f, double *to)
 {
-    uint32_t bits = matrix_bits(f->type), each = bits < 32 ? 32 / bits : 1;
+    switch (f->type) {
+    case MATRIX_F64:
+        for (uint32_t i = 0; i < f->count; i++) {
+            const double *slot = (const double *)(const void *)SLOT(w, f->slots[i]);
+
+            for (uint32_t lane = 0; lane < LANES; lane++)
+                to[f->at[lane * f->count + i]] = slot[lane];
+        }
+        break;
+    case MATRIX_F16:
+        gather_as(w, f, MATRIX_F16, to);
+        break;
+    case MATRIX_BF16:
+        gather_as(w, f, MATRIX_BF16, to);
+        break;
+    case MATRIX_TF32:
+        gather_as(w, f, MATRIX_TF32, to);
+        break;
+    case MATRIX_F32:
+        gather_as(w, f, MATRIX_F32, to);
+        break;
+    default:
+        gather_as(w, f, f->type, to);
+        break;
+    }
+}
+
+static inline __attribute__((always_inline)) void
+gather_ints_as(struct warp *w, const struct fragment *f, enum matrix_type type, int32_t *to)
+{
+    uint32_t bits = matrix_bits(type), each = bits < 32 ? 32 / bits : 1;
 
     for (uint32_t i = 0; i < f->count; i++) {
         const uint32_t *slot = words(w, f->slots[i / each]);
 
         for (uint32_t lane = 0; lane < LANES; lane++)
-            to[f->at[lane * f->count + i]] = as_int(f->type, raw(slot[lane], bits, i % each));
+            to[f->at[lane * f->count + i]] = as_int(type, raw(slot[lane], bits, i % each));
     }
+}
+
+static void gather_ints(struct warp *w, const struct fragment *f, int32_t *to)
+{
+    if (f->type == MATRIX_S8)
+        gather_ints_as(w, f, MATRIX_S8, to);
+    else if (f->type == MATRIX_U8)
+        gather_ints_as(w, f, MATRIX_U8, to);
+    else
+        gather_ints_as(w, f, f->type, to);
 }
 
 static void spread_floats(struct warp *w, const struct fragment *f, const double *from)
@@ -157,19 +199,31 @@ static void multiply_ints(struct warp *w, const struct matrix *x)
     gather_ints(w, &x->a, a);
     gather_ints(w, &x->b, b);
     gather_ints(w, &x->c, c);
-    for (uint32_t i = 0; i < x->m; i++)
+    for (uint32_t i = 0; i < x->m; i++) {
+        int32_t *row = c + i * x->n, products[32] = {0};
+
+        /* A row at a time. Products of 8 bits and their sums are far from 32 bits. */
+        for (uint32_t k = 0; k < x->k; k++) {
+            const int32_t u = a[i * x->k + k], *v = b + k * x->n;
+
+            if (x->a.type != MATRIX_B1)
+                for (uint32_t n = 0; n < x->n; n++)
+                    products[n] += u * v[n];
+            else if (x->bits_and)
+                for (uint32_t n = 0; n < x->n; n++)
+                    products[n] += u & v[n];
+            else
+                for (uint32_t n = 0; n < x->n; n++)
+                    products[n] += u ^ v[n];
+        }
         for (uint32_t n = 0; n < x->n; n++) {
-            int64_t sum = c[i * x->n + n];
+            int64_t sum = (int64_t)row[n] + products[n];
 
-            for (uint32_t k = 0; k < x->k; k++) {
-                int32_t u = a[i * x->k + k], v = b[k * x->n + n];
-
-                sum += x->a.type != MATRIX_B1 ? (int64_t)u * v : x->bits_and ? u & v : u ^ v;
-            }
             if (x->saturate)
                 sum = sum > INT32_MAX ? INT32_MAX : sum < INT32_MIN ? INT32_MIN : sum;
-            c[i * x->n + n] = (int32_t)sum;
+            row[n] = (int32_t)sum;
         }
+    }
     for (uint32_t i = 0; i < x->d.count; i++)
         for (uint32_t lane = 0; lane < LANES; lane++)
             if (w->mask >> lane & 1)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <string.h>
 
+#include "alu_math.h"
 #include "flow.h"
 
 /* Operations between the lanes of a warp, and barriers of a block. */
@@ -70,7 +71,7 @@ void block_barrier_check(struct block *b, uint32_t barrier)
             continue;
         }
         complete &= !(w->live & ~r->lanes[i]);
-        total += (uint32_t)__builtin_popcount(r->lanes[i] | ~w->live);
+        total += popcount32(r->lanes[i] | ~w->live);
     }
     if (r->expected ? total < r->expected : !complete)
         return;
@@ -121,13 +122,13 @@ HANDLER(sync_barrier)
             return warp_fault(w, in, PTX_FAULT_INSTRUCTION, first, r->expected);
     }
     r->warps |= 1u << w->index;
-    r->arrived += (uint32_t)__builtin_popcount(w->mask & ~r->lanes[w->index]);
+    r->arrived += popcount32(w->mask & ~r->lanes[w->index]);
     r->lanes[w->index] |= w->mask;
     if (in->imm >= BARRIER_POPC) {
         uint32_t bits = slot_bits(words(w, in->c));
 
         bits = (in->flags & F_UNLESS ? ~bits : bits) & w->mask;
-        r->popc += (uint32_t)__builtin_popcount(bits);
+        r->popc += popcount32(bits);
         r->all &= bits == w->mask;
         r->any |= bits != 0;
     }
