@@ -574,6 +574,5 @@ typedef enum {
 #define CU_GRAPH_USER_OBJECT_MOVE             0x1u
 #define CU_GRAPH_DEBUG_DOT_FLAGS_VERBOSE      0x1u
 #define CU_GRAPH_DEBUG_DOT_FLAGS_HANDLES      0x400u
-#define CU_GRAPH_DEBUG_DOT_FLAGS_ALL          0xffffu
 
 #endif

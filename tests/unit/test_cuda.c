@@ -708,8 +708,15 @@ static void test_fault(void **state)
     CUmodule m;
     CUfunction bad;
     CUdeviceptr d;
+    size_t limit;
 
     (void)state;
+    OK(cuCtxSetLimit(CU_LIMIT_MAX_L2_FETCH_GRANULARITY, 64));
+    OK(cuCtxGetLimit(&limit, CU_LIMIT_MAX_L2_FETCH_GRANULARITY));
+    assert_int_equal(limit, 64);
+    assert_int_equal(cuCtxGetLimit(&limit, CU_LIMIT_PERSISTING_L2_CACHE_SIZE),
+                     CUDA_ERROR_UNSUPPORTED_LIMIT);
+    assert_int_equal(cuCtxSetLimit((CUlimit)4711, 0), CUDA_ERROR_INVALID_VALUE);
     /* Two ways to wait at a time, and a bit that there is not. */
     assert_int_equal(cuCtxCreate_v2(&other, 3, 0), CUDA_ERROR_INVALID_VALUE);
     assert_int_equal(cuCtxCreate_v2(&other, 0x100, 0), CUDA_ERROR_INVALID_VALUE);

@@ -34,6 +34,8 @@ struct CUctx_st *context_next(struct CUctx_st *c)
     return NULL;
 }
 
+#define L2_FETCH 128u /* bytes at most, which is a hint */
+
 /* Its streams and what it is made of on the backend. */
 static CUresult activate(struct CUctx_st *c)
 {
@@ -43,6 +45,7 @@ static CUresult activate(struct CUctx_st *c)
         [CU_LIMIT_MALLOC_HEAP_SIZE] = 8 << 20,
         [CU_LIMIT_DEV_RUNTIME_SYNC_DEPTH] = 2,
         [CU_LIMIT_DEV_RUNTIME_PENDING_LAUNCH_COUNT] = 2048,
+        [CU_LIMIT_MAX_L2_FETCH_GRANULARITY] = L2_FETCH,
     };
     CUresult err = (CUresult)backend->open((unsigned)c->device, &c->open);
 
@@ -417,11 +420,15 @@ API cuCtxSetLimit(CUlimit limit, size_t value)
         if (value > PTX_MAX_CHILDREN)
             value = PTX_MAX_CHILDREN;
         break;
+    case CU_LIMIT_MAX_L2_FETCH_GRANULARITY: /* "a performance hint", of 0 to 128 bytes */
+        err = value > L2_FETCH ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
+        break;
     case CU_LIMIT_DEV_RUNTIME_SYNC_DEPTH: /* kernels cannot wait for others any more */
     case CU_LIMIT_PRINTF_FIFO_SIZE:
         break;
     default:
-        err = CUDA_ERROR_UNSUPPORTED_LIMIT;
+        err = (unsigned)limit < CU_LIMIT_MAX ? CUDA_ERROR_UNSUPPORTED_LIMIT
+                                             : CUDA_ERROR_INVALID_VALUE;
     }
     if (!err)
         c->limits[limit] = value;
@@ -437,7 +444,9 @@ API cuCtxGetLimit(size_t *value, CUlimit limit)
         return err;
     if (!value)
         return leave(CUDA_ERROR_INVALID_VALUE);
-    if ((unsigned)limit > CU_LIMIT_DEV_RUNTIME_PENDING_LAUNCH_COUNT)
+    if ((unsigned)limit >= CU_LIMIT_MAX)
+        return leave(CUDA_ERROR_INVALID_VALUE);
+    if (limit > CU_LIMIT_MAX_L2_FETCH_GRANULARITY)
         return leave(CUDA_ERROR_UNSUPPORTED_LIMIT);
     *value = c->limits[limit];
     return leave(CUDA_SUCCESS);

@@ -81,7 +81,7 @@ API cuGraphDebugDotPrint(CUgraph graph, const char *path, unsigned flags)
 
     if (err)
         return err;
-    if (!path || flags & ~CU_GRAPH_DEBUG_DOT_FLAGS_ALL)
+    if (!path)
         return leave(CUDA_ERROR_INVALID_VALUE);
     f = fopen(path, "we");
     if (!f)

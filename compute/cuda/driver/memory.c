@@ -414,7 +414,7 @@ API cuMemHostUnregister(void *memory)
 {
     CUresult err = release((uintptr_t)memory, 1u << RANGE_REGISTERED);
 
-    return err == CUDA_ERROR_INVALID_VALUE ? CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED : err;
+    return memory && err == CUDA_ERROR_INVALID_VALUE ? CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED : err;
 }
 
 API cuMemHostGetDevicePointer_v2(CUdeviceptr *address, void *memory, unsigned flags)
