@@ -190,6 +190,18 @@ static const struct {
      "finds "
      "one poisoned, and puts it into its log.",
      "No bytes where the host knows no more than the error. An unknown context ends the session."},
+    {"cuda_array_create",
+     "An array of a device that has its own (VD_CUDA_DEVICE_TEXTURELESS). Its addresses are names, "
+     "for copies and textures.",
+     "Its CUresult: `NOT_SUPPORTED` (the device has none, or none of this kind), `INVALID_VALUE`, "
+     "`OUT_OF_MEMORY`. An unknown context ends the session."},
+    {"cuda_texture_create",
+     "A texture or a surface over an array or device memory, as the device has them: what kernels "
+     "take.",
+     "Its CUresult: `NOT_SUPPORTED`, `INVALID_VALUE` (also where memory is not the guest's). An "
+     "unknown context ends the session."},
+    {"cuda_texture_destroy", "Its end. The guest has waited for kernels that use it.",
+     "An unknown context ends the session."},
 };
 
 static const struct {

@@ -23,7 +23,9 @@
  * that is known of a device when it is looked up, so that questions need no way to the device.
  */
 
+struct cuda_array_shape;
 struct cuda_device;
+struct cuda_texture;
 struct cuda_queue;
 struct cuda_stamp;
 struct cuda_physical;
@@ -38,7 +40,8 @@ struct cuda_properties {
     int local;    /* 1: device and host share memory in one process, without copies */
     int coherent; /* 1: memory of host_create is the same memory for both at all times */
     int apart;    /* 1: kernels do not reach memory of the host: it is good for copies alone */
-    /* 1: what stands for textures and surfaces here (texture.h) means nothing to its kernels. */
+    /* 1: what stands for textures and surfaces here (texture.h) means nothing to its kernels, which
+     * want arrays and objects of the backend's. */
     int textureless;
     int virtual_memory; /* 1: it has addresses and memory apart (virtual_reserve, ...) */
     int imports;        /* 1: memory by a descriptor may be such memory, too */
@@ -186,6 +189,17 @@ struct cuda_backend {
      * bytes. May wait for a kernel. */
     int (*memory_share)(struct cuda_device *device, uint64_t address, int fd);
     int (*memory_info)(struct cuda_device *device, uint64_t *ret_free, uint64_t *ret_total);
+    /*
+     * Optional, for devices that are `textureless`. An array, mipmapped if there are levels. Its
+     * address and those behind it, as texture.h lays it out, are names for copies and
+     * texture_create; nothing need be there. memory_destroy ends it.
+     */
+    int (*array_create)(struct cuda_device *device, struct cuda_context *context,
+                        const struct cuda_array_shape *shape, uint64_t *ret_address);
+    /* An object over an array or memory, by its magic a texture or a surface: what kernels get. */
+    int (*texture_create)(struct cuda_context *context, const struct cuda_texture *texture,
+                          uint64_t *ret_handle);
+    void (*texture_destroy)(struct cuda_context *context, uint64_t handle, bool surface);
 
     /*
      * Optional, all or none: addresses and memory apart, for all contexts of a device. What is

@@ -113,4 +113,40 @@ static inline struct cuda_texture_level cuda_texture_level(const struct cuda_tex
     return l;
 }
 
+/* An array. Extents are 0 for dimensions that are not there. */
+struct cuda_array_shape {
+    uint32_t width, height, depth;
+    uint32_t format, channels; /* CU_AD_FORMAT_… */
+    uint32_t flags;            /* CUDA_ARRAY3D_… */
+    uint32_t levels;           /* 0: not mipmapped */
+};
+
+/* Its layout, without an address; the bytes of all of it. Extents are at most 2^18. */
+static inline uint64_t cuda_texture_lay_out(const struct cuda_array_shape *s,
+                                            struct cuda_texture *ret_texture)
+{
+    struct cuda_texture t = {.width = s->width,
+                             .height = s->height ? s->height : 1,
+                             .depth = s->depth ? s->depth : 1,
+                             .format = s->format,
+                             .channels = s->channels,
+                             .more_levels = s->levels ? s->levels - 1 : 0};
+    struct cuda_texture_level last;
+
+    if (s->flags & (CUDA_ARRAY3D_LAYERED | CUDA_ARRAY3D_CUBEMAP))
+        t.layout |= CUDA_TEXTURE_LAYERED;
+    if (s->flags & CUDA_ARRAY3D_CUBEMAP)
+        t.layout |= CUDA_TEXTURE_CUBE;
+    t.pitch =
+        ((uint64_t)t.width * cuda_texture_bytes(t.format) * t.channels + CUDA_TEXTURE_ROW - 1) /
+        CUDA_TEXTURE_ROW * CUDA_TEXTURE_ROW;
+    t.slice = t.pitch * t.height;
+    last = cuda_texture_level(&t, t.more_levels);
+    if (t.layout & CUDA_TEXTURE_LAYERED)
+        t.slice = last.address + last.pitch * last.height;
+    *ret_texture = t;
+    return t.layout & CUDA_TEXTURE_LAYERED ? t.slice * t.depth
+                                           : last.address + last.pitch * last.height * last.depth;
+}
+
 #endif

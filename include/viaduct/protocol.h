@@ -186,11 +186,12 @@
 #define VD_NPU_ANY_RANK    0xffffffffu
 
 /* cuda_device.flags */
-#define VD_CUDA_DEVICE_LOCAL       (1u << 0) /* its memory is the host processor's */
-#define VD_CUDA_DEVICE_TEXTURELESS (1u << 1) /* its kernels have no textures, nor surfaces */
-#define VD_CUDA_DEVICE_APART       (1u << 2) /* its kernels do not reach the guest's memory */
-#define VD_CUDA_DEVICE_VIRTUAL     (1u << 3) /* addresses and memory apart: virtual_reserve, ... */
-#define VD_CUDA_DEVICE_IMPORTS     (1u << 4) /* such memory may come by a descriptor */
+#define VD_CUDA_DEVICE_LOCAL (1u << 0) /* its memory is the host processor's */
+#define VD_CUDA_DEVICE_TEXTURELESS \
+    (1u << 1)                            /* arrays, textures, surfaces are objects of the host's */
+#define VD_CUDA_DEVICE_APART   (1u << 2) /* its kernels do not reach the guest's memory */
+#define VD_CUDA_DEVICE_VIRTUAL (1u << 3) /* addresses and memory apart: virtual_reserve, ... */
+#define VD_CUDA_DEVICE_IMPORTS (1u << 4) /* such memory may come by a descriptor */
 #define VD_CUDA_DEVICE_FLAGS                                                    \
     (VD_CUDA_DEVICE_LOCAL | VD_CUDA_DEVICE_TEXTURELESS | VD_CUDA_DEVICE_APART | \
      VD_CUDA_DEVICE_VIRTUAL | VD_CUDA_DEVICE_IMPORTS)

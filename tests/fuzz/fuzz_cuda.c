@@ -11,6 +11,7 @@
 #include <wire/dispatch.h>
 
 #include <compute/cuda/device.h>
+#include <compute/cuda/texture.h>
 
 #include "engine.h"
 #include "session.h"
@@ -98,6 +99,7 @@ static void fix(struct script *s, const struct dispatch_call *call, uint8_t *fix
         memcpy(&u64, fixed + at, f->size < 8 ? 4 : 8);
         if (f->kind == DISPATCH_U32) {
             u32 = !strcmp(f->name, "bytes")             ? 4u << (u32 & 1)
+                  : !strcmp(f->name, "magic")           ? u32
                   : !strcmp(f->name, "element")         ? 1u << (u32 & 1)
                   : !strcmp(f->name, "parameter_bytes") ? u32 & 16
                                                         : u32 & 3;
@@ -334,14 +336,37 @@ static const struct channel_ops script_in_band_ops = {
     .destroy = script_nothing,
 };
 
+/* The executor, with arrays and textures that are nothing but memory and numbers. */
+static struct cuda_backend arrays;
+
+static int array_create(struct cuda_device *device, struct cuda_context *context,
+                        const struct cuda_array_shape *shape, uint64_t *ret_address)
+{
+    struct cuda_texture t;
+
+    return cuda_backend_ptx.memory_create(device, context, cuda_texture_lay_out(shape, &t),
+                                          ret_address);
+}
+
+/* The session has looked: the last byte of its last row is there. */
+static int texture_create(struct cuda_context *context, const struct cuda_texture *t,
+                          uint64_t *ret_handle)
+{
+    (void)context;
+    *ret_handle = t->address;
+    return t->width && t->height && cuda_texture_bytes(t->format) ? 0 : CUDA_ERROR_UNKNOWN;
+}
+
+static void texture_destroy(struct cuda_context *context, uint64_t handle, bool surface)
+{
+    (void)context, (void)handle, (void)surface;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const struct cuda_limits cuda = {.bytes = 16 << 20, .seconds = 1};
-    static const struct session_limits limits = {.contexts = 3,
-                                                 .surfaces = 24,
-                                                 .bytes = 4 << 20,
-                                                 .cuda = &cuda_backend_ptx,
-                                                 .cuda_bytes = 16 << 20};
+    static const struct session_limits limits = {
+        .contexts = 3, .surfaces = 24, .bytes = 4 << 20, .cuda = &arrays, .cuda_bytes = 16 << 20};
     static const struct backend_set null = {
         .at = {{.backend = &backend_null}}, .count = 1, .name = "null"};
     static struct script s;
@@ -351,6 +376,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     ptx_set_limits(&cuda);
     memset(&s, 0, sizeof(s));
+    arrays = cuda_backend_ptx;
+    arrays.array_create = array_create;
+    arrays.texture_create = texture_create;
+    arrays.texture_destroy = texture_destroy;
     s.input = (struct fuzz_input){data, size};
     s.arena.fd = -1;
     s.fd = -1;
@@ -426,6 +455,17 @@ size_t fuzz_seed(int index, uint8_t *buffer, size_t room)
     struct vd_cuda_virtual_unmap_req leave = {.size = 2};
     struct vd_cuda_physical_destroy_req end = {0};
     struct vd_cuda_set_req across = {.element = 1, .address = 2, .width = 16, .height = 1};
+    struct vd_cuda_array_create_req array = {
+        .width = 3, .height = 2, .format = 1, .channels = 1, .levels = 2};
+    struct vd_cuda_texture_create_req texture = {.magic = CUDA_TEXTURE_MAGIC,
+                                                 .format = 1,
+                                                 .address = 16,
+                                                 .pitch = 32,
+                                                 .width = 3,
+                                                 .height = 2,
+                                                 .depth = 1,
+                                                 .channels = 1};
+    struct vd_cuda_texture_destroy_req gone = {.handle = 16};
     struct vd_cuda_copy_req back = {.flags = VD_CUDA_COPY_TO_HOST,
                                     .to = 1,
                                     .from = 16,
@@ -472,6 +512,9 @@ size_t fuzz_seed(int index, uint8_t *buffer, size_t room)
     put(&w, VD_OP_cuda_value, how, &value, NULL, 0);
     put(&w, VD_OP_cuda_wait, how, &wait, NULL, 0);
     put(&w, VD_OP_cuda_free, how, &freed, NULL, 0);
+    put(&w, VD_OP_cuda_array_create, KIND_FIX, &array, NULL, 0);
+    put(&w, VD_OP_cuda_texture_create, KIND_FIX, &texture, NULL, 0);
+    put(&w, VD_OP_cuda_texture_destroy, how, &gone, NULL, 0);
     fuzz_put_byte(&w, KIND_PAUSE);
     if (index & 1) {
         put(&w, VD_OP_cuda_virtual_unmap, KIND_FIX, &leave, NULL, 0);

@@ -455,6 +455,9 @@ static void test_references(void **state)
 
     (void)state;
     assert_int_equal(cuModuleGetTexRef(&reference, module, "nothing"), CUDA_ERROR_NOT_FOUND);
+    /* A host's own driver has none. */
+    if (cuModuleGetTexRef(&reference, module, "named") == CUDA_ERROR_NOT_SUPPORTED)
+        skip();
     assert_int_equal(cuModuleGetTexRef(&reference, module, "other"), CUDA_ERROR_NOT_FOUND);
     OK(cuModuleGetTexRef(&reference, module, "named"));
     assert_int_equal(cuTexRefGetArray(&got, reference), CUDA_ERROR_INVALID_VALUE);

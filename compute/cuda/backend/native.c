@@ -149,8 +149,7 @@ static int properties(unsigned index, struct cuda_properties *ret)
     ret->local = ret->coherent;
     /* The guest's pinned memory is registered, and named by its own address. */
     ret->apart = !attribute(device, CU_DEVICE_ATTRIBUTE_CAN_USE_HOST_POINTER_FOR_REGISTERED_MEM);
-    /* What stands for a texture is the executor's form, in memory. */
-    ret->textureless = !native_is_own();
+    ret->textureless = 1;
     ret->virtual_memory = native_virtual_there(device);
     return 0;
 }
@@ -359,6 +358,9 @@ const struct cuda_backend cuda_backend_native = {
     .memory_unmap = native_memory_unmap,
     .memory_destroy = native_memory_destroy,
     .memory_info = native_memory_info,
+    .array_create = native_array_create,
+    .texture_create = native_texture_create,
+    .texture_destroy = native_texture_destroy,
     .virtual_reserve = native_virtual_reserve,
     .virtual_release = native_virtual_release,
     .physical_create = native_physical_create,

@@ -6,6 +6,7 @@
 
 #include <compute/cuda/cuda.h>
 #include <compute/cuda/device.h>
+#include <compute/cuda/texture.h>
 
 /*
  * The backend on a libcuda.so.1 of this machine. It is loaded and initialised in the process that
@@ -64,6 +65,16 @@
     HAVE(cuMemcpyDtoHAsync_v2)          \
     HAVE(cuMemcpyDtoDAsync_v2)          \
     HAVE(cuMemcpy2DAsync_v2)            \
+    HAVE(cuMemcpy3DAsync_v2)            \
+    HAVE(cuArray3DCreate_v2)            \
+    HAVE(cuArrayDestroy)                \
+    HAVE(cuMipmappedArrayCreate)        \
+    HAVE(cuMipmappedArrayGetLevel)      \
+    HAVE(cuMipmappedArrayDestroy)       \
+    HAVE(cuTexObjectCreate)             \
+    HAVE(cuTexObjectDestroy)            \
+    HAVE(cuSurfObjectCreate)            \
+    HAVE(cuSurfObjectDestroy)           \
     HAVE(cuMemsetD8Async)               \
     HAVE(cuMemsetD16Async)              \
     HAVE(cuMemsetD32Async)              \
@@ -103,8 +114,6 @@ struct native_functions {
 extern struct native_functions native;
 /* Loads and initialises it, once a process. 0 or a CUresult, with a line in the log. */
 int native_load(void);
-/* Whether the library is Viaduct's own. */
-bool native_is_own(void);
 
 #define NATIVE_WORDS 8192
 
@@ -210,6 +219,43 @@ int native_virtual_allow(struct cuda_device *d, uint64_t address, uint64_t size,
                          enum vmm_access access);
 /* Whether a device has it, in pieces of VMM_GRANULARITY. */
 bool native_virtual_there(CUdevice device);
+
+/* native_array.c */
+struct native_array {
+    struct cuda_texture shape;  /* how its addresses are laid out */
+    struct cuda_array_shape as; /* what the driver made */
+    uint64_t size;
+    CUcontext context;
+    CUmipmappedArray mipmap;             /* NULL: it is none */
+    CUarray levels[CUDA_TEXTURE_LEVELS]; /* or the array itself */
+    struct native_array *next;
+};
+/* What an address of an array means: bytes, rows, images of a level. */
+struct native_spot {
+    const struct native_array *array;
+    struct cuda_texture_level level;
+    uint32_t number; /* of the level */
+    uint64_t bytes;  /* of it */
+    uint64_t x, y, z;
+};
+int native_array_create(struct cuda_device *d, struct cuda_context *context,
+                        const struct cuda_array_shape *shape, uint64_t *ret_address);
+/* false: it is no array's. */
+bool native_array_destroy(uint64_t address);
+/* A context has gone, with its arrays. */
+void native_array_forget(CUcontext context);
+/* Only the session's thread destroys arrays: on it the array stays. */
+bool native_array_find(uint64_t address, struct native_spot *ret_spot);
+/* Whether a copy is one of an array; such a copy, for a stream. */
+bool native_array_copies(const struct cuda_command *c);
+int native_array_copy(CUstream stream, const struct cuda_command *c);
+
+/* native_texture.c */
+int native_texture_create(struct cuda_context *context, const struct cuda_texture *t,
+                          uint64_t *ret_handle);
+void native_texture_destroy(struct cuda_context *context, uint64_t handle, bool surface);
+/* Destroys those of a context, which is current. */
+void native_texture_forget(CUcontext context);
 
 /* native_module.c */
 struct native_kernel {

@@ -98,6 +98,8 @@ static int copy(CUstream stream, const struct cuda_command *c)
     uint64_t width = c->copy.width, height = c->copy.height, depth = c->copy.depth;
     int err = 0;
 
+    if (native_array_copies(c))
+        return native_array_copy(stream, c);
     if (to->pitch == width && from->pitch == width &&
         (depth < 2 || (to->slice == from->slice && to->slice == width * height)))
         return copy_bytes(stream, to, 0, from, 0, width * height * depth);

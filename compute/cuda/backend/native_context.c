@@ -64,6 +64,7 @@ void native_context_destroy(struct cuda_context *context)
     bool broken;
 
     broken = native_enter(c->handle) || native.cuCtxSynchronize();
+    native_texture_forget(c->handle);
     pthread_mutex_lock(&native_lock);
     while (c->queues || d->frees || d->freeing)
         pthread_cond_wait(&d->changed, &native_lock);

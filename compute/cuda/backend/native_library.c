@@ -75,13 +75,3 @@ int native_load(void)
     pthread_mutex_unlock(&lock);
     return err;
 }
-
-bool native_is_own(void)
-{
-    bool is;
-
-    pthread_mutex_lock(&lock);
-    is = own;
-    pthread_mutex_unlock(&lock);
-    return is;
-}

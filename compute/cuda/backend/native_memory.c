@@ -78,6 +78,7 @@ void native_memory_forget(struct cuda_device *d, CUcontext context)
 {
     struct search s = {.context = context};
 
+    native_array_forget(context);
     twalk_r(d->memory, find_of, &s);
     while (s.found) {
         struct native_memory *m = s.found;
@@ -174,6 +175,8 @@ void native_free(struct cuda_device *d, CUdeviceptr address, bool later)
 
 int native_memory_destroy(struct cuda_device *d, uint64_t address)
 {
+    if (native_array_destroy(address))
+        return 0;
     pthread_mutex_lock(&native_lock);
     native_free(d, address, false);
     pthread_mutex_unlock(&native_lock);

@@ -177,6 +177,8 @@ void remote_fault(struct remote_context *c);
 int remote_memory_create(struct cuda_device *device, struct cuda_context *context, uint64_t size,
                          uint64_t *ret_address);
 int remote_memory_destroy(struct cuda_device *device, uint64_t address);
+int remote_array_create(struct cuda_device *device, struct cuda_context *context,
+                        const struct cuda_array_shape *shape, uint64_t *ret_address);
 int remote_host_create(uint64_t size, bool kernels, void **ret_memory);
 void remote_host_destroy(void *memory, uint64_t size);
 int remote_memory_map(void *memory, uint64_t size);
@@ -203,6 +205,10 @@ int remote_virtual_map(struct cuda_device *device, uint64_t address, uint64_t si
 int remote_virtual_unmap(struct cuda_device *device, uint64_t address, uint64_t size);
 int remote_virtual_allow(struct cuda_device *device, uint64_t address, uint64_t size,
                          enum vmm_access access);
+/* remote_texture.c: the table's */
+int remote_texture_create(struct cuda_context *context, const struct cuda_texture *t,
+                          uint64_t *ret_handle);
+void remote_texture_destroy(struct cuda_context *context, uint64_t handle, bool surface);
 
 /* remote_zone.c; with the lock */
 void remote_zone_init(struct remote_zone *z, uint64_t offset, uint64_t size, uint64_t align);

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include <compute/cuda/texture.h>
 #include <viaduct/errors.h>
 #include <wire/log.h>
 
@@ -76,9 +77,29 @@ void remote_unreserve(struct remote *r, uint64_t address)
     free(found);
 }
 
+/* `shape`: an array. */
 static int memory_create_one(struct remote *r, unsigned device, uint32_t context, uint64_t size,
-                             uint64_t *ret_address)
+                             const struct cuda_array_shape *shape, uint64_t *ret_address)
 {
+    if (shape) {
+        struct vd_cuda_array_create_req array = {.device = device,
+                                                 .context = context,
+                                                 .width = shape->width,
+                                                 .height = shape->height,
+                                                 .depth = shape->depth,
+                                                 .format = shape->format,
+                                                 .channels = shape->channels,
+                                                 .flags = shape->flags,
+                                                 .levels = shape->levels};
+        struct vd_cuda_array_create_rep made;
+        int failed = remote_call(r, VD_OP_cuda_array_create, &array, &made, NULL, NULL);
+
+        if (!failed)
+            failed = (int)made.result;
+        if (!failed)
+            *ret_address = made.address;
+        return failed;
+    }
     struct vd_cuda_memory_create_req req = {.device = device, .context = context, .size = size};
     struct vd_cuda_memory_create_rep rep;
     int err = remote_call(r, VD_OP_cuda_memory_create, &req, &rep, NULL, NULL);
@@ -97,8 +118,8 @@ static void memory_destroy_one(struct remote *r, uint64_t address)
     remote_post(r, VD_OP_cuda_memory_destroy, &req, sizeof(req));
 }
 
-int remote_memory_create(struct cuda_device *device, struct cuda_context *context, uint64_t size,
-                         uint64_t *ret_address)
+static int create(struct cuda_device *device, struct cuda_context *context, uint64_t size,
+                  const struct cuda_array_shape *shape, uint64_t *ret_address)
 {
     const struct remote_context *c = (struct remote_context *)context;
     struct remote *r = remote_current();
@@ -109,7 +130,7 @@ int remote_memory_create(struct cuda_device *device, struct cuda_context *contex
     if (!r)
         return err;
     for (;;) {
-        err = memory_create_one(r, device->index, c->slot, size, ret_address);
+        err = memory_create_one(r, device->index, c->slot, size, shape, ret_address);
         if (err || remote_reserve(r, *ret_address, size))
             break;
         /* Something of this process is there: another, while that one is kept. */
@@ -121,6 +142,20 @@ int remote_memory_create(struct cuda_device *device, struct cuda_context *contex
     while (n)
         memory_destroy_one(r, taken[--n]);
     return err;
+}
+
+int remote_memory_create(struct cuda_device *device, struct cuda_context *context, uint64_t size,
+                         uint64_t *ret_address)
+{
+    return create(device, context, size, NULL, ret_address);
+}
+
+int remote_array_create(struct cuda_device *device, struct cuda_context *context,
+                        const struct cuda_array_shape *shape, uint64_t *ret_address)
+{
+    struct cuda_texture t;
+
+    return create(device, context, cuda_texture_lay_out(shape, &t), shape, ret_address);
 }
 
 int remote_memory_destroy(struct cuda_device *device, uint64_t address)

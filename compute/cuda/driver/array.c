@@ -79,22 +79,12 @@ CUresult array_check(const CUDA_ARRAY3D_DESCRIPTOR *d, const struct CUctx_st *c,
     return CUDA_SUCCESS;
 }
 
-void array_lay_out(const CUDA_ARRAY3D_DESCRIPTOR *d, struct cuda_texture *ret_texture)
+uint64_t array_lay_out(const CUDA_ARRAY3D_DESCRIPTOR *d, unsigned levels,
+                       struct cuda_texture *ret_texture)
 {
-    struct cuda_texture t = {.width = (uint32_t)d->Width,
-                             .height = d->Height ? (uint32_t)d->Height : 1,
-                             .depth = d->Depth ? (uint32_t)d->Depth : 1,
-                             .format = d->Format,
-                             .channels = d->NumChannels};
+    const struct cuda_array_shape shape = array_shape(d, levels);
 
-    if (d->Flags & (CUDA_ARRAY3D_LAYERED | CUDA_ARRAY3D_CUBEMAP))
-        t.layout |= CUDA_TEXTURE_LAYERED;
-    if (d->Flags & CUDA_ARRAY3D_CUBEMAP)
-        t.layout |= CUDA_TEXTURE_CUBE;
-    t.pitch = (d->Width * cuda_texture_bytes(d->Format) * d->NumChannels + CUDA_TEXTURE_ROW - 1) /
-              CUDA_TEXTURE_ROW * CUDA_TEXTURE_ROW;
-    t.slice = t.pitch * t.height;
-    *ret_texture = t;
+    return cuda_texture_lay_out(&shape, ret_texture);
 }
 
 API cuArray3DCreate_v2(CUarray *array, const CUDA_ARRAY3D_DESCRIPTOR *d)
@@ -102,6 +92,7 @@ API cuArray3DCreate_v2(CUarray *array, const CUDA_ARRAY3D_DESCRIPTOR *d)
     struct cuda_texture t;
     struct CUarray_st *a;
     struct CUctx_st *c;
+    uint64_t size;
     CUresult err = enter_context(&c);
 
     if (err)
@@ -111,8 +102,8 @@ API cuArray3DCreate_v2(CUarray *array, const CUDA_ARRAY3D_DESCRIPTOR *d)
     err = array_check(d, c, false);
     if (err)
         return leave(err);
-    array_lay_out(d, &t);
-    if (t.slice * t.depth > device_properties(c->device)->memory)
+    size = array_lay_out(d, 0, &t);
+    if (size > device_properties(c->device)->memory)
         return leave(CUDA_ERROR_OUT_OF_MEMORY);
     a = calloc(1, sizeof(*a));
     if (!a)
@@ -122,7 +113,7 @@ API cuArray3DCreate_v2(CUarray *array, const CUDA_ARRAY3D_DESCRIPTOR *d)
     a->texel = cuda_texture_bytes(d->Format) * d->NumChannels;
     a->pitch = t.pitch;
     a->slice = t.slice;
-    err = memory_hidden(c, t.slice * t.depth, &a->address);
+    err = memory_array(c, d, 0, size, &a->address);
     if (!err && !handle_add(a, ARRAY)) {
         memory_hidden_free(a->address);
         err = CUDA_ERROR_OUT_OF_MEMORY;

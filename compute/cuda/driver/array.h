@@ -26,9 +26,20 @@ struct CUmipmappedArray_st {
     struct CUmipmappedArray_st *next;
 };
 
-/* Whether such an array can be; and how it is laid out, without an address. */
+/* Whether such an array can be; how it is laid out, without an address, and its bytes. */
 CUresult array_check(const CUDA_ARRAY3D_DESCRIPTOR *d, const struct CUctx_st *c, bool mipmapped);
-void array_lay_out(const CUDA_ARRAY3D_DESCRIPTOR *d, struct cuda_texture *ret_texture);
+static inline struct cuda_array_shape array_shape(const CUDA_ARRAY3D_DESCRIPTOR *d, unsigned levels)
+{
+    return (struct cuda_array_shape){(uint32_t)d->Width,
+                                     (uint32_t)d->Height,
+                                     (uint32_t)d->Depth,
+                                     d->Format,
+                                     d->NumChannels,
+                                     d->Flags,
+                                     levels};
+}
+uint64_t array_lay_out(const CUDA_ARRAY3D_DESCRIPTOR *d, unsigned levels,
+                       struct cuda_texture *ret_texture);
 void array_drop_context(struct CUctx_st *c);
 
 /* mipmap.c */
@@ -55,6 +66,9 @@ void reference_drop_context(struct CUctx_st *c);
 /* memory.c: device memory that the program has no address of, gone with its context at the latest.
  * Gives up the lock meanwhile. */
 CUresult memory_hidden(struct CUctx_st *c, size_t size, uint64_t *ret_address);
+/* The same for an array, of levels if there are any: the backend may have arrays of its own. */
+CUresult memory_array(struct CUctx_st *c, const CUDA_ARRAY3D_DESCRIPTOR *d, unsigned levels,
+                      size_t size, uint64_t *ret_address);
 void memory_hidden_free(uint64_t address);
 
 #endif

@@ -172,14 +172,23 @@ bool memory_syncs(uint64_t address, CUstream stream)
     return r && r->syncs;
 }
 
-static CUresult device_memory(struct CUctx_st *c, size_t size, enum range_kind kind, uint64_t *ret)
+/* `d`: an array, where the backend has such. */
+static CUresult device_memory(struct CUctx_st *c, size_t size, enum range_kind kind,
+                              const CUDA_ARRAY3D_DESCRIPTOR *d, unsigned levels, uint64_t *ret)
 {
+    bool array = d && device_properties(c->device)->textureless && backend->array_create;
     uint64_t address;
     CUresult err;
 
     /* May wait for a kernel that runs. */
     unlock();
-    err = (CUresult)backend->memory_create(c->open, c->backend, size, &address);
+    if (array) {
+        const struct cuda_array_shape shape = array_shape(d, levels);
+
+        err = (CUresult)backend->array_create(c->open, c->backend, &shape, &address);
+    } else {
+        err = (CUresult)backend->memory_create(c->open, c->backend, size, &address);
+    }
     lock();
     if (err)
         return err;
@@ -203,7 +212,7 @@ API cuMemAlloc_v2(CUdeviceptr *address, size_t size)
         return leave(CUDA_ERROR_INVALID_VALUE);
     if (size > device_properties(c->device)->memory)
         return leave(CUDA_ERROR_OUT_OF_MEMORY);
-    err = device_memory(c, size, RANGE_DEVICE, &at);
+    err = device_memory(c, size, RANGE_DEVICE, NULL, 0, &at);
     if (!err)
         *address = at;
     return leave(err);
@@ -211,7 +220,13 @@ API cuMemAlloc_v2(CUdeviceptr *address, size_t size)
 
 CUresult memory_hidden(struct CUctx_st *c, size_t size, uint64_t *ret_address)
 {
-    return device_memory(c, size, RANGE_HIDDEN, ret_address);
+    return device_memory(c, size, RANGE_HIDDEN, NULL, 0, ret_address);
+}
+
+CUresult memory_array(struct CUctx_st *c, const CUDA_ARRAY3D_DESCRIPTOR *d, unsigned levels,
+                      size_t size, uint64_t *ret_address)
+{
+    return device_memory(c, size, RANGE_HIDDEN, d, levels, ret_address);
 }
 
 void memory_hidden_free(uint64_t address)

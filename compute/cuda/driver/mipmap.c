@@ -11,21 +11,6 @@ static size_t half(size_t n, unsigned level)
     return !n ? 0 : n >> level ? n >> level : 1;
 }
 
-/* With layers and levels: bytes of all of it. */
-static uint64_t lay_out(const CUDA_ARRAY3D_DESCRIPTOR *d, unsigned count, struct cuda_texture *t)
-{
-    struct cuda_texture_level last;
-
-    array_lay_out(d, t);
-    t->more_levels = count - 1;
-    last = cuda_texture_level(t, count - 1);
-    if (!(t->layout & CUDA_TEXTURE_LAYERED))
-        return last.address + last.pitch * last.height * last.depth;
-    /* Each layer has all of its levels together. */
-    t->slice = last.address + last.pitch * last.height;
-    return t->slice * t->depth;
-}
-
 static unsigned level_count(const CUDA_ARRAY3D_DESCRIPTOR *d, unsigned wanted)
 {
     size_t most = d->Width > d->Height ? d->Width : d->Height;
@@ -82,13 +67,13 @@ API cuMipmappedArrayCreate(CUmipmappedArray *mipmap, const CUDA_ARRAY3D_DESCRIPT
     err = array_check(d, c, true);
     if (err)
         return leave(err);
-    size = lay_out(d, level_count(d, levels), &t);
+    size = array_lay_out(d, level_count(d, levels), &t);
     if (size > device_properties(c->device)->memory)
         return leave(CUDA_ERROR_OUT_OF_MEMORY);
     m = calloc(1, sizeof(*m));
     if (!m)
         return leave(CUDA_ERROR_OUT_OF_MEMORY);
-    err = memory_hidden(c, size, &t.address);
+    err = memory_array(c, d, t.more_levels + 1, size, &t.address);
     if (err)
         goto no_memory;
     m->context = c;

@@ -41,6 +41,9 @@ static CUresult find(void **ret_reference, CUmodule module, const char *name, ui
     if (!handle_is(module, MODULE))
         return leave(CUDA_ERROR_INVALID_HANDLE);
     r = known(module, address);
+    /* The variable of another driver is its own business. */
+    if (device_properties(module->context->device)->textureless)
+        return leave(CUDA_ERROR_NOT_SUPPORTED);
     if (!r) {
         /* How it is read may stand in the module's text. */
         err = texture_read(module->context, address, &t);

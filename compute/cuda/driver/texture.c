@@ -9,13 +9,15 @@
 /*
  * Objects of textures and surfaces. The handle of one is the address of its struct cuda_texture in
  * device memory. They are made in blocks, and written by a queue of their own: making one is in no
- * stream's order and in no capture.
+ * stream's order and in no capture. Of devices that want objects of their own (textureless) the
+ * handle is the backend's, and the blocks have no memory.
  */
 
 #define SLOTS 64
 
 struct object {
     uint32_t magic; /* 0: free */
+    uint64_t handle;
     bool viewed;
     CUDA_RESOURCE_DESC resource;
     CUDA_TEXTURE_DESC texture;
@@ -31,21 +33,20 @@ struct CUtextures_st {
 /* With the lock. */
 static struct object *object_find(struct CUctx_st *c, uint64_t handle, uint32_t magic)
 {
-    for (struct CUtextures_st *b = c->textures; b; b = b->next) {
-        uint64_t offset = handle - b->address;
-
-        if (offset < SLOTS * CUDA_TEXTURE_BYTES && !(offset % CUDA_TEXTURE_BYTES)) {
-            struct object *o = &b->objects[offset / CUDA_TEXTURE_BYTES];
-
-            return o->magic == magic ? o : NULL;
-        }
-    }
+    for (struct CUtextures_st *b = c->textures; b; b = b->next)
+        for (unsigned i = 0; i < SLOTS; i++)
+            if (b->objects[i].magic == magic && b->objects[i].handle == handle)
+                return &b->objects[i];
     return NULL;
 }
 
+static bool is_apart(const struct CUctx_st *c)
+{
+    return device_properties(c->device)->textureless;
+}
+
 /* With the lock. A free one, which is taken by its magic. */
-static CUresult object_take(struct CUctx_st *c, uint32_t magic, struct object **ret_object,
-                            uint64_t *ret_handle)
+static CUresult object_take(struct CUctx_st *c, uint32_t magic, struct object **ret_object)
 {
     struct CUtextures_st *b;
     CUresult err;
@@ -54,14 +55,14 @@ static CUresult object_take(struct CUctx_st *c, uint32_t magic, struct object **
         for (unsigned i = 0; i < SLOTS; i++)
             if (!b->objects[i].magic) {
                 *ret_object = &b->objects[i];
-                *ret_handle = b->address + i * CUDA_TEXTURE_BYTES;
+                b->objects[i].handle = b->address + i * CUDA_TEXTURE_BYTES;
                 b->objects[i].magic = magic;
                 return CUDA_SUCCESS;
             }
     b = calloc(1, sizeof(*b));
     if (!b)
         return CUDA_ERROR_OUT_OF_MEMORY;
-    err = memory_hidden(c, SLOTS * CUDA_TEXTURE_BYTES, &b->address);
+    err = is_apart(c) ? CUDA_SUCCESS : memory_hidden(c, SLOTS * CUDA_TEXTURE_BYTES, &b->address);
     if (err) {
         free(b);
         return err;
@@ -69,8 +70,8 @@ static CUresult object_take(struct CUctx_st *c, uint32_t magic, struct object **
     b->next = c->textures;
     c->textures = b;
     b->objects[0].magic = magic;
+    b->objects[0].handle = b->address;
     *ret_object = &b->objects[0];
-    *ret_handle = b->address;
     return CUDA_SUCCESS;
 }
 
@@ -123,7 +124,7 @@ static CUresult of_array(const CUDA_RESOURCE_DESC *r, struct CUctx_st *c,
 
     if (!handle_is(a, ARRAY) || a->context->device != c->device)
         return CUDA_ERROR_INVALID_VALUE;
-    array_lay_out(&a->shape, t);
+    array_lay_out(&a->shape, 0, t);
     t->magic = magic;
     t->address = a->address;
     t->pitch = a->pitch;
@@ -198,7 +199,7 @@ CUresult texture_describe(const CUDA_RESOURCE_DESC *r, const CUDA_RESOURCE_VIEW_
 {
     if (r->flags)
         return CUDA_ERROR_INVALID_VALUE;
-    if (device_properties(c->device)->textureless)
+    if (is_apart(c) && !backend->texture_create)
         return CUDA_ERROR_NOT_SUPPORTED;
     switch (r->resType) {
     case CU_RESOURCE_TYPE_ARRAY:
@@ -246,6 +247,34 @@ CUresult texture_set_sampler(struct cuda_texture *t, const CUDA_TEXTURE_DESC *d)
     return CUDA_SUCCESS;
 }
 
+/* With the lock, which is given up meanwhile: what kernels find, or the backend's object. */
+static CUresult give(struct CUctx_st *c, struct object *o, const struct cuda_texture *t)
+{
+    uint64_t handle;
+    CUresult err;
+
+    if (!is_apart(c))
+        return texture_write(c, o->handle, t);
+    unlock();
+    err = (CUresult)backend->texture_create(c->backend, t, &handle);
+    lock();
+    if (!err)
+        o->handle = handle;
+    return err;
+}
+
+static CUresult take_away(struct CUctx_st *c, uint64_t handle, uint32_t magic)
+{
+    static const struct cuda_texture none;
+
+    if (!is_apart(c))
+        return texture_write(c, handle, &none);
+    unlock();
+    backend->texture_destroy(c->backend, handle, magic == CUDA_SURFACE_MAGIC);
+    lock();
+    return CUDA_SUCCESS;
+}
+
 static CUresult create(CUtexObject *object, const CUDA_RESOURCE_DESC *resource,
                        const CUDA_TEXTURE_DESC *texture, const CUDA_RESOURCE_VIEW_DESC *view,
                        uint32_t magic)
@@ -253,7 +282,6 @@ static CUresult create(CUtexObject *object, const CUDA_RESOURCE_DESC *resource,
     struct cuda_texture t = {.magic = magic};
     struct object *o;
     struct CUctx_st *c;
-    uint64_t handle;
     CUresult err = enter_context(&c);
 
     if (err)
@@ -268,7 +296,7 @@ static CUresult create(CUtexObject *object, const CUDA_RESOURCE_DESC *resource,
     if (!err && texture)
         err = texture_set_sampler(&t, texture);
     if (!err)
-        err = object_take(c, magic, &o, &handle);
+        err = object_take(c, magic, &o);
     if (err)
         return leave(err);
     o->resource = *resource;
@@ -277,17 +305,16 @@ static CUresult create(CUtexObject *object, const CUDA_RESOURCE_DESC *resource,
     o->viewed = view != NULL;
     if (view)
         o->view = *view;
-    err = texture_write(c, handle, &t);
+    err = give(c, o, &t);
     if (err)
-        o->magic = 0;
+        memset(o, 0, sizeof(*o));
     else
-        *object = handle;
+        *object = o->handle;
     return leave(err);
 }
 
 static CUresult destroy(uint64_t handle, uint32_t magic)
 {
-    static const struct cuda_texture none;
     struct object *o;
     struct CUctx_st *c;
     CUresult err = enter_context(&c);
@@ -299,7 +326,7 @@ static CUresult destroy(uint64_t handle, uint32_t magic)
     /* Kernels may still use it; later ones are to fail. */
     err = context_wait(c);
     if (!err)
-        err = texture_write(c, handle, &none);
+        err = take_away(c, handle, magic);
     o = object_find(c, handle, magic);
     if (o)
         memset(o, 0, sizeof(*o));
@@ -399,6 +426,10 @@ void texture_drop_context(struct CUctx_st *c)
     while (c->textures) {
         struct CUtextures_st *b = c->textures;
 
+        for (unsigned i = 0; is_apart(c) && i < SLOTS; i++)
+            if (b->objects[i].magic)
+                backend->texture_destroy(c->backend, b->objects[i].handle,
+                                         b->objects[i].magic == CUDA_SURFACE_MAGIC);
         c->textures = b->next;
         free(b);
     }
