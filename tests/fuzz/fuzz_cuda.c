@@ -57,7 +57,8 @@ struct script {
     uint64_t message[(sizeof(struct vd_header) + 128 + 256 * 8) / 8];
     size_t start, end;
     bool hello, in_band, text;
-    int fd; /* comes with what is received next; -1: none */
+    int fd;             /* comes with what is received next; -1: none */
+    _Atomic bool alive; /* there is more to come; a thread that watches kernels asks, too */
 };
 
 static struct vd_cuda_status *status_of(const struct script *s)
@@ -264,12 +265,14 @@ static int script_recv(struct channel *channel, void *bytes, size_t room, size_t
         if (!s->input.size)
             return VD_ERR_GONE;
         kind = fuzz_byte(&s->input);
+        s->alive = s->input.size > 0;
         if (kind == KIND_PAUSE)
             usleep(100);
         else if (kind & KIND_RAW)
             make_raw(s, kind);
         else
             make_message(s, kind);
+        s->alive = s->input.size > 0;
         /* What stands in the ring is looked at between two of the channel. */
         if (kind & KIND_RING && !timeout_ms && !s->in_band)
             return VD_ERR_TIMEOUT;
@@ -309,7 +312,7 @@ static int script_send(struct channel *channel, const struct iovec *iov, int cou
 
 static bool script_alive(struct channel *channel)
 {
-    return ((struct script *)channel)->input.size > 0;
+    return ((struct script *)channel)->alive;
 }
 
 static void script_nothing(struct channel *channel)
@@ -384,6 +387,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     s.arena.fd = -1;
     s.fd = -1;
     s.in_band = fuzz_byte(&s.input) & 1;
+    s.alive = s.input.size > 0;
     s.base.ops = s.in_band ? &script_in_band_ops : &script_ops;
     session_serve(&s.base, &null, &options, &limits, &stats, NULL, NULL);
     if (s.fd >= 0)
