@@ -133,6 +133,13 @@ static uint32_t ballot(uint32_t t)
     return t % 32 < 20 ? 0x000aaaaa : 0;
 }
 
+/* 64 threads and the four bytes of the block's own. */
+static uint32_t reserved(uint32_t t)
+{
+    (void)t;
+    return 68;
+}
+
 static uint32_t scoped(uint32_t t)
 {
     return t + 3;
@@ -292,6 +299,11 @@ static const struct row rows[] = {
      "mov.u32 %r2, 0; setp.gt.u32 %p1, %r1, 19; @%p1 bra E; and.b32 %r3, %r1, 1;"
      "setp.eq.u32 %p2, %r3, 1; vote.sync.ballot.b32 %r2, %p2, 0xfffff;\nE:\n",
      ballot},
+    {"the system's part of shared memory", 64, ".shared .u32 s;\n",
+     "mov.u32 %r4, %reserved_smem_offset_1; cvt.u64.u32 %rd3, %r4; st.shared.u32 [s], %r1;"
+     "atom.shared.add.u32 %r3, [%rd3], 1; bar.sync 0; ld.shared.u32 %r2, [%rd3];"
+     "mov.u32 %r5, %total_smem_size; add.u32 %r2, %r2, %r5;\n",
+     reserved},
     {"labels of blocks", 32, "",
      "mov.u32 %r2, %r1; { .reg .b32 t; mov.u32 t, 1; bra L; add.u32 %r2, %r2, 50; L: add.u32 %r2, "
      "%r2, t; }"

@@ -335,9 +335,17 @@ static uint64_t special_value(const struct warp *w, uint32_t which, unsigned lan
     case SPECIAL_TIMER_HI:
         return launch_now() >> 32;
     case SPECIAL_SHARED:
-        return w->shared_bytes;
+        return w->launch->shared_own;
     case SPECIAL_DYNAMIC:
         return l->shared_bytes;
+    case SPECIAL_RESERVED:
+        return w->launch->shared_reserved;
+    case SPECIAL_RESERVED_1:
+        return w->launch->shared_reserved + RESERVED_SHARED / 2;
+    case SPECIAL_RESERVED_END:
+        return w->launch->shared_reserved + RESERVED_SHARED;
+    case SPECIAL_RESERVED_CAP:
+        return RESERVED_SHARED;
     case SPECIAL_ENVREG0 + 1:
         return w->launch->environment >> 32;
     case SPECIAL_ENVREG0 + 2:

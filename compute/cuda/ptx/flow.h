@@ -141,6 +141,11 @@ enum special {
     SPECIAL_TIMER_HI,
     SPECIAL_SHARED,
     SPECIAL_DYNAMIC,
+    SPECIAL_RESERVED, /* PTX 7.6: of the system's part of shared memory; from here on, its registers
+                       */
+    SPECIAL_RESERVED_1,
+    SPECIAL_RESERVED_END,
+    SPECIAL_RESERVED_CAP,
     SPECIAL_ENVREG0, /* to 31 */
     SPECIAL_COUNT = SPECIAL_ENVREG0 + 32,
 };

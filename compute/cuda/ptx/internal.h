@@ -39,9 +39,14 @@
 
 /* Generic addresses. What lies elsewhere is device memory. */
 #define SHARED_BASE ((uint64_t)1 << 40)
-#define LOCAL_BASE  ((uint64_t)2 << 40)
-#define PARAM_BASE  ((uint64_t)3 << 40)
-#define WINDOW      ((uint64_t)1 << 24)
+/*
+ * Bytes of shared memory that are the system's, behind a block's own, and zero when it starts:
+ * cooperative groups of several warps meet in its second half (%reserved_smem_offset_1).
+ */
+#define RESERVED_SHARED 1024u
+#define LOCAL_BASE      ((uint64_t)2 << 40)
+#define PARAM_BASE      ((uint64_t)3 << 40)
+#define WINDOW          ((uint64_t)1 << 24)
 /* Of device memory: where no system puts memory of programs. */
 #define DEVICE_BASE ((uint64_t)0x10 << 40)
 /* To DEVICE_BASE * 2: reservations. */
@@ -173,6 +178,7 @@ struct ptx_module {
     uint64_t const_bytes;
     bool allocates;   /* calls malloc */
     bool launches;    /* calls the device runtime: child.h */
+    bool reserves;    /* uses the system's part of shared memory, RESERVED_SHARED */
     uint32_t version; /* sm_NN */
 };
 
@@ -260,11 +266,12 @@ struct launch {
     const struct ptx_launch *request;
     const uint8_t *parameters;
     uint64_t block_count;
-    uint32_t threads, warps; /* of a block */
-    uint32_t shared_bytes;
-    uint32_t share;       /* blocks a thread runs at once, of a cooperative grid */
-    uint64_t environment; /* cooperative: address of the grid's workspace */
-    uint64_t deadline;    /* nanoseconds, 0: none */
+    uint32_t threads, warps;              /* of a block */
+    uint32_t shared_bytes;                /* of a block, with the system's */
+    uint32_t shared_own, shared_reserved; /* without; where that begins */
+    uint32_t share;                       /* blocks a thread runs at once, of a cooperative grid */
+    uint64_t environment;                 /* cooperative: address of the grid's workspace */
+    uint64_t deadline;                    /* nanoseconds, 0: none */
     uint64_t identity;
     atomic_uint_fast64_t next_block, instructions;
     atomic_bool stop;     /* a block failed or the launch was cancelled */

@@ -101,6 +101,8 @@ static bool block_next(struct block *b)
     memset(b->barriers, 0, sizeof(b->barriers));
     if (b->errors)
         memset(b->errors, 0, l->threads * sizeof(*b->errors));
+    if (l->kernel->module->reserves)
+        memset(b->shared + l->shared_reserved, 0, RESERVED_SHARED);
     b->live = l->threads;
     b->running = b->warp_count;
     for (uint32_t i = 0; i < b->warp_count; i++)
@@ -362,8 +364,10 @@ void launch_init(struct launch *l, struct ptx_function *f, const struct ptx_laun
     l->warps = (l->threads + LANES - 1) / LANES;
     l->block_count = (uint64_t)request->grid[0] * request->grid[1] * request->grid[2];
     l->share = (uint32_t)((l->block_count + c->thread_count) / (c->thread_count + 1));
-    l->shared_bytes =
+    l->shared_own =
         request->shared_bytes ? f->shared_dynamic_at + request->shared_bytes : f->shared_static;
+    l->shared_reserved = (l->shared_own + 63) / 64 * 64;
+    l->shared_bytes = f->module->reserves ? l->shared_reserved + RESERVED_SHARED : l->shared_own;
     pthread_mutex_init(&l->lock, NULL);
 }
 

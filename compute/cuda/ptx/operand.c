@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "compile.h"
+#include "flow.h"
 
 /* Registers, and the operands of each statement. */
 
@@ -150,6 +151,8 @@ void operand_name(struct compile *c, struct operand *o)
     if (t.text[0] == '%' && special_find(t.text, t.size, &index)) {
         o->kind = OPERAND_SPECIAL;
         o->value = index;
+        index &= 0xffff;
+        c->module->reserves |= index >= SPECIAL_RESERVED && index <= SPECIAL_RESERVED_CAP;
         return;
     }
     if (lex_is(&t, "WARP_SZ")) {

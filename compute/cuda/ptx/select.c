@@ -58,6 +58,11 @@ static const struct {
     {"%globaltimer_hi", SPECIAL_TIMER_HI, 0},
     {"%total_smem_size", SPECIAL_SHARED, 0},
     {"%dynamic_smem_size", SPECIAL_DYNAMIC, 0},
+    {"%reserved_smem_offset_begin", SPECIAL_RESERVED, 0},
+    {"%reserved_smem_offset_0", SPECIAL_RESERVED, 0},
+    {"%reserved_smem_offset_1", SPECIAL_RESERVED_1, 0},
+    {"%reserved_smem_offset_end", SPECIAL_RESERVED_END, 0},
+    {"%reserved_smem_offset_cap", SPECIAL_RESERVED_CAP, 0},
 };
 
 bool special_find(const char *name, size_t size, uint32_t *ret_index)
