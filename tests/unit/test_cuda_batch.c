@@ -82,13 +82,16 @@ static void test_orders(void **state)
         OK(cuMemcpyDtoH_v2(out, to[i], SIZE));
         assert_int_equal(out[5], i ? 1 : 2);
     }
-    /* To the program and within the device, without a place for errors. */
+    /* Within the device and to the program, without a place for errors. */
+    OK(cuMemsetD8_v2(to[2], 0, SIZE));
+    OK(cuCtxSynchronize());
     how[0].srcAccessOrder = CU_MEMCPY_SRC_ACCESS_ORDER_ANY;
     from[0] = to[1];
     to[0] = to[2];
     from[1] = to[0];
     to[1] = address(out);
     OK(cuMemcpyBatchAsync_v2(to, from, sizes, 1, how, firsts, 1, stream));
+    OK(cuStreamSynchronize(stream));
     OK(cuMemcpyBatchAsync_v2_ptsz(to + 1, from + 1, sizes, 1, how + 1, firsts, 1, NULL));
     OK(cuCtxSynchronize());
     assert_int_equal(out[5], 1);
