@@ -2,8 +2,6 @@
 #include "tls.h"
 
 #include <errno.h>
-#include <gnutls/gnutls.h>
-#include <gnutls/x509.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +17,7 @@
 #endif
 
 #include "tcp.h"
+#include "tls_library.h"
 #include "tls_secret.h"
 
 /*
@@ -79,11 +78,11 @@ void tls_set_client(const struct tls_settings *settings)
 static void tls_free_credentials(struct tls_credentials *c)
 {
     if (c->certificate)
-        gnutls_certificate_free_credentials(c->certificate);
+        tls_library.certificate_free_credentials(c->certificate);
     if (c->secret_server)
-        gnutls_psk_free_server_credentials(c->secret_server);
+        tls_library.psk_free_server_credentials(c->secret_server);
     if (c->secret_client)
-        gnutls_psk_free_client_credentials(c->secret_client);
+        tls_library.psk_free_client_credentials(c->secret_client);
     *c = (struct tls_credentials){0};
 }
 
@@ -96,19 +95,20 @@ static int tls_load_certificates(const struct tls_settings *s, struct tls_creden
                   "secret that both know");
         return VD_ERR_PARAMETER;
     }
-    if (gnutls_certificate_allocate_credentials(&c->certificate))
+    if (tls_library.certificate_allocate_credentials(&c->certificate))
         return VD_ERR_MEMORY;
-    err = gnutls_certificate_set_x509_key_file(c->certificate, s->certificate, s->key,
-                                               GNUTLS_X509_FMT_PEM);
+    err = tls_library.certificate_set_x509_key_file(c->certificate, s->certificate, s->key,
+                                                    GNUTLS_X509_FMT_PEM);
     if (err) {
         log_error("TLS: certificate %s with key %s: %s", s->certificate, s->key,
-                  gnutls_strerror(err));
+                  tls_library.strerror(err));
         return VD_ERR_PARAMETER;
     }
-    err = gnutls_certificate_set_x509_trust_file(c->certificate, s->authority, GNUTLS_X509_FMT_PEM);
+    err = tls_library.certificate_set_x509_trust_file(c->certificate, s->authority,
+                                                      GNUTLS_X509_FMT_PEM);
     if (err <= 0) {
         log_error("TLS: authority %s: %s", s->authority,
-                  err ? gnutls_strerror(err) : "no certificate in it");
+                  err ? tls_library.strerror(err) : "no certificate in it");
         return VD_ERR_PARAMETER;
     }
     return 0;
@@ -126,7 +126,7 @@ static int tls_find_secret(gnutls_session_t session, const char *user, gnutls_da
     }
     if (!found)
         return -1;
-    ret_key->data = gnutls_malloc(found->key.size);
+    ret_key->data = (*tls_library.malloc)(found->key.size);
     if (!ret_key->data)
         return -1;
     memcpy(ret_key->data, found->key.data, found->key.size);
@@ -136,16 +136,19 @@ static int tls_find_secret(gnutls_session_t session, const char *user, gnutls_da
 
 int tls_load(const struct tls_settings *settings)
 {
-    int err;
+    int err = tls_library_load();
 
+    if (err)
+        return err;
     if (settings->secret) {
         err = tls_secret_read(settings->secret, tls_host.secrets, VD_MAX_SECRETS,
                               &tls_host.secret_count);
-        if (!err && gnutls_psk_allocate_server_credentials(&tls_host.credentials.secret_server))
+        if (!err &&
+            tls_library.psk_allocate_server_credentials(&tls_host.credentials.secret_server))
             err = VD_ERR_MEMORY;
         if (!err)
-            gnutls_psk_set_server_credentials_function(tls_host.credentials.secret_server,
-                                                       tls_find_secret);
+            tls_library.psk_set_server_credentials_function(tls_host.credentials.secret_server,
+                                                            tls_find_secret);
     } else {
         err = tls_load_certificates(settings, &tls_host.credentials);
     }
@@ -174,7 +177,7 @@ static ssize_t tls_push(gnutls_transport_ptr_t arg, const void *bytes, size_t si
         send(self->fd, bytes, size, MSG_NOSIGNAL | MSG_DONTWAIT | (self->more ? MSG_MORE : 0));
 
     if (n < 0)
-        gnutls_transport_set_errno(self->session, errno);
+        tls_library.transport_set_errno(self->session, errno);
     return n;
 }
 
@@ -187,7 +190,7 @@ static ssize_t tls_pull(gnutls_transport_ptr_t arg, void *bytes, size_t size)
         ssize_t n = recv(self->fd, self->ahead, sizeof(self->ahead), MSG_DONTWAIT);
 
         if (n < 0)
-            gnutls_transport_set_errno(self->session, errno);
+            tls_library.transport_set_errno(self->session, errno);
         if (n <= 0)
             return n;
         self->ahead_start = 0;
@@ -231,15 +234,15 @@ static void tls_log_failure(struct tls_channel *self, int code)
     gnutls_datum_t text = {0};
 
     if (code == GNUTLS_E_CERTIFICATE_VERIFICATION_ERROR &&
-        !gnutls_certificate_verification_status_print(
-            gnutls_session_get_verify_cert_status(self->session), GNUTLS_CRT_X509, &text, 0)) {
+        !tls_library.certificate_verification_status_print(
+            tls_library.session_get_verify_cert_status(self->session), GNUTLS_CRT_X509, &text, 0)) {
         log_error("TLS: the other side is not trusted: %s", (const char *)text.data);
-        gnutls_free(text.data);
+        (*tls_library.free)(text.data);
     } else if (code == GNUTLS_E_FATAL_ALERT_RECEIVED) {
         log_error("TLS: the other side refuses: %s",
-                  gnutls_alert_get_name(gnutls_alert_get(self->session)));
+                  tls_library.alert_get_name(tls_library.alert_get(self->session)));
     } else {
-        log_error("TLS: %s", gnutls_strerror(code));
+        log_error("TLS: %s", tls_library.strerror(code));
     }
 }
 
@@ -253,25 +256,25 @@ static int tls_shake(struct tls_channel *self)
     do {
         uint64_t now = tls_now_ms();
 
-        code = gnutls_handshake(self->session);
+        code = tls_library.handshake(self->session);
         if (tls_again(code))
-            err =
-                now >= until
-                    ? VD_ERR_TIMEOUT
-                    : tls_wait(self, gnutls_record_get_direction(self->session) ? POLLOUT : POLLIN,
-                               (int)(until - now));
-    } while (!err && (tls_again(code) || (code && !gnutls_error_is_fatal(code))));
+            err = now >= until
+                      ? VD_ERR_TIMEOUT
+                      : tls_wait(self,
+                                 tls_library.record_get_direction(self->session) ? POLLOUT : POLLIN,
+                                 (int)(until - now));
+    } while (!err && (tls_again(code) || (code && !tls_library.error_is_fatal(code))));
     if (!err && code) {
         tls_log_failure(self, code);
-        gnutls_alert_send_appropriate(self->session, code);
+        tls_library.alert_send_appropriate(self->session, code);
         err = VD_ERR_DENIED;
     }
     self->shaken = !err;
     if (!err) {
-        char *text = gnutls_session_get_desc(self->session);
+        char *text = tls_library.session_get_desc(self->session);
 
         log_info("TLS: %s", text ? text : "?");
-        gnutls_free(text);
+        (*tls_library.free)(text);
     }
     return err;
 }
@@ -287,8 +290,8 @@ static int tls_put(struct tls_channel *self, const void *bytes, size_t size, int
 
         if (!again)
             self->more = size > TLS_RECORD;
-        n = again ? gnutls_record_send(self->session, NULL, 0)
-                  : gnutls_record_send(self->session, at, size);
+        n = again ? tls_library.record_send(self->session, NULL, 0)
+                  : tls_library.record_send(self->session, at, size);
         again = tls_again(n);
         if (again) {
             int err = tls_wait(self, POLLOUT, timeout_ms);
@@ -335,7 +338,7 @@ static int tls_recv(struct channel *channel, void *bytes, size_t room, size_t *r
 
     *ret_fd = -1;
     while (!err) {
-        ssize_t n = gnutls_record_recv(self->session, bytes, room);
+        ssize_t n = tls_library.record_recv(self->session, bytes, room);
 
         if (n > 0) {
             *ret_size = (size_t)n;
@@ -347,7 +350,7 @@ static int tls_recv(struct channel *channel, void *bytes, size_t room, size_t *r
             err = VD_ERR_DENIED;
         } else if (tls_again(n)) {
             err = tls_wait(self, POLLIN, timeout_ms);
-        } else if (!n || gnutls_error_is_fatal((int)n)) {
+        } else if (!n || tls_library.error_is_fatal((int)n)) {
             err = VD_ERR_GONE;
         }
     }
@@ -371,8 +374,8 @@ static void tls_destroy(struct channel *channel)
     struct tls_channel *self = (struct tls_channel *)channel;
 
     if (self->shaken && self->owner == getpid())
-        gnutls_bye(self->session, GNUTLS_SHUT_WR);
-    gnutls_deinit(self->session);
+        tls_library.bye(self->session, GNUTLS_SHUT_WR);
+    tls_library.deinit(self->session);
     tls_free_credentials(&self->own);
     close(self->fd);
     explicit_bzero(self->record, sizeof(self->record));
@@ -403,28 +406,30 @@ static int tls_create(int fd, unsigned flags, const struct tls_credentials *cred
     self->base.ops = &tls_ops;
     self->fd = fd;
     self->owner = getpid();
-    code = gnutls_init(&self->session, flags | GNUTLS_NO_SIGNAL);
+    code = tls_library.init(&self->session, flags | GNUTLS_NO_SIGNAL);
     if (!code)
-        code = gnutls_priority_set_direct(
+        code = tls_library.priority_set_direct(
             self->session, tls_has_aes() ? TLS_PRIORITY TLS_AES : TLS_PRIORITY TLS_NO_AES, NULL);
     if (!code && credentials->certificate)
-        code =
-            gnutls_credentials_set(self->session, GNUTLS_CRD_CERTIFICATE, credentials->certificate);
+        code = tls_library.credentials_set(self->session, GNUTLS_CRD_CERTIFICATE,
+                                           credentials->certificate);
     if (!code && credentials->secret_server)
-        code = gnutls_credentials_set(self->session, GNUTLS_CRD_PSK, credentials->secret_server);
+        code =
+            tls_library.credentials_set(self->session, GNUTLS_CRD_PSK, credentials->secret_server);
     if (!code && credentials->secret_client)
-        code = gnutls_credentials_set(self->session, GNUTLS_CRD_PSK, credentials->secret_client);
+        code =
+            tls_library.credentials_set(self->session, GNUTLS_CRD_PSK, credentials->secret_client);
     if (code) {
-        log_error("TLS: %s", gnutls_strerror(code));
+        log_error("TLS: %s", tls_library.strerror(code));
         if (self->session)
-            gnutls_deinit(self->session);
+            tls_library.deinit(self->session);
         free(self);
         return VD_ERR_MEMORY;
     }
-    gnutls_transport_set_ptr(self->session, self);
-    gnutls_transport_set_push_function(self->session, tls_push);
-    gnutls_transport_set_pull_function(self->session, tls_pull);
-    gnutls_transport_set_pull_timeout_function(self->session, tls_pull_timeout);
+    tls_library.transport_set_ptr(self->session, self);
+    tls_library.transport_set_push_function(self->session, tls_push);
+    tls_library.transport_set_pull_function(self->session, tls_pull);
+    tls_library.transport_set_pull_timeout_function(self->session, tls_pull_timeout);
     *ret_channel = self;
     return 0;
 }
@@ -438,8 +443,8 @@ int tls_accept(int fd, struct channel **ret_channel)
     if (err)
         return err;
     if (tls_host.credentials.certificate) {
-        gnutls_certificate_server_set_request(self->session, GNUTLS_CERT_REQUIRE);
-        gnutls_session_set_verify_cert(self->session, NULL, 0);
+        tls_library.certificate_server_set_request(self->session, GNUTLS_CERT_REQUIRE);
+        tls_library.session_set_verify_cert(self->session, NULL, 0);
     }
     *ret_channel = &self->base;
     return 0;
@@ -457,7 +462,7 @@ void tls_end(struct channel *channel)
 {
     struct tls_channel *self = (struct tls_channel *)channel;
 
-    gnutls_bye(self->session, GNUTLS_SHUT_WR);
+    tls_library.bye(self->session, GNUTLS_SHUT_WR);
     shutdown(self->fd, SHUT_WR);
 }
 
@@ -481,13 +486,15 @@ static int tls_connect(const char *address, struct channel **ret_channel)
     struct tls_channel *self = NULL;
     struct tls_secret secret = {0};
     char name[256];
-    int fd = -1, count, err;
+    int fd = -1, count, err = tls_library_load();
 
+    if (err)
+        return err;
     if (s->secret) {
         err = tls_secret_read(s->secret, &secret, 1, &count);
-        if (!err && (gnutls_psk_allocate_client_credentials(&credentials.secret_client) ||
-                     gnutls_psk_set_client_credentials(credentials.secret_client, secret.name,
-                                                       &secret.key, GNUTLS_PSK_KEY_RAW)))
+        if (!err && (tls_library.psk_allocate_client_credentials(&credentials.secret_client) ||
+                     tls_library.psk_set_client_credentials(credentials.secret_client, secret.name,
+                                                            &secret.key, GNUTLS_PSK_KEY_RAW)))
             err = VD_ERR_MEMORY;
         tls_secret_finish(&secret);
     } else {
@@ -509,8 +516,8 @@ static int tls_connect(const char *address, struct channel **ret_channel)
     else
         tls_name(address, name, sizeof(name));
     if (credentials.certificate) {
-        gnutls_server_name_set(self->session, GNUTLS_NAME_DNS, name, strlen(name));
-        gnutls_session_set_verify_cert(self->session, name, 0);
+        tls_library.server_name_set(self->session, GNUTLS_NAME_DNS, name, strlen(name));
+        tls_library.session_set_verify_cert(self->session, name, 0);
     }
     err = tls_shake(self);
     if (err)

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "tls_proof.h"
 
-#include <gnutls/gnutls.h>
-#include <gnutls/x509.h>
 #include <stdbool.h>
 #include <string.h>
 #include <viaduct/errors.h>
 #include <wire/log.h>
+
+#include "tls_library.h"
 
 /* Room for a name of any kind, also of those that do not count. */
 #define PROOF_ROOM 4096
@@ -42,8 +42,8 @@ static int add_common_names(struct tls_proof *proof, gnutls_x509_crt_t certifica
     for (unsigned i = 0; !err; i++) {
         size_t size = PROOF_ROOM;
 
-        code = gnutls_x509_crt_get_dn_by_oid(certificate, GNUTLS_OID_X520_COMMON_NAME, i, 0, room,
-                                             &size);
+        code = tls_library.x509_crt_get_dn_by_oid(certificate, GNUTLS_OID_X520_COMMON_NAME, i, 0,
+                                                  room, &size);
         if (code < 0)
             break;
         err = add_name(proof, room, size);
@@ -58,7 +58,7 @@ static int add_further_names(struct tls_proof *proof, gnutls_x509_crt_t certific
     for (unsigned i = 0; !err; i++) {
         size_t size = PROOF_ROOM;
 
-        code = gnutls_x509_crt_get_subject_alt_name(certificate, i, room, &size, NULL);
+        code = tls_library.x509_crt_get_subject_alt_name(certificate, i, room, &size, NULL);
         if (code < 0)
             break;
         if (code == GNUTLS_SAN_DNSNAME || code == GNUTLS_SAN_RFC822NAME || code == GNUTLS_SAN_URI)
@@ -70,7 +70,7 @@ static int add_further_names(struct tls_proof *proof, gnutls_x509_crt_t certific
 static int read_certificate(gnutls_session_t session, struct tls_proof *proof)
 {
     unsigned count = 0;
-    const gnutls_datum_t *list = gnutls_certificate_get_peers(session, &count);
+    const gnutls_datum_t *list = tls_library.certificate_get_peers(session, &count);
     gnutls_x509_crt_t certificate;
     char room[PROOF_ROOM];
     int err;
@@ -78,15 +78,15 @@ static int read_certificate(gnutls_session_t session, struct tls_proof *proof)
     proof->kind = TLS_PROOF_CERTIFICATE;
     if (!list || !count)
         return VD_ERR_DENIED;
-    if (gnutls_x509_crt_init(&certificate))
+    if (tls_library.x509_crt_init(&certificate))
         return VD_ERR_MEMORY;
     /* The first is the other side's own (RFC 8446, 4.4.2). */
-    err = gnutls_x509_crt_import(certificate, list, GNUTLS_X509_FMT_DER) ? VD_ERR_LIMIT : 0;
+    err = tls_library.x509_crt_import(certificate, list, GNUTLS_X509_FMT_DER) ? VD_ERR_LIMIT : 0;
     if (!err)
         err = add_common_names(proof, certificate, room);
     if (!err)
         err = add_further_names(proof, certificate, room);
-    gnutls_x509_crt_deinit(certificate);
+    tls_library.x509_crt_deinit(certificate);
     if (err == VD_ERR_LIMIT)
         log_error("TLS: the other side's certificate has more than %d names, or one that is longer "
                   "than %d bytes or not text",
@@ -96,7 +96,7 @@ static int read_certificate(gnutls_session_t session, struct tls_proof *proof)
 
 int tls_proof_read(gnutls_session_t session, struct tls_proof *ret_proof)
 {
-    const char *user = gnutls_psk_server_get_username(session);
+    const char *user = tls_library.psk_server_get_username(session);
     struct tls_proof proof = {.kind = TLS_PROOF_SECRET};
     int err = user ? add_name(&proof, user, strlen(user)) : read_certificate(session, &proof);
 

@@ -8,13 +8,15 @@
 #include <viaduct/errors.h>
 #include <wire/log.h>
 
+#include "tls_library.h"
+
 #define SECRET_LEAST 16u
 
 void tls_secret_finish(struct tls_secret *secret)
 {
     if (secret->key.data) {
-        gnutls_memset(secret->key.data, 0, secret->key.size);
-        gnutls_free(secret->key.data);
+        explicit_bzero(secret->key.data, secret->key.size);
+        (*tls_library.free)(secret->key.data);
     }
     *secret = (struct tls_secret){0};
 }
@@ -40,7 +42,7 @@ static const char *parse(char *line, const struct tls_secret *others, int count,
     }
     strcpy(secret.name, line);
     hex = (gnutls_datum_t){(unsigned char *)colon + 1, (unsigned)strlen(colon + 1)};
-    if (gnutls_hex_decode2(&hex, &secret.key))
+    if (tls_library.hex_decode2(&hex, &secret.key))
         return "not NAME:HEX";
     if (secret.key.size < SECRET_LEAST) {
         tls_secret_finish(&secret);
