@@ -11,6 +11,7 @@ are looked at. --keep: leave the packages there.
 import argparse
 import glob
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,7 @@ import tempfile
 import time
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
-INSIDE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "inside")
+HERE = os.path.dirname(os.path.abspath(__file__))
 SKIP = 77
 
 # Each package, and what must be in it; ARCH is the multiarch triplet.
@@ -91,14 +92,22 @@ def check_contents(packages):
     return f"{len(packages)} packages"
 
 
-def check_inside(packages):
-    """Runs the script `inside` in the thrown-away system; it says what it did."""
+def check_inside(packages, folder):
+    """Runs the script `inside` in the thrown-away system; returns the lines in which it says what
+    it did, and did not."""
+    files = [os.path.join(HERE, "podman")]
+    with open(os.path.join(ROOT, "docs", "GUEST-CONTAINER.md"), encoding="utf-8") as guide:
+        text = re.sub(r" *\\\n *", " ", guide.read())
+    for name, start in (("docker-run", "docker run"), ("podman-run", "podman run .*keep-groups")):
+        files.append(os.path.join(folder, name))
+        with open(files[-1], "w", encoding="utf-8") as file:
+            file.write(re.search(rf"^    ({start} .*debian:12)$", text, re.M).group(1))
     script = run(["unshare", "--mount", "--pid", "--fork", "--kill-child",
-                  "sh", INSIDE, *packages.values()], timeout=300)
+                  "sh", os.path.join(HERE, "inside"), *files, *packages.values()], timeout=400)
     lines = script.splitlines()
     if not lines or lines[-1] != "all is well":
         raise AssertionError(script[-3000:])
-    return "; ".join(line[4:] for line in lines if line.startswith("ok: "))
+    return lines
 
 
 def can_overlay():
@@ -134,8 +143,19 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         judge("build", lambda: packages.update(build(folder)))
         judge("contents", lambda: check_contents(packages))
-        judge("inside", lambda: check_inside(packages),
+        lines = []
+
+        def said(word):
+            return "; ".join(line[len(word):] for line in lines if line.startswith(word))
+
+        def inside():
+            lines.extend(check_inside(packages, folder))
+            return said("ok: ")
+
+        judge("inside", inside,
               None if can_overlay() else "no overlay can be mounted (not root?)")
+        if said("skip: "):
+            judge("podman", lambda: None, said("skip: "))
         for path in packages.values() if args.keep else ():
             shutil.copy(path, args.keep)
     print(f"{totals['ok']} passed, {totals['FAIL']} failed, {totals['skip']} skipped")

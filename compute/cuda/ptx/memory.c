@@ -427,6 +427,8 @@ int ptx_memory_set(struct ptx_context *context, uint64_t address, uint32_t value
             err = VD_ERR_PARAMETER;
         else if (width == 1)
             memset(host, (int)(value & 255), there);
+        else if (there == width)
+            put(host, &value, width);
         else
             for (uint64_t i = 0; i < there; i += width)
                 memcpy(host + i, &value, width);
