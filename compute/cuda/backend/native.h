@@ -97,6 +97,10 @@
     HAVE(cuLaunchHostFunc)              \
     HAVE(cuLaunchKernel)                \
     HAVE(cuLaunchCooperativeKernel)     \
+    HAVE(cuLinkCreate_v2)               \
+    HAVE(cuLinkAddData_v2)              \
+    HAVE(cuLinkComplete)                \
+    HAVE(cuLinkDestroy)                 \
     HAVE(cuModuleLoadDataEx)            \
     HAVE(cuModuleUnload)                \
     HAVE(cuModuleGetFunction)           \
@@ -267,6 +271,16 @@ struct native_kernel {
 int native_module_create(struct cuda_context *context, const char *text, size_t size, char *log,
                          size_t log_size, struct cuda_module **ret_module);
 void native_module_destroy(struct cuda_module *module);
+
+/* native_link.c */
+/* Whether a text, which ends with a zero, is several, or a piece of a module (PTX_PARTIAL). */
+bool native_link_wanted(const char *text, size_t size);
+/*
+ * Links it. 0 or a CUresult; options and values as in cuLinkCreate. `*ret_module`: NULL for a
+ * piece.
+ */
+int native_link(const char *text, size_t size, unsigned count, CUjit_option *options, void **values,
+                CUmodule *ret_module);
 
 /* native_ptx.c: what a driver does not tell of a module in all its versions */
 struct native_ptx_kernel {

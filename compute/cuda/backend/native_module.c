@@ -16,7 +16,7 @@ struct module {
     struct cuda_global_info *globals;
 };
 
-static int load(struct module *m, const char *text, char *log, size_t log_size)
+static int load(struct module *m, const char *text, size_t size, char *log, size_t log_size)
 {
     enum { OPTIONS = 4 };
     CUjit_option options[OPTIONS] = {CU_JIT_INFO_LOG_BUFFER, CU_JIT_INFO_LOG_BUFFER_SIZE_BYTES,
@@ -25,8 +25,13 @@ static int load(struct module *m, const char *text, char *log, size_t log_size)
     void *values[OPTIONS] = {info, (void *)(uintptr_t)sizeof(info), log,
                              (void *)(uintptr_t)log_size};
     bool logs = log && log_size;
-    int err = (int)native.cuModuleLoadDataEx(&m->handle, text, logs ? OPTIONS : 0,
-                                             logs ? options : NULL, logs ? values : NULL);
+    unsigned count = logs ? OPTIONS : 0;
+    int err;
+
+    if (native_link_wanted(text, size))
+        err = native_link(text, size, count, options, values, &m->handle);
+    else
+        err = (int)native.cuModuleLoadDataEx(&m->handle, text, count, options, values);
 
     if (logs) {
         log[log_size - 1] = '\0';
@@ -115,11 +120,12 @@ int native_module_create(struct cuda_context *context, const char *text, size_t 
         m->context = c;
         memcpy(ended, text, size);
         ended[size] = '\0';
-        err = load(m, ended, log, log_size);
+        err = load(m, ended, size, log, log_size);
     }
-    if (!err)
+    /* A piece that was only tried out has nothing. */
+    if (!err && m->handle)
         err = native_ptx_scan(ended, size, &m->ptx);
-    if (!err)
+    if (!err && m->handle)
         err = describe(m);
     free(ended);
     if (err) {
