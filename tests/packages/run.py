@@ -102,6 +102,9 @@ def check_inside(packages, folder):
         files.append(os.path.join(folder, name))
         with open(files[-1], "w", encoding="utf-8") as file:
             file.write(re.search(rf"^    ({start} .*debian:12)$", text, re.M).group(1))
+    for name in ("viaductd", "guest"):
+        files.append(os.path.join(folder, f"kube-{name}.yaml"))
+        shutil.copy(os.path.join(ROOT, "samples", "kubernetes", f"{name}.yaml"), files[-1])
     script = run(["unshare", "--mount", "--pid", "--fork", "--kill-child",
                   "sh", os.path.join(HERE, "inside"), *files, *packages.values()], timeout=400)
     lines = script.splitlines()
