@@ -284,6 +284,44 @@ static void test_pointers(void **state)
     OK(cuMemFree_v2(at));
 }
 
+/* Memory that is none is refused when it is named; variables are memory, whether the host knows
+ * their names or not. */
+static void test_nowhere(void **state)
+{
+    static const char code[] =
+        ".version 7.8\n.target sm_80\n.address_size 64\n.global .u32 inner[4];\n"
+        ".visible .entry where(.param .u64 out) {\n.reg .b64 %d<3>;\n"
+        "ld.param.u64 %d1, [out]; mov.u64 %d2, inner; cvta.global.u64 %d2, %d2;\n"
+        "st.global.u64 [%d1], %d2; ret; }\n";
+    CUdeviceptr memory, inner = 0;
+    void *args[] = {&memory};
+    unsigned word = 0;
+    CUfunction where;
+    CUmodule module;
+
+    (void)state;
+    OK(cuMemAlloc_v2(&memory, 64));
+    INVALID(cuMemsetD8_v2(memory + 65, 1, 64));
+    INVALID(cuMemsetD8Async(memory + 4096, 1, 64, NULL));
+    INVALID(cuMemsetD2D8_v2(memory + 64 + 1, 64, 1, 8, 2));
+    INVALID(cuMemcpyHtoD_v2(memory + 4096, &word, 4));
+    INVALID(cuMemcpyDtoH_v2(&word, memory + 4096, 4));
+    INVALID(cuMemcpyDtoD_v2(memory, memory + 4096, 4));
+    OK(cuModuleLoadData(&module, code));
+    OK(cuModuleGetFunction(&where, module, "where"));
+    OK(cuLaunchKernel(where, 1, 1, 1, 1, 1, 1, 0, NULL, args, NULL));
+    OK(cuMemcpyDtoH_v2(&inner, memory, sizeof(inner)));
+    OK(cuMemsetD32_v2(inner, 42, 4));
+    INVALID(cuMemsetD32_v2(inner, 42, 5));
+    OK(cuMemcpyDtoH_v2(&word, inner + 12, 4));
+    assert_int_equal(word, 42);
+    OK(cuModuleUnload(module));
+    INVALID(cuMemcpyDtoH_v2(&word, inner, 4));
+    OK(cuMemFree_v2(memory));
+    INVALID(cuMemsetD8_v2(memory, 1, 64));
+    OK(cuCtxSynchronize());
+}
+
 static void test_peers(void **state)
 {
     CUcontext other;
@@ -315,7 +353,7 @@ int main(void)
         cmocka_unit_test(test_old_launch),     cmocka_unit_test(test_advice),
         cmocka_unit_test(test_prefetch_batch), cmocka_unit_test(test_pools),
         cmocka_unit_test(test_values),         cmocka_unit_test(test_pointers),
-        cmocka_unit_test(test_peers),
+        cmocka_unit_test(test_nowhere),        cmocka_unit_test(test_peers),
     };
 
     return cmocka_run_group_tests(tests, open_context, close_context);

@@ -74,6 +74,8 @@ cudaError_t cudaMemcpyArrayToArray_ptds(CUarray to, size_t to_x, size_t to_y, CU
 cudaError_t cudaMemcpy2DArrayToArray_ptds(CUarray to, size_t to_x, size_t to_y, CUarray from,
                                           size_t x, size_t y, size_t width, size_t height,
                                           int kind);
+cudaError_t cudaMemcpy3D(const struct copy_3d *p);
+cudaError_t cudaMemcpy3DAsync(const struct copy_3d *p, CUstream stream);
 cudaError_t cudaMemcpy3DPeer(const struct copy_peer *p);
 cudaError_t cudaMemcpy3DPeer_ptds(const struct copy_peer *p);
 cudaError_t cudaStreamCreate(CUstream *stream);
@@ -250,11 +252,46 @@ static void test_copies(void **state)
     OK(cudaFreeArray(b));
 }
 
+/* What is wrong with a copy is said as the runtime says it. */
+static void test_refused(void **state)
+{
+    static const struct channel_desc byte = {8, 0, 0, 0, 1};
+    static unsigned char in[4][16];
+    CUarray a, b;
+    struct copy_3d p = {.srcPtr = {in, 16, 16, 4}, .extent = {4, 4, 1}, .kind = RT_HOST_TO_DEVICE};
+
+    (void)state;
+    OK(cudaMallocArray(&a, &bytes4, 4, 4, 0));
+    OK(cudaMallocArray(&b, &byte, 16, 4, 0));
+    assert_int_equal(cudaMemcpy3D(&p), RT_INVALID_VALUE); /* to nothing */
+    p.dstArray = a;
+    OK(cudaMemcpy3D(&p));
+    p.kind = -1;
+    assert_int_equal(cudaMemcpy3D(&p), RT_INVALID_MEMCPY_DIRECTION);
+    assert_int_equal(cudaMemcpy3DAsync(&p, NULL), RT_INVALID_MEMCPY_DIRECTION);
+    p.kind = RT_HOST_TO_DEVICE;
+    p.srcPtr.pitch = 15;
+    assert_int_equal(cudaMemcpy3D(&p), RT_INVALID_PITCH);
+    assert_int_equal(cudaMemcpy3DAsync(&p, NULL), RT_INVALID_PITCH);
+    p.srcPtr.pitch = 16;
+    p.srcArray = b; /* beside memory */
+    assert_int_equal(cudaMemcpy3D(&p), RT_INVALID_VALUE);
+    p.srcPtr.ptr = NULL; /* of elements of another size */
+    p.kind = RT_DEVICE_TO_DEVICE;
+    assert_int_equal(cudaMemcpy3D(&p), RT_INVALID_VALUE);
+    p.srcArray = a;
+    OK(cudaMemcpy3D(&p));
+    assert_int_equal(cudaMemcpy3D(NULL), RT_INVALID_VALUE);
+    OK(cudaFreeArray(b));
+    OK(cudaFreeArray(a));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_mipmaps, teardown),
         cmocka_unit_test_teardown(test_copies, teardown),
+        cmocka_unit_test_teardown(test_refused, teardown),
     };
 
     return cmocka_run_group_tests_name("cudart_array", tests, NULL, NULL);

@@ -77,6 +77,31 @@ cudaError_t cudaGraphGetEdges(CUgraph graph, CUgraphNode *from, CUgraphNode *to,
 #define GET_EDGES cudaGraphGetEdges
 #endif
 
+struct update_result {
+    int result;
+    CUgraphNode node, from;
+};
+cudaError_t cudaGraphExecUpdate(CUgraphExec exec, CUgraph graph, struct update_result *result);
+cudaError_t cudaGraphExecMemcpyNodeSetParams(CUgraphExec exec, CUgraphNode node,
+                                             const struct copy_3d *p);
+cudaError_t cudaGraphExecMemcpyNodeSetParams1D(CUgraphExec exec, CUgraphNode node, void *to,
+                                               const void *from, size_t size, int kind);
+cudaError_t cudaGraphExecMemsetNodeSetParams(CUgraphExec exec, CUgraphNode node,
+                                             const CUDA_MEMSET_NODE_PARAMS *p);
+cudaError_t cudaGraphAddMemsetNode(CUgraphNode *node, CUgraph graph, const CUgraphNode *needs,
+                                   size_t count, const CUDA_MEMSET_NODE_PARAMS *p);
+cudaError_t cudaGraphGetNodes(CUgraph graph, CUgraphNode *nodes, size_t *count);
+cudaError_t cudaGraphGetRootNodes(CUgraph graph, CUgraphNode *nodes, size_t *count);
+cudaError_t cudaStreamCreateWithFlags(CUstream *stream, unsigned flags);
+cudaError_t cudaStreamDestroy(CUstream stream);
+cudaError_t cudaStreamBeginCapture(CUstream stream, int mode);
+cudaError_t cudaStreamEndCapture(CUstream stream, CUgraph *graph);
+cudaError_t cudaStreamWaitEvent(CUstream stream, CUevent event, unsigned flags);
+cudaError_t cudaEventCreateWithFlags(CUevent *event, unsigned flags);
+cudaError_t cudaEventDestroy(CUevent event);
+cudaError_t cudaEventRecord(CUevent event, CUstream stream);
+cudaError_t cudaMemsetAsync(void *memory, int value, size_t size, CUstream stream);
+
 #define OK(call) assert_int_equal(call, 0)
 
 static const char ptx[] = ".version 7.8\n.target sm_80\n.address_size 64\n"
@@ -210,12 +235,165 @@ static void test_condition(void **state)
     OK(cudaGraphDestroy(graph));
 }
 
+/* An instantiated copy stays between the kinds of memory that it was between. */
+static void test_kinds_of_memory(void **state)
+{
+    uint32_t words[4] = {7, 8, 9, 10}, got = 0;
+    struct update_result result;
+    CUgraph graph, other;
+    CUgraphExec exec;
+    CUgraphNode copy, set, back;
+    struct copy_3d two = {.srcPtr = {words, 16, 16, 1},
+                          .dstPtr = {memory, 16, 16, 1},
+                          .extent = {4, 1, 1},
+                          .kind = RT_HOST_TO_DEVICE};
+    CUDA_MEMSET_NODE_PARAMS rows = {.dst = (uintptr_t)memory,
+                                    .pitch = 16,
+                                    .value = 1,
+                                    .elementSize = 4,
+                                    .width = 1,
+                                    .height = 2};
+
+    (void)state;
+    OK(cudaGraphCreate(&graph, 0));
+    OK(cudaGraphAddMemcpyNode1D(&copy, graph, NULL, 0, memory, words, 4, RT_DEFAULT));
+    OK(cudaGraphInstantiate(&exec, graph, 0));
+    assert_int_equal(cudaGraphExecMemcpyNodeSetParams1D(exec, copy, memory, (char *)memory + 8, 4,
+                                                        RT_DEVICE_TO_DEVICE),
+                     RT_INVALID_VALUE);
+    assert_int_equal(
+        cudaGraphExecMemcpyNodeSetParams1D(exec, copy, memory, (char *)memory + 8, 4, RT_DEFAULT),
+        RT_INVALID_VALUE);
+    OK(cudaGraphExecMemcpyNodeSetParams1D(exec, copy, memory, words + 1, 4, RT_HOST_TO_DEVICE));
+    /* One source, one target. */
+    two.srcArray = (CUarray)words;
+    assert_int_equal(cudaGraphExecMemcpyNodeSetParams(exec, copy, &two), RT_INVALID_VALUE);
+    two.srcArray = NULL;
+    OK(cudaGraphExecMemcpyNodeSetParams(exec, copy, &two));
+    OK(cudaGraphLaunch(exec, NULL));
+    OK(cudaMemcpy(&got, memory, 4, RT_DEFAULT));
+    assert_int_equal(got, 7);
+    /* Nor does a graph change it. */
+    OK(cudaGraphCreate(&other, 0));
+    OK(cudaGraphAddMemcpyNode1D(&back, other, NULL, 0, words, memory, 4, RT_DEVICE_TO_HOST));
+    assert_int_equal(cudaGraphExecUpdate(exec, other, &result),
+                     CUDA_ERROR_GRAPH_EXEC_UPDATE_FAILURE);
+    assert_int_equal(result.result, CU_GRAPH_EXEC_UPDATE_ERROR_PARAMETERS_CHANGED);
+    assert_ptr_equal(result.node, back);
+    OK(cudaGraphExecDestroy(exec));
+    OK(cudaGraphDestroy(other));
+    /* To bring it to the device needs a stream, which is not named here. */
+    assert_int_equal(cudaGraphInstantiate(&exec, graph, CUDA_GRAPH_INSTANTIATE_FLAG_UPLOAD),
+                     RT_INVALID_VALUE);
+    OK(cudaGraphDestroy(graph));
+    /* Rows stay as they are. */
+    OK(cudaGraphCreate(&graph, 0));
+    OK(cudaGraphAddMemsetNode(&set, graph, NULL, 0, &rows));
+    OK(cudaGraphInstantiate(&exec, graph, 0));
+    rows.width = 2;
+    assert_int_equal(cudaGraphExecMemsetNodeSetParams(exec, set, &rows), RT_INVALID_VALUE);
+    rows.width = 1;
+    rows.value = 5;
+    OK(cudaGraphExecMemsetNodeSetParams(exec, set, &rows));
+    OK(cudaGraphLaunch(exec, NULL));
+    OK(cudaMemcpy(&got, (char *)memory + 16, 4, RT_DEFAULT));
+    assert_int_equal(got, 5);
+    OK(cudaGraphExecDestroy(exec));
+    OK(cudaGraphDestroy(graph));
+}
+
+/* How nodes need one another is looked at before what they are. */
+static void test_topology_first(void **state)
+{
+    struct kernel_node k = kernel();
+    struct update_result result;
+    CUgraph graph, other;
+    CUgraphExec exec;
+    CUgraphNode a, b;
+    CUDA_MEMSET_NODE_PARAMS set = {
+        .dst = (uintptr_t)memory, .elementSize = 1, .width = 4, .height = 1};
+
+    (void)state;
+    OK(cudaGraphCreate(&graph, 0));
+    OK(cudaGraphAddKernelNode(&a, graph, NULL, 0, &k));
+    OK(cudaGraphAddKernelNode(&b, graph, NULL, 0, &k));
+    OK(cudaGraphInstantiate(&exec, graph, 0));
+    OK(cudaGraphCreate(&other, 0));
+    OK(cudaGraphAddMemsetNode(&a, other, NULL, 0, &set));
+    OK(cudaGraphAddKernelNode(&b, other, &a, 1, &k));
+    assert_int_equal(cudaGraphExecUpdate(exec, other, &result),
+                     CUDA_ERROR_GRAPH_EXEC_UPDATE_FAILURE);
+    assert_int_equal(result.result, CU_GRAPH_EXEC_UPDATE_ERROR_TOPOLOGY_CHANGED);
+    assert_ptr_equal(result.node, b);
+    OK(cudaGraphExecDestroy(exec));
+    OK(cudaGraphDestroy(other));
+    OK(cudaGraphDestroy(graph));
+}
+
+/* An event stands for all that its stream has, which may be nothing: it adds no node. */
+static void test_captured_events(void **state)
+{
+    CUgraphNode nodes[4], from[4], to[4];
+    CUevent fork, left, right, both;
+    CUstream first, second, third;
+    CUgraph graph;
+    size_t count;
+    uint32_t got;
+
+    (void)state;
+    OK(cudaStreamCreateWithFlags(&first, CU_STREAM_NON_BLOCKING));
+    OK(cudaStreamCreateWithFlags(&second, CU_STREAM_NON_BLOCKING));
+    OK(cudaStreamCreateWithFlags(&third, CU_STREAM_NON_BLOCKING));
+    OK(cudaEventCreateWithFlags(&fork, CU_EVENT_DISABLE_TIMING));
+    OK(cudaEventCreateWithFlags(&left, CU_EVENT_DISABLE_TIMING));
+    OK(cudaEventCreateWithFlags(&right, CU_EVENT_DISABLE_TIMING));
+    OK(cudaEventCreateWithFlags(&both, CU_EVENT_DISABLE_TIMING));
+    OK(cudaStreamBeginCapture(first, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL));
+    OK(cudaEventRecord(fork, first));
+    OK(cudaStreamWaitEvent(second, fork, 0));
+    OK(cudaStreamWaitEvent(third, fork, 0));
+    OK(cudaMemsetAsync(memory, 1, 4, second));
+    OK(cudaEventRecord(left, second));
+    OK(cudaMemsetAsync((char *)memory + 4, 2, 4, third));
+    OK(cudaEventRecord(right, third));
+    OK(cudaStreamWaitEvent(first, left, 0));
+    OK(cudaStreamWaitEvent(first, right, 0));
+    OK(cudaEventRecord(both, first));
+    OK(cudaStreamWaitEvent(second, both, 0));
+    OK(cudaMemsetAsync((char *)memory + 2, 3, 4, second));
+    OK(cudaEventRecord(left, second));
+    OK(cudaEventDestroy(both));
+    OK(cudaStreamWaitEvent(first, left, 0));
+    OK(cudaStreamEndCapture(first, &graph));
+    count = 4;
+    OK(cudaGraphGetNodes(graph, nodes, &count));
+    assert_int_equal(count, 3);
+    count = 4;
+    OK(cudaGraphGetRootNodes(graph, nodes, &count));
+    assert_int_equal(count, 2);
+    count = 4;
+    OK(GET_EDGES(graph, from, to, NULL, &count));
+    assert_int_equal(count, 2);
+    run(graph);
+    OK(cudaMemcpy(&got, memory, 4, RT_DEFAULT));
+    assert_int_equal(got, 0x03030101);
+    OK(cudaMemcpy(&got, (char *)memory + 4, 4, RT_DEFAULT));
+    assert_int_equal(got, 0x02020303);
+    OK(cudaGraphDestroy(graph));
+    OK(cudaEventDestroy(right));
+    OK(cudaEventDestroy(left));
+    OK(cudaEventDestroy(fork));
+    OK(cudaStreamDestroy(third));
+    OK(cudaStreamDestroy(second));
+    OK(cudaStreamDestroy(first));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_parameters),
-        cmocka_unit_test(test_memory),
-        cmocka_unit_test(test_condition),
+        cmocka_unit_test(test_parameters),     cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_condition),      cmocka_unit_test(test_kinds_of_memory),
+        cmocka_unit_test(test_topology_first), cmocka_unit_test(test_captured_events),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <stdlib.h>
+#include <string.h>
 
 #include "graph.h"
 
@@ -196,18 +197,20 @@ CUresult capture_launch(struct CUstream_st *s, const struct cuda_command *c, CUf
 
 CUresult capture_record(struct CUstream_st *s, CUevent event)
 {
-    struct branch *b = branch_of(s);
-    struct CUgraphNode_st *n = NULL;
-    CUresult err = CUDA_SUCCESS;
+    const struct branch *b = branch_of(s);
+    struct CUgraphNode_st **nodes = NULL;
 
     if (s->capture->broken)
         return CUDA_ERROR_STREAM_CAPTURE_INVALIDATED;
-    /* An event stands for one node. */
-    if (b->count != 1)
-        err = add(s, CU_GRAPH_NODE_TYPE_EMPTY, &n);
-    if (err)
-        return err;
-    event->captured = b->tail[0];
+    if (b->count) {
+        nodes = malloc(b->count * sizeof(struct CUgraphNode_st *));
+        if (!nodes)
+            return CUDA_ERROR_OUT_OF_MEMORY;
+        memcpy(nodes, b->tail, b->count * sizeof(struct CUgraphNode_st *));
+    }
+    free(event->captured);
+    event->captured = nodes;
+    event->captured_count = b->count;
     event->capture = s->capture->id;
     return CUDA_SUCCESS;
 }
@@ -241,8 +244,10 @@ CUresult capture_wait(struct CUstream_st *s, CUevent event)
         err = s == s->context->legacy ? CUDA_ERROR_STREAM_CAPTURE_IMPLICIT : join(c, s);
     else if (s->capture != c)
         err = CUDA_ERROR_STREAM_CAPTURE_MERGE;
-    if (!err)
-        err = tail_add(branch_of(s), event->captured);
+    /* Nodes may have been destroyed since. */
+    for (size_t i = 0; i < event->captured_count && !err; i++)
+        if (handle_is(event->captured[i], NODE) && event->captured[i]->graph == c->graph)
+            err = tail_add(branch_of(s), event->captured[i]);
     return err;
 }
 

@@ -18,7 +18,9 @@ static void forget(struct CUevent_st *e)
     e->queue = NULL;
     e->stamp = NULL;
     e->capture = 0;
+    free(e->captured);
     e->captured = NULL;
+    e->captured_count = 0;
 }
 
 CUresult event_make(struct CUctx_st *c, unsigned flags, struct ipc_event *shared,

@@ -161,6 +161,12 @@ CUgraphExecUpdateResult graph_exec_compare(const struct CUgraph_st *a, const str
  * there. */
 CUresult graph_exec_replace(const struct CUgraph_st *graph, struct CUgraph_st **at);
 
+/* graph_exec_params.c: whether a node of an instantiated graph may get other parameters: copies
+ * between the same kinds of memory, memsets of as many rows. */
+bool graph_copy_fits(const CUDA_MEMCPY3D *now, const CUDA_MEMCPY3D *then);
+bool graph_memset_fits(const CUDA_MEMSET_NODE_PARAMS_v2 *now,
+                       const CUDA_MEMSET_NODE_PARAMS_v2 *then);
+
 /* user_object.c */
 CUresult user_object_hold(CUuserObject object, unsigned count);
 CUresult user_object_drop(CUuserObject object, unsigned count);

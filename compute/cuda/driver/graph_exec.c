@@ -127,7 +127,9 @@ API cuGraphInstantiateWithFlags(CUgraphExec *exec, CUgraph graph, unsigned long 
 {
     CUDA_GRAPH_INSTANTIATE_PARAMS p = {.flags = flags};
 
-    return instantiate(exec, graph, &p);
+    /* That needs a stream, which only the form with parameters names. */
+    return flags & CUDA_GRAPH_INSTANTIATE_FLAG_UPLOAD ? CUDA_ERROR_INVALID_VALUE
+                                                      : instantiate(exec, graph, &p);
 }
 
 API cuGraphInstantiate(CUgraphExec *exec, CUgraph graph, CUgraphNode *error_node, char *log,
@@ -240,9 +242,6 @@ CUgraphExecUpdateResult graph_exec_compare(const struct CUgraph_st *a, const str
         const struct CUgraphNode_st *m = a->nodes[i], *n = b->nodes[i];
 
         *ret_node = b->nodes[i];
-        result = graph_node_compare(m, n);
-        if (result)
-            return result;
         if (m->need_count != n->need_count)
             return CU_GRAPH_EXEC_UPDATE_ERROR_TOPOLOGY_CHANGED;
         for (size_t j = 0; j < m->need_count; j++) {
@@ -253,6 +252,14 @@ CUgraphExecUpdateResult graph_exec_compare(const struct CUgraph_st *a, const str
             if (!same)
                 return CU_GRAPH_EXEC_UPDATE_ERROR_TOPOLOGY_CHANGED;
         }
+    }
+    for (size_t i = 0; i < a->count; i++) {
+        const struct CUgraphNode_st *m = a->nodes[i], *n = b->nodes[i];
+
+        *ret_node = b->nodes[i];
+        result = graph_node_compare(m, n);
+        if (result)
+            return result;
         for (unsigned body = 0; body < m->body_count; body++) {
             result = graph_exec_compare(m->bodies[body], n->bodies[body], ret_node);
             if (result)

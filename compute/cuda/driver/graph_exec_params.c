@@ -6,6 +6,46 @@
 #define PARAMS(kind, member, value) \
     CUgraphNodeParams p = {.type = CU_GRAPH_NODE_TYPE_##kind, .member = value}
 
+/*
+ * The kind of memory that one side of a copy is in: what the program says, else what the address
+ * is. UNIFIED is managed memory, which may be said to be of either kind. With the lock.
+ */
+static CUmemorytype side_type(CUmemorytype type, uint64_t address)
+{
+    const struct range *r = type == CU_MEMORYTYPE_ARRAY ? NULL : range_find(address);
+
+    if (r && r->kind == RANGE_MANAGED)
+        return CU_MEMORYTYPE_UNIFIED;
+    if (r && r->kind == RANGE_HIDDEN) /* of a captured copy */
+        return CU_MEMORYTYPE_ARRAY;
+    if (type != CU_MEMORYTYPE_UNIFIED)
+        return type;
+    return range_is_host(address) ? CU_MEMORYTYPE_HOST : CU_MEMORYTYPE_DEVICE;
+}
+
+static bool same_type(CUmemorytype a, CUmemorytype b)
+{
+    return a == b || a == CU_MEMORYTYPE_UNIFIED || b == CU_MEMORYTYPE_UNIFIED;
+}
+
+#define SIDE(p, side)                                                            \
+    side_type((p)->side##MemoryType, (p)->side##MemoryType == CU_MEMORYTYPE_HOST \
+                                         ? (uint64_t)(uintptr_t)(p)->side##Host  \
+                                         : (p)->side##Device)
+
+bool graph_copy_fits(const CUDA_MEMCPY3D *now, const CUDA_MEMCPY3D *then)
+{
+    return same_type(SIDE(now, src), SIDE(then, src)) && same_type(SIDE(now, dst), SIDE(then, dst));
+}
+
+bool graph_memset_fits(const CUDA_MEMSET_NODE_PARAMS_v2 *now,
+                       const CUDA_MEMSET_NODE_PARAMS_v2 *then)
+{
+    return now->height == then->height &&
+           (now->height <= 1 || (now->width == then->width && now->pitch == then->pitch &&
+                                 now->elementSize == then->elementSize));
+}
+
 /* The node of an instantiated graph that a node of the graph it was made from became. */
 static struct CUgraphNode_st *find(const struct CUgraph_st *g, uint64_t id)
 {
@@ -50,7 +90,13 @@ static CUresult set_exec(CUgraphExec exec, CUgraphNode node, CUgraphNodeParams *
 
     if (err)
         return err;
-    return leave(graph_node_can_set(p->type) ? graph_node_set(n, p) : CUDA_ERROR_NOT_SUPPORTED);
+    if (!graph_node_can_set(p->type))
+        return leave(CUDA_ERROR_NOT_SUPPORTED);
+    if ((p->type == CU_GRAPH_NODE_TYPE_MEMCPY &&
+         !graph_copy_fits(&n->params.memcpy.copyParams, &p->memcpy.copyParams)) ||
+        (p->type == CU_GRAPH_NODE_TYPE_MEMSET && !graph_memset_fits(&n->params.memset, &p->memset)))
+        return leave(CUDA_ERROR_INVALID_VALUE);
+    return leave(graph_node_set(n, p));
 }
 
 API cuGraphExecKernelNodeSetParams(CUgraphExec exec, CUgraphNode node,

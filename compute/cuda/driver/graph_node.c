@@ -488,6 +488,11 @@ CUgraphExecUpdateResult graph_node_compare(const struct CUgraphNode_st *a,
         (a->params.conditional.type != b->params.conditional.type ||
          a->body_count != b->body_count))
         return CU_GRAPH_EXEC_UPDATE_ERROR_PARAMETERS_CHANGED;
+    if ((a->type == CU_GRAPH_NODE_TYPE_MEMCPY &&
+         !graph_copy_fits(&a->params.memcpy.copyParams, &b->params.memcpy.copyParams)) ||
+        (a->type == CU_GRAPH_NODE_TYPE_MEMSET &&
+         !graph_memset_fits(&a->params.memset, &b->params.memset)))
+        return CU_GRAPH_EXEC_UPDATE_ERROR_PARAMETERS_CHANGED;
     return CU_GRAPH_EXEC_UPDATE_SUCCESS;
 }
 

@@ -85,9 +85,10 @@ struct CUevent_st {
     struct cuda_queue *queue; /* where it was recorded last; NULL: never */
     uint64_t number;
     struct cuda_stamp *stamp;
-    struct ipc_event *shared;        /* CU_EVENT_INTERPROCESS, else NULL */
-    struct CUgraphNode_st *captured; /* recorded in a capture: behind this */
-    uint64_t capture;                /* of which it is */
+    struct ipc_event *shared;         /* CU_EVENT_INTERPROCESS, else NULL */
+    struct CUgraphNode_st **captured; /* recorded in a capture: behind these, which may be none */
+    size_t captured_count;
+    uint64_t capture; /* of which it is */
 };
 
 struct CUfunc_st {

@@ -145,15 +145,11 @@ bool range_is_host(uint64_t address)
 CUresult memory_check(uint64_t address, uint64_t bytes)
 {
     const struct range *r = range_find(address);
-    uint64_t module_base = 0x10ull << 40; /* where devices have their memory: modules' variables */
 
     /* Mappings next to each other are one piece; the rest of a reservation is nothing. */
     if (virtual_is_reserved(address))
         return virtual_has(address, bytes, VMM_READ) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
-    if (r)
-        return bytes <= r->size - (address - r->address) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
-    return address >= module_base && address < module_base * 2 ? CUDA_SUCCESS
-                                                               : CUDA_ERROR_INVALID_VALUE;
+    return r && bytes <= r->size - (address - r->address) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
 
 CUresult memory_check_write(uint64_t address, uint64_t bytes)

@@ -241,6 +241,21 @@ RT cudaError_t cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from, si
     RT_RETURN(err ? (CUresult)err : cuMemcpy2DAsync_v2(&c, stream));
 }
 
+/* Whether a copy names one source and one target; arrays of both sides have elements of one size.
+ */
+static bool sides_3d(const struct copy_3d *p)
+{
+    CUDA_ARRAY3D_DESCRIPTOR from, to;
+
+    if ((p->srcArray && p->srcPtr.ptr) || (p->dstArray && p->dstPtr.ptr))
+        return false;
+    /* What is no array, the copy refuses. */
+    return !p->srcArray || !p->dstArray || cuArray3DGetDescriptor_v2(&from, p->srcArray) ||
+           cuArray3DGetDescriptor_v2(&to, p->dstArray) ||
+           cuda_texture_bytes(from.Format) * from.NumChannels ==
+               cuda_texture_bytes(to.Format) * to.NumChannels;
+}
+
 /* Bytes of what widths and positions count: texels where an array takes part. */
 static size_t unit_3d(const struct copy_3d *p)
 {
@@ -257,6 +272,8 @@ CUDA_MEMCPY3D memory_copy_3d(const struct copy_3d *p)
 {
     size_t unit = unit_3d(p);
 
+    if (!sides_3d(p))
+        return (CUDA_MEMCPY3D){.srcLOD = 1}; /* which the driver API refuses, too */
     return (CUDA_MEMCPY3D){
         .srcXInBytes = p->srcPos[0] * (p->srcArray ? unit : 1),
         .srcY = p->srcPos[1],
@@ -282,20 +299,35 @@ CUDA_MEMCPY3D memory_copy_3d(const struct copy_3d *p)
     };
 }
 
+/* What the runtime says of a copy in other words than the driver API. A pitch of 0 is for one row.
+ */
+static cudaError_t refuse_3d(const struct copy_3d *p)
+{
+    size_t width = p ? p->extent.width * unit_3d(p) : 0;
+
+    if (!p)
+        return RT_INVALID_VALUE;
+    return memory_refuse_2d(p->kind, width,
+                            p->dstArray || !p->dstPtr.pitch ? width : p->dstPtr.pitch,
+                            p->srcArray || !p->srcPtr.pitch ? width : p->srcPtr.pitch);
+}
+
 RT cudaError_t cudaMemcpy3D(const struct copy_3d *p);
 RT cudaError_t cudaMemcpy3D(const struct copy_3d *p)
 {
     CUDA_MEMCPY3D c = p ? memory_copy_3d(p) : (CUDA_MEMCPY3D){0};
+    cudaError_t err = refuse_3d(p);
 
-    RT_RETURN(p ? cuMemcpy3D_v2(&c) : CUDA_ERROR_INVALID_VALUE);
+    RT_RETURN(err ? (CUresult)err : cuMemcpy3D_v2(&c));
 }
 
 RT cudaError_t cudaMemcpy3DAsync(const struct copy_3d *p, CUstream stream);
 RT cudaError_t cudaMemcpy3DAsync(const struct copy_3d *p, CUstream stream)
 {
     CUDA_MEMCPY3D c = p ? memory_copy_3d(p) : (CUDA_MEMCPY3D){0};
+    cudaError_t err = refuse_3d(p);
 
-    RT_RETURN(p ? cuMemcpy3DAsync_v2(&c, stream) : CUDA_ERROR_INVALID_VALUE);
+    RT_RETURN(err ? (CUresult)err : cuMemcpy3DAsync_v2(&c, stream));
 }
 
 RT cudaError_t cudaMemset(void *memory, int value, size_t size);

@@ -87,6 +87,7 @@ cudaError_t memory_symbol(const void *host, size_t offset, size_t count, int kin
                           CUdeviceptr *ret_address);
 /* What is wrong with a copy of rows: its direction, or a pitch less than the width; 0: neither. */
 cudaError_t memory_refuse_2d(int kind, size_t width, size_t to_pitch, size_t from_pitch);
+/* One that the driver API refuses, if it names no source or target, or more than one. */
 CUDA_MEMCPY3D memory_copy_3d(const struct copy_3d *p);
 
 /* texture.c */
