@@ -174,8 +174,17 @@ typedef struct {
     unsigned reserved[16];
 } CUDA_RESOURCE_VIEW_DESC;
 
+typedef struct {
+    void *base_ptr;
+    size_t num_bytes;
+    float hitRatio;
+    int hitProp, missProp;
+} CUaccessPolicyWindow;
+#define CU_ACCESS_PROPERTY_PERSISTING 2
+
 typedef union {
     char pad[64];
+    CUaccessPolicyWindow accessPolicyWindow;
     int cooperative;
     int priority;
     int syncPolicy;

@@ -459,12 +459,16 @@ static void test_printf(void **state)
     static const char text[] = PTX_HEAD
         ".extern .func (.param .b32 r) vprintf(.param .b64 f, .param .b64 a);\n"
         ".global .b8 format[16] = {37, 100, 32, 37, 46, 50, 102, 32, 37, 115, 10, 0};\n"
-        ".global .b8 word[4] = {104, 105, 0};\n" BEGIN
-        ".local .align 8 .b8 depot[24]; mov.u64 %rd3, depot; cvta.local.u64 %rd4, %rd3;"
+        ".global .b8 word[4] = {104, 105, 0};\n"
+        ".global .b8 pointers[16] = {37, 115, 32, 37, 112, 32, 37, 56, 112, 10, 0};\n" BEGIN
+        ".local .align 16 .b8 depot[24]; mov.u64 %rd3, depot; cvta.local.u64 %rd4, %rd3;"
         "st.local.u32 [depot], -7; mov.b64 %rd5, 0d3FF8000000000000; st.local.u64 [depot+8], %rd5;"
         "mov.u64 %rd6, word; st.local.u64 [depot+16], %rd6; mov.u64 %rd7, format;"
         "{ .param .b64 a; .param .b64 b; .param .b32 r; st.param.b64 [a], %rd7;"
-        "st.param.b64 [b], %rd4; call (r), vprintf, (a, b); ld.param.b32 %r2, [r]; }\n" END;
+        "st.param.b64 [b], %rd4; call (r), vprintf, (a, b); ld.param.b32 %r2, [r]; }\n"
+        "st.local.v2.u64 [depot], {0, 0}; st.local.u64 [depot+16], 16; mov.u64 %rd7, pointers;"
+        "{ .param .b64 a; .param .b64 b; .param .b32 r; st.param.b64 [a], %rd7;"
+        "st.param.b64 [b], %rd4; call (r), vprintf, (a, b); }\n" END;
     char said[1024] = "";
     struct ptx_options options = {.threads = 1, .print = print, .user = said};
     struct ptx_run r;
@@ -475,7 +479,8 @@ static void test_printf(void **state)
     ptx_open_options(&r, text, "k", &options);
     buffer = ptx_buffer(&r, NULL, 512);
     assert_int_equal(ptx_go(&r, 1, 2, &buffer, sizeof(buffer)), 0);
-    assert_string_equal(said, "-7 1.50 hi\n-7 1.50 hi\n");
+    assert_string_equal(said,
+                        "-7 1.50 hi\n-7 1.50 hi\n(null) (nil)     0x10\n(null) (nil)     0x10\n");
     ptx_memory_read(r.context, buffer, &count, sizeof(count));
     assert_int_equal(count, 3);
     ptx_close(&r);

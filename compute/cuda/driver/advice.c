@@ -8,6 +8,8 @@
  * without gaps, each of which was advised alike.
  */
 
+#define PAGE 4096u
+
 struct advice {
     struct advice *next;
     uint64_t end; /* of the piece; it starts where the one before ends */
@@ -101,9 +103,16 @@ CUresult advice_set(struct range *r, uint64_t address, uint64_t count, CUmem_adv
     return CUDA_SUCCESS;
 }
 
+/* Whole pages are. */
 CUresult advice_prefetched(struct range *r, uint64_t address, uint64_t count, CUmemLocation place)
 {
-    struct advice *a = pieces(r, address, count);
+    uint64_t start = address - address % PAGE, end = address + count;
+    struct advice *a;
+
+    end += (PAGE - end % PAGE) % PAGE;
+    address = start > r->address ? start : r->address;
+    count = (end < r->address + r->size ? end : r->address + r->size) - address;
+    a = pieces(r, address, count);
 
     if (!a)
         return CUDA_ERROR_OUT_OF_MEMORY;

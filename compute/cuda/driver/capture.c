@@ -2,27 +2,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "graph.h"
+#include "capture.h"
 
 /*
  * Streams that are captured: a graph grows instead of a queue. A capture has one or more streams;
  * those beside its first join by an event and must be joined again before it ends.
  */
-
-struct capture {
-    struct CUgraph_st *graph;
-    struct CUstream_st *origin;
-    uint64_t id;
-    bool broken;
-    bool given; /* the graph is the program's: cuStreamBeginCaptureToGraph */
-    unsigned streams;
-    struct branch {
-        struct CUstream_st *stream;
-        struct CUgraphNode_st **tail; /* what its next node needs */
-        size_t count;
-        struct branch *next;
-    } * branches;
-};
 
 static struct branch *branch_of(struct CUstream_st *s)
 {
@@ -33,19 +18,25 @@ static struct branch *branch_of(struct CUstream_st *s)
     return b;
 }
 
-static CUresult tail_add(struct branch *b, struct CUgraphNode_st *n)
+/* A node into a set of them. */
+static CUresult set_add(struct CUgraphNode_st ***set, size_t *count, struct CUgraphNode_st *n)
 {
     struct CUgraphNode_st **grown;
 
-    for (size_t i = 0; i < b->count; i++)
-        if (b->tail[i] == n)
+    for (size_t i = 0; i < *count; i++)
+        if ((*set)[i] == n)
             return CUDA_SUCCESS;
-    grown = realloc(b->tail, (b->count + 1) * sizeof(struct CUgraphNode_st *));
+    grown = realloc(*set, (*count + 1) * sizeof(struct CUgraphNode_st *));
     if (!grown)
         return CUDA_ERROR_OUT_OF_MEMORY;
-    b->tail = grown;
-    grown[b->count++] = n;
+    *set = grown;
+    grown[(*count)++] = n;
     return CUDA_SUCCESS;
+}
+
+static CUresult tail_add(struct branch *b, struct CUgraphNode_st *n)
+{
+    return set_add(&b->tail, &b->count, n);
 }
 
 static CUresult join(struct capture *c, struct CUstream_st *s)
@@ -73,6 +64,8 @@ static void end(struct capture *c)
         free(b->tail);
         free(b);
     }
+    capture_discount(c);
+    free(c->left);
     free(c);
 }
 
@@ -226,6 +219,11 @@ static struct capture *capture_of(const struct CUevent_st *event)
     return NULL;
 }
 
+bool capture_has(const struct CUevent_st *event)
+{
+    return event->capture && capture_of(event);
+}
+
 CUresult capture_wait(struct CUstream_st *s, CUevent event)
 {
     struct capture *c = event->capture ? capture_of(event) : NULL;
@@ -272,6 +270,8 @@ static bool joined(const struct capture *c, const struct branch *b)
 
         for (size_t j = 0; j < o->count; j++)
             found |= o->tail[j] == b->tail[i];
+        for (size_t j = 0; j < c->left_count; j++)
+            found |= c->left[j] == b->tail[i];
         for (size_t j = 0; j < c->graph->count && !found; j++)
             for (size_t k = 0; k < c->graph->nodes[j]->need_count; k++)
                 found |= c->graph->nodes[j]->needs[k] == b->tail[i];
@@ -340,6 +340,7 @@ static CUresult begin(CUstream stream, CUgraph graph, const CUgraphNode *needs,
     if (!err) {
         c->origin = s;
         c->id = unique();
+        c->mode = mode;
         err = join(c, s);
         if (err && !graph)
             graph_destroy(c->graph);
@@ -348,6 +349,7 @@ static CUresult begin(CUstream stream, CUgraph graph, const CUgraphNode *needs,
         free(c);
         return leave(err);
     }
+    capture_count(c);
     for (size_t i = 0; i < count && !err; i++)
         err = tail_add(c->branches, needs[i]);
     if (err)
@@ -386,8 +388,12 @@ API cuStreamUpdateCaptureDependencies_v2(CUstream stream, CUgraphNode *needs,
     if (err)
         return leave(err);
     b = branch_of(s);
-    if (flags == CU_STREAM_SET_CAPTURE_DEPENDENCIES)
-        b->count = 0;
+    /* What was joined stays joined. */
+    if (flags == CU_STREAM_SET_CAPTURE_DEPENDENCIES) {
+        for (size_t i = 0; i < b->count && !err; i++)
+            err = set_add(&s->capture->left, &s->capture->left_count, b->tail[i]);
+        b->count = err ? b->count : 0;
+    }
     for (size_t i = 0; i < count && !err; i++)
         err = tail_add(b, needs[i]);
     return leave(err);
@@ -422,6 +428,8 @@ API cuStreamEndCapture(CUstream stream, CUgraph *graph)
         return leave(CUDA_ERROR_ILLEGAL_STATE);
     if (s != c->origin)
         return leave(CUDA_ERROR_STREAM_CAPTURE_UNMATCHED);
+    if (!capture_is_mine(c))
+        return leave(CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD);
     if (c->broken)
         err = CUDA_ERROR_STREAM_CAPTURE_INVALIDATED;
     for (struct branch *b = c->branches; b && !err; b = b->next)
@@ -435,21 +443,6 @@ API cuStreamEndCapture(CUstream stream, CUgraph *graph)
         graph_destroy(c->graph);
     end(c);
     return leave(err);
-}
-
-API cuStreamIsCapturing(CUstream stream, CUstreamCaptureStatus *status)
-{
-    struct CUstream_st *s;
-    CUresult err = enter_stream(stream, &s);
-
-    if (err)
-        return err;
-    if (!status)
-        return leave(CUDA_ERROR_INVALID_VALUE);
-    *status = !s->capture          ? CU_STREAM_CAPTURE_STATUS_NONE
-              : s->capture->broken ? CU_STREAM_CAPTURE_STATUS_INVALIDATED
-                                   : CU_STREAM_CAPTURE_STATUS_ACTIVE;
-    return leave(CUDA_SUCCESS);
 }
 
 API cuStreamGetCaptureInfo(CUstream stream, CUstreamCaptureStatus *status, cuuint64_t *id)
@@ -497,19 +490,4 @@ API cuStreamGetCaptureInfo_v2(CUstream stream, CUstreamCaptureStatus *status, cu
                               CUgraph *graph, const CUgraphNode **needs, size_t *count)
 {
     return cuStreamGetCaptureInfo_v3(stream, status, id, graph, needs, NULL, count);
-}
-
-API cuThreadExchangeStreamCaptureMode(CUstreamCaptureMode *mode)
-{
-    struct thread *t = thread_self();
-    CUstreamCaptureMode before = t->capture;
-    CUresult err = enter();
-
-    if (err)
-        return err;
-    if (!mode || (unsigned)*mode > CU_STREAM_CAPTURE_MODE_RELAXED)
-        return leave(CUDA_ERROR_INVALID_VALUE);
-    t->capture = *mode;
-    *mode = before;
-    return leave(CUDA_SUCCESS);
 }

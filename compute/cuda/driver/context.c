@@ -4,6 +4,7 @@
 #include <compute/cuda/ptx/ptx.h>
 
 #include "array.h"
+#include "graph.h"
 #include "internal.h"
 
 /* Contexts, primary and other, and the stack each thread has of them. */
@@ -383,7 +384,10 @@ API cuCtxSynchronize(void)
     struct CUctx_st *c;
     CUresult err = enter_context(&c);
 
-    return err ? err : leave(context_wait(c));
+    if (err)
+        return err;
+    err = capture_refuse_context(c);
+    return leave(err ? err : context_wait(c));
 }
 
 API cuCtxSynchronize_v2(CUcontext context)
@@ -397,7 +401,8 @@ API cuCtxSynchronize_v2(CUcontext context)
         return err;
     if (!handle_is(context, CONTEXT) || !context->active)
         return leave(CUDA_ERROR_INVALID_CONTEXT);
-    return leave(context_wait(context));
+    err = capture_refuse_context(context);
+    return leave(err ? err : context_wait(context));
 }
 
 API cuCtxSetLimit(CUlimit limit, size_t value)

@@ -161,6 +161,9 @@ API cuEventQuery(CUevent event)
         return err;
     if (!handle_is(event, EVENT))
         return leave(CUDA_ERROR_INVALID_HANDLE);
+    err = capture_has(event) ? CUDA_ERROR_CAPTURED_EVENT : capture_unsafe();
+    if (err)
+        return leave(err);
     if (event->shared ? !ipc_event_done(event->shared)
                       : event->queue && !backend->done(event->queue, event->number))
         return leave(CUDA_ERROR_NOT_READY);
@@ -179,6 +182,9 @@ API cuEventSynchronize(CUevent event)
         return err;
     if (!handle_is(event, EVENT))
         return leave(CUDA_ERROR_INVALID_HANDLE);
+    err = capture_has(event) ? CUDA_ERROR_CAPTURED_EVENT : capture_unsafe();
+    if (err)
+        return leave(err);
     c = event->context;
     /* Another process may have recorded it: then there is nothing here to wait for. */
     while (event->shared && !ipc_event_done(event->shared)) {

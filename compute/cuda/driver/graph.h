@@ -167,6 +167,9 @@ bool graph_copy_fits(const CUDA_MEMCPY3D *now, const CUDA_MEMCPY3D *then);
 bool graph_memset_fits(const CUDA_MEMSET_NODE_PARAMS_v2 *now,
                        const CUDA_MEMSET_NODE_PARAMS_v2 *then);
 
+/* hints.c: whether a window of the cache can be meant. */
+bool hints_window_is_sane(const CUaccessPolicyWindow *w);
+
 /* user_object.c */
 CUresult user_object_hold(CUuserObject object, unsigned count);
 CUresult user_object_drop(CUuserObject object, unsigned count);
@@ -189,6 +192,15 @@ CUresult capture_record(struct CUstream_st *s, CUevent event);
 CUresult capture_wait(struct CUstream_st *s, CUevent event);
 /* For what cannot be captured: the capture is of no use any more. */
 CUresult capture_refuse(struct CUstream_st *s);
+/* capture_mode.c. For calls that might wait: no thread that captures makes them, nor, as a rule,
+ * another. A capture is of no use after one. */
+CUresult capture_unsafe(void);
+/* enter_context for such a call. */
+CUresult capture_enter(struct CUctx_st **ret_context);
+/* For what concerns all streams of a context. */
+CUresult capture_refuse_context(const struct CUctx_st *c);
+/* capture.c. Whether the capture that an event was recorded in goes on. */
+bool capture_has(const struct CUevent_st *event);
 /* The stream goes. */
 void capture_drop(struct CUstream_st *s);
 

@@ -52,7 +52,9 @@ API cuGraphKernelNodeSetAttribute(CUgraphNode node, CUlaunchAttributeID id,
     if (err)
         return err;
     kept = place(node, id);
-    if (!kept || !value)
+    if (!kept || !value ||
+        (id == CU_LAUNCH_ATTRIBUTE_ACCESS_POLICY_WINDOW &&
+         !hints_window_is_sane(&value->accessPolicyWindow)))
         return leave(CUDA_ERROR_INVALID_VALUE);
     if (id == CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION &&
         (value->clusterDim.x > 1 || value->clusterDim.y > 1 || value->clusterDim.z > 1))

@@ -160,6 +160,12 @@ API cuMemDiscardAndPrefetchBatchAsync(CUdeviceptr *addresses, size_t *sizes, siz
                                    stream);
 }
 
+bool hints_window_is_sane(const CUaccessPolicyWindow *w)
+{
+    return w->hitRatio >= 0 && w->hitRatio <= 1 && w->missProp != CU_ACCESS_PROPERTY_PERSISTING &&
+           (w->base_ptr || !w->num_bytes);
+}
+
 /* Where a stream keeps an attribute that can be set; NULL: there is none of that number. */
 static CUlaunchAttributeValue *attribute_of(struct CUstream_st *s, CUlaunchAttributeID id)
 {
@@ -208,7 +214,9 @@ API cuStreamSetAttribute(CUstream stream, CUlaunchAttributeID id,
     if (err)
         return err;
     kept = attribute_of(s, id);
-    if (!value || !kept)
+    if (!value || !kept ||
+        (id == CU_LAUNCH_ATTRIBUTE_ACCESS_POLICY_WINDOW &&
+         !hints_window_is_sane(&value->accessPolicyWindow)))
         return leave(CUDA_ERROR_INVALID_VALUE);
     *kept = *value;
     return leave(CUDA_SUCCESS);

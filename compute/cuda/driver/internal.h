@@ -157,6 +157,7 @@ struct thread {
     unsigned depth;
     bool calling; /* in a function that the program gave to a stream */
     CUstreamCaptureMode capture;
+    uint64_t id; /* 0: none needed yet */
     struct {
         uint64_t context;
         struct CUstream_st *stream;
@@ -200,6 +201,8 @@ CUresult stream_make(struct CUctx_st *c, unsigned flags, int priority,
                      struct CUstream_st **ret_stream);
 void stream_end(struct CUstream_st *s);
 /* Behind all that the semantics of default streams want it behind. */
+/* The legacy stream, which would have to wait for what is captured in one that it waits for. */
+bool stream_blocks_capture(const struct CUstream_st *s);
 CUresult stream_submit(struct CUstream_st *s, const struct cuda_command *command);
 /* A function of the program. */
 CUresult stream_call(struct CUstream_st *s, CUhostFn function, void *user);

@@ -200,7 +200,7 @@ API cuMemAlloc_v2(CUdeviceptr *address, size_t size)
 {
     struct CUctx_st *c;
     uint64_t at;
-    CUresult err = enter_context(&c);
+    CUresult err = capture_enter(&c);
 
     if (err)
         return err;
@@ -261,6 +261,9 @@ static CUresult release(uint64_t address, unsigned kinds)
     if (!r || r->address != address || !(kinds >> r->kind & 1) ||
         (r->kind == RANGE_MANAGED && r->flags & RANGE_OF_MODULE))
         return leave(CUDA_ERROR_INVALID_VALUE);
+    err = capture_unsafe();
+    if (err)
+        return leave(err);
     c = r->context;
     if (c->active)
         err = context_wait(c);
@@ -319,7 +322,7 @@ static CUresult shared_memory(size_t size, enum range_kind kind, unsigned flags,
 {
     struct CUctx_st *c;
     void *p;
-    CUresult err = enter_context(&c);
+    CUresult err = capture_enter(&c);
 
     if (err)
         return err;
@@ -383,7 +386,7 @@ API cuMemHostRegister_v2(void *memory, size_t size, unsigned flags)
 {
     uint64_t address = (uintptr_t)memory;
     struct CUctx_st *c;
-    CUresult err = enter_context(&c);
+    CUresult err = capture_enter(&c);
     bool copies;
     size_t i;
 

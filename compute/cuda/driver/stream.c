@@ -117,6 +117,15 @@ CUresult stream_find(CUstream handle, struct CUstream_st **ret_stream)
     return context_error(handle->context);
 }
 
+bool stream_blocks_capture(const struct CUstream_st *s)
+{
+    if (s == s->context->legacy)
+        for (const struct CUstream_st *o = s->context->streams; o; o = o->next)
+            if (o->capture && !(o->flags & CU_STREAM_NON_BLOCKING))
+                return true;
+    return false;
+}
+
 CUresult stream_submit(struct CUstream_st *s, const struct cuda_command *command)
 {
     struct CUstream_st *legacy = s->context->legacy;
@@ -125,10 +134,8 @@ CUresult stream_submit(struct CUstream_st *s, const struct cuda_command *command
     if (s->capture)
         return capture_command(s, command);
     if (s == legacy) {
-        /* It would have to wait for work that is not done yet. */
-        for (struct CUstream_st *o = s->context->streams; o; o = o->next)
-            if (o->capture && !(o->flags & CU_STREAM_NON_BLOCKING))
-                return CUDA_ERROR_STREAM_CAPTURE_IMPLICIT;
+        if (stream_blocks_capture(s))
+            return CUDA_ERROR_STREAM_CAPTURE_IMPLICIT;
         for (struct CUstream_st *o = s->context->streams; o && !err; o = o->next)
             if (o != s && !(o->flags & CU_STREAM_NON_BLOCKING) && o->last > o->joined) {
                 err = after(s, o->queue, o->last);
@@ -240,7 +247,9 @@ API cuStreamSynchronize(CUstream stream)
         return err;
     if (s->capture)
         return leave(capture_refuse(s));
-    err = settle(s);
+    err = capture_unsafe();
+    if (!err)
+        err = settle(s);
     return leave(err ? err : stream_wait(s));
 }
 
@@ -254,6 +263,9 @@ API cuStreamQuery(CUstream stream)
         return err;
     if (s->capture)
         return leave(capture_refuse(s));
+    err = capture_unsafe();
+    if (err)
+        return leave(err);
     done = backend->done(s->queue, s->last);
     if (s == s->context->legacy)
         for (struct CUstream_st *o = s->context->streams; o; o = o->next)

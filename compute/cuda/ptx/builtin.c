@@ -96,7 +96,9 @@ static int convert(struct warp *w, const struct insn *in, unsigned lane, const c
     if (*f == 's') {
         char string[MOST_FORMAT];
 
-        if (!read_text(w, in, lane, value, string, sizeof(string)))
+        if (!value)
+            memcpy(string, "(null)", 7);
+        else if (!read_text(w, in, lane, value, string, sizeof(string)))
             return -2;
         if (n == 1) {
             put(t, string, strlen(string));
@@ -113,7 +115,8 @@ static int convert(struct warp *w, const struct insn *in, unsigned lane, const c
         spec[n] = '\0';
         size = snprintf(out, sizeof(out), spec, number);
     } else if (*f == 'p') {
-        size = snprintf(out, sizeof(out), "0x%llx", (unsigned long long)value);
+        memcpy(spec + n, "p", 2);
+        size = snprintf(out, sizeof(out), spec, (void *)(uintptr_t)value);
     } else if (*f == 'c') {
         spec[n++] = 'c';
         spec[n] = '\0';
