@@ -150,6 +150,19 @@ static void test_advice(void **state)
     assert_int_equal(asked(CU_MEM_RANGE_ATTRIBUTE_LAST_PREFETCH_LOCATION, m, 4 * PAGE), 0);
     assert_int_equal(asked(CU_MEM_RANGE_ATTRIBUTE_LAST_PREFETCH_LOCATION, m, 5 * PAGE),
                      CU_DEVICE_INVALID);
+    /* Whole pages are advised and prefetched. */
+    OK(cuMemPrefetchAsync(m + 4 * PAGE + 1000, PAGE, 0, NULL));
+    assert_int_equal(asked(CU_MEM_RANGE_ATTRIBUTE_LAST_PREFETCH_LOCATION, m, 6 * PAGE), 0);
+    OK(cuMemAdvise(m + 6 * PAGE + 1000, 8, CU_MEM_ADVISE_SET_READ_MOSTLY, 0));
+    assert_int_equal(asked(CU_MEM_RANGE_ATTRIBUTE_READ_MOSTLY, m + 6 * PAGE, PAGE), 1);
+    assert_int_equal(asked(CU_MEM_RANGE_ATTRIBUTE_READ_MOSTLY, m + 6 * PAGE, PAGE + 1), 0);
+    /* All of it or none is a stream's, but not the legacy one's. */
+    OK(cuStreamAttachMemAsync(NULL, m, 0, CU_MEM_ATTACH_HOST));
+    OK(cuStreamAttachMemAsync(NULL, m, 8 * PAGE, CU_MEM_ATTACH_GLOBAL));
+    INVALID(cuStreamAttachMemAsync(NULL, m, PAGE, CU_MEM_ATTACH_GLOBAL));
+    INVALID(cuStreamAttachMemAsync(NULL, m, 0, CU_MEM_ATTACH_SINGLE));
+    OK(cuStreamAttachMemAsync(CU_STREAM_PER_THREAD, m, 0, CU_MEM_ATTACH_SINGLE));
+    INVALID(cuStreamAttachMemAsync(NULL, m, 0, 3));
     OK(cuMemRangeGetAttributes(data, sizes, both, 2, m + PAGE, PAGE));
     assert_int_equal(mostly, 0);
     assert_int_equal(preferred, CU_DEVICE_CPU);

@@ -553,10 +553,30 @@ static void test_texture(void **state)
     CUDA_OK(cudaFree(out));
 }
 
+/* A context that takes the place of one that is gone has the kernels, too. */
+static void test_contexts(void **state)
+{
+    static const struct dim3 one = {1, 1, 1}, many = {64, 1, 1};
+    unsigned *memory, three = 3, got;
+    void *args[] = {&memory, &three};
+    CUcontext context;
+
+    (void)state;
+    for (unsigned i = 0; i < 4; i++) {
+        assert_int_equal(cuCtxCreate_v2(&context, 0, 0), CUDA_SUCCESS);
+        memory = fill_numbers();
+        assert_int_equal(cudaLaunchKernel(&host_work, one, many, args, 0, NULL), 0);
+        assert_int_equal(cudaMemcpy(&got, memory + 5, 4, RT_DEVICE_TO_HOST), 0);
+        assert_int_equal(got, 5 * 2 + 3);
+        assert_int_equal(cuCtxDestroy_v2(context), CUDA_SUCCESS);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_launch, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_contexts, setup, teardown),
         cmocka_unit_test_setup_teardown(test_errors, setup, teardown),
         cmocka_unit_test_setup_teardown(test_fault, setup, teardown),
         cmocka_unit_test_setup_teardown(test_graph, setup, teardown),

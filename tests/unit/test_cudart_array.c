@@ -59,6 +59,8 @@ cudaError_t cudaDeviceGetTexture1DLinearMaxWidth(size_t *width, const struct cha
                                                  int device);
 cudaError_t cudaMalloc(void **memory, size_t size);
 cudaError_t cudaFree(void *memory);
+cudaError_t cudaMallocPitch(void **memory, size_t *pitch, size_t width, size_t height);
+cudaError_t cudaMalloc3D(struct pitched *memory, struct extent extent);
 cudaError_t cudaMallocArray(CUarray *array, const struct channel_desc *desc, size_t width,
                             size_t height, unsigned flags);
 cudaError_t cudaFreeArray(CUarray array);
@@ -286,12 +288,39 @@ static void test_refused(void **state)
     OK(cudaFreeArray(a));
 }
 
+/* Nothing of nothing, and too much. */
+static void test_sizes(void **state)
+{
+    const size_t most = SIZE_MAX;
+    struct pitched p;
+    size_t pitch;
+    void *memory = &pitch;
+
+    (void)state;
+    OK(cudaMallocPitch(&memory, &pitch, 0, 4));
+    assert_null(memory);
+    memory = &pitch;
+    OK(cudaMallocPitch(&memory, &pitch, 4, 0));
+    assert_null(memory);
+    OK(cudaMalloc3D(&p, (struct extent){4, 4, 0}));
+    assert_null(p.ptr);
+    assert_int_equal(cudaMalloc3D(NULL, (struct extent){4, 4, 4}), RT_INVALID_VALUE);
+    assert_int_equal(cudaMallocPitch(&memory, NULL, 4, 4), RT_INVALID_VALUE);
+    assert_int_equal(cudaMallocPitch(NULL, &pitch, 4, 4), RT_INVALID_VALUE);
+    assert_int_equal(cudaMallocPitch(&memory, &pitch, most, 1), RT_INVALID_VALUE);
+    assert_int_equal(cudaMallocPitch(&memory, &pitch, 1, most), CUDA_ERROR_OUT_OF_MEMORY);
+    assert_int_equal(cudaMalloc3D(&p, (struct extent){1, 1, most}), CUDA_ERROR_OUT_OF_MEMORY);
+    assert_int_equal(cudaMalloc3D(&p, (struct extent){1, most, 2}), CUDA_ERROR_OUT_OF_MEMORY);
+    assert_int_equal(cudaMalloc3D(&p, (struct extent){most, most, most}), RT_INVALID_VALUE);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_mipmaps, teardown),
         cmocka_unit_test_teardown(test_copies, teardown),
         cmocka_unit_test_teardown(test_refused, teardown),
+        cmocka_unit_test_teardown(test_sizes, teardown),
     };
 
     return cmocka_run_group_tests_name("cudart_array", tests, NULL, NULL);

@@ -91,32 +91,39 @@ static void apply(struct advice *a, CUmem_advise advice, CUmemLocation place)
     }
 }
 
+/* The pages that a stretch is in, as far as they are the range's: what is said, is said of them. */
+static struct advice *pages(struct range *r, uint64_t address, uint64_t count, uint64_t *ret_end)
+{
+    uint64_t start = address - address % PAGE, end = address + count;
+
+    end += (PAGE - end % PAGE) % PAGE;
+    if (start < r->address)
+        start = r->address;
+    *ret_end = end < r->address + r->size ? end : r->address + r->size;
+    return pieces(r, start, *ret_end - start);
+}
+
 CUresult advice_set(struct range *r, uint64_t address, uint64_t count, CUmem_advise advice,
                     CUmemLocation place)
 {
-    struct advice *a = pieces(r, address, count);
+    uint64_t end;
+    struct advice *a = pages(r, address, count, &end);
 
     if (!a)
         return CUDA_ERROR_OUT_OF_MEMORY;
-    for (; a && a->end <= address + count; a = a->next)
+    for (; a && a->end <= end; a = a->next)
         apply(a, advice, place);
     return CUDA_SUCCESS;
 }
 
-/* Whole pages are. */
 CUresult advice_prefetched(struct range *r, uint64_t address, uint64_t count, CUmemLocation place)
 {
-    uint64_t start = address - address % PAGE, end = address + count;
-    struct advice *a;
-
-    end += (PAGE - end % PAGE) % PAGE;
-    address = start > r->address ? start : r->address;
-    count = (end < r->address + r->size ? end : r->address + r->size) - address;
-    a = pieces(r, address, count);
+    uint64_t end;
+    struct advice *a = pages(r, address, count, &end);
 
     if (!a)
         return CUDA_ERROR_OUT_OF_MEMORY;
-    for (; a && a->end <= address + count; a = a->next)
+    for (; a && a->end <= end; a = a->next)
         a->prefetched = place;
     return CUDA_SUCCESS;
 }

@@ -240,8 +240,10 @@ API cuMemAllocPitch_v2(CUdeviceptr *address, size_t *pitch, size_t width, size_t
     CUresult err;
 
     if (!pitch || !width || !height || (element != 4 && element != 8 && element != 16) ||
-        row < width || height > SIZE_MAX / row)
+        row < width)
         return CUDA_ERROR_INVALID_VALUE;
+    if (height > SIZE_MAX / row)
+        return CUDA_ERROR_OUT_OF_MEMORY;
     err = cuMemAlloc_v2(address, row * height);
     if (!err)
         *pitch = row;

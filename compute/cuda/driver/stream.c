@@ -349,9 +349,11 @@ API cuStreamAttachMemAsync(CUstream stream, CUdeviceptr address, size_t length, 
     if (err)
         return err;
     r = range_find(address);
-    (void)length;
     /* Managed memory is everybody's at all times. */
-    if (!r || r->kind != RANGE_MANAGED || !flags || flags > 4)
+    if (!r || r->kind != RANGE_MANAGED || (length && length != r->size) ||
+        (flags != CU_MEM_ATTACH_GLOBAL && flags != CU_MEM_ATTACH_HOST &&
+         flags != CU_MEM_ATTACH_SINGLE) ||
+        (flags == CU_MEM_ATTACH_SINGLE && s == s->context->legacy))
         err = CUDA_ERROR_INVALID_VALUE;
     return leave(err);
 }

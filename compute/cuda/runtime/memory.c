@@ -104,24 +104,46 @@ RT cudaError_t cudaMemGetInfo(size_t *left, size_t *total)
     RT_RETURN(cuMemGetInfo_v2(left, total));
 }
 
+/* Nothing of nothing, which the driver API refuses. */
+static cudaError_t pitched(void **memory, size_t *pitch, size_t width, size_t height, size_t depth)
+{
+    CUdeviceptr address = 0;
+    cudaError_t err = 0;
+
+    if (!memory || !pitch)
+        return RT_INVALID_VALUE;
+    *pitch = 0;
+    if (width && height && depth > SIZE_MAX / height)
+        err = width > SIZE_MAX / 2 ? RT_INVALID_VALUE : (int)CUDA_ERROR_OUT_OF_MEMORY;
+    else if (width && height && depth)
+        err = (int)cuMemAllocPitch_v2(&address, pitch, width, height * depth, 4);
+    if (!err)
+        *memory = (void *)(uintptr_t)address;
+    return err;
+}
+
 RT cudaError_t cudaMallocPitch(void **memory, size_t *pitch, size_t width, size_t height);
 RT cudaError_t cudaMallocPitch(void **memory, size_t *pitch, size_t width, size_t height)
 {
-    RT_RETURN(cuMemAllocPitch_v2((CUdeviceptr *)memory, pitch, width, height, 4));
+    cudaError_t err = runtime_enter();
+
+    if (!err)
+        err = pitched(memory, pitch, width, height, 1);
+    return runtime_leave(err);
 }
 
 RT cudaError_t cudaMalloc3D(struct pitched *memory, struct extent extent);
 RT cudaError_t cudaMalloc3D(struct pitched *memory, struct extent extent)
 {
-    CUdeviceptr address = 0;
+    void *address = NULL;
     size_t pitch = 0;
     cudaError_t err = runtime_enter();
 
     if (!err)
-        err = (int)cuMemAllocPitch_v2(&address, &pitch, extent.width, extent.height * extent.depth,
-                                      4);
+        err = memory ? pitched(&address, &pitch, extent.width, extent.height, extent.depth)
+                     : RT_INVALID_VALUE;
     if (!err)
-        *memory = (struct pitched){(void *)(uintptr_t)address, pitch, extent.width, extent.height};
+        *memory = (struct pitched){address, pitch, extent.width, extent.height};
     return runtime_leave(err);
 }
 

@@ -12,8 +12,8 @@
  */
 
 struct binary {
-    const void *image; /* first: what the handle points to */
-    CUcontext context; /* that `module` is in, NULL: not loaded */
+    const void *image;          /* first: what the handle points to */
+    unsigned long long context; /* the id of that which `module` is in; 0: not loaded */
     CUmodule module;
     struct binary *next;
 };
@@ -24,7 +24,7 @@ struct entry {
     struct binary *binary;
     size_t size;  /* of a variable; 0: a kernel */
     bool managed; /* `host` holds the variable's address once its module is loaded */
-    CUcontext context;
+    unsigned long long context;
     CUfunction function;
     CUdeviceptr address;
     struct entry *next;
@@ -165,7 +165,7 @@ static CUresult place_managed(const struct binary *binary)
 }
 
 /* Loads a binary in a context. The lock is held. */
-static CUresult load(struct binary *binary, CUcontext context)
+static CUresult load(struct binary *binary, unsigned long long context)
 {
     CUresult err;
 
@@ -183,12 +183,12 @@ static CUresult load(struct binary *binary, CUcontext context)
 RT char __cudaInitModule(void **handle);
 RT char __cudaInitModule(void **handle)
 {
-    CUcontext context;
+    unsigned long long context;
     cudaError_t err = runtime_enter();
 
     if (!err && handle) {
         pthread_mutex_lock(&register_lock);
-        err = (int)cuCtxGetCurrent(&context);
+        err = (int)cuCtxGetId(NULL, &context);
         if (!err)
             err = (int)load((struct binary *)handle, context);
         pthread_mutex_unlock(&register_lock);
@@ -216,12 +216,12 @@ static struct entry *find_entry(const void *host, bool kernel)
 static cudaError_t find(const void *host, bool kernel, struct entry **ret_entry)
 {
     struct entry *entry = find_entry(host, kernel);
-    CUcontext context;
+    unsigned long long context;
     CUresult err;
 
     if (!entry)
         return kernel ? RT_INVALID_DEVICE_FUNCTION : RT_INVALID_SYMBOL;
-    err = cuCtxGetCurrent(&context);
+    err = cuCtxGetId(NULL, &context);
     if (!err)
         err = load(entry->binary, context);
     if (!err && entry->context != context) {
@@ -295,10 +295,10 @@ void register_forget(void)
 {
     pthread_mutex_lock(&register_lock);
     for (struct binary *binary = register_binaries; binary; binary = binary->next)
-        binary->context = NULL;
+        binary->context = 0;
     for (size_t i = 0; i < BUCKETS; i++) {
         for (struct entry *entry = register_entries[i]; entry; entry = entry->next)
-            entry->context = NULL;
+            entry->context = 0;
     }
     pthread_mutex_unlock(&register_lock);
 }
