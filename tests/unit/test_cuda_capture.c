@@ -32,6 +32,7 @@ static int open_context(void **state)
 static int close_context(void **state)
 {
     (void)state;
+    OK(cuEventDestroy_v2(event));
     OK(cuCtxDestroy_v2(context));
     return 0;
 }
