@@ -146,7 +146,10 @@ static int open_sockets(struct service *s)
     if (s->own_socket &&
         !strncmp(s->options->socket, SERVICE_RUN_DIR "/", strlen(SERVICE_RUN_DIR) + 1))
         mkdir(SERVICE_RUN_DIR, 0755);
-    /* The socket comes last: who waits for it finds all of them. */
+    if (s->listen_fd < 0)
+        s->listen_fd = listen_on(s->options->socket, mode);
+    if (s->listen_fd < 0)
+        return VD_ERR_IO;
     for (int i = 0; i < s->options->listen_count; i++) {
         struct listener *listener = &s->further[s->further_count];
         int err = listen_open(s->options->listen[i], mode, listener);
@@ -162,10 +165,7 @@ static int open_sockets(struct service *s)
             return VD_ERR_PARAMETER;
         }
     }
-    if (s->listen_fd < 0)
-        s->listen_fd = listen_on(s->options->socket, mode);
-    if (s->listen_fd < 0)
-        return VD_ERR_IO;
+    /* The last of all: who waits for it finds the others. */
     if (s->stats_fd < 0 && s->own_socket) {
         snprintf(s->stats_path, sizeof(s->stats_path), "%s.stats", s->options->socket);
         s->stats_fd = listen_on(s->stats_path, mode);

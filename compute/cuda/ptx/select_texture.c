@@ -59,6 +59,7 @@ static struct texture_form *new_form(struct compile *c)
     if (!f)
         compile_memory(c);
     memset(f, 0xff, sizeof(*f)); /* NO_SLOT */
+    f->sample = NULL;
     m->forms[m->form_count++] = f;
     return f;
 }
@@ -180,6 +181,9 @@ void select_tex(struct compile *c, struct statement *s)
         elements(c, s, &more[extra], 0, g->dimensions, T_s32, f->offsets);
     }
     values(c, s, &s->operands[0], pairs ? 2 : 4, half ? T_u16 : T_u32, f);
+    if (!gather && !pairs && !half && !(g->flags & TEXTURE_CUBE) && !(flags & TEXTURE_GRADIENT) &&
+        s->count == 2 + extra)
+        f->sample = c->isa->sample;
     emit(c, gather ? texture_gather : texture_fetch, f,
          flags | g->flags | g->dimensions | (pairs || half ? TEXTURE_HALF : 0) |
              (pairs ? TEXTURE_PAIRS : 0));

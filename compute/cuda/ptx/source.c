@@ -71,6 +71,33 @@ static bool fits(const struct cuda_texture *t, uint32_t magic)
                        t->magic == CUDA_SAMPLER_MAGIC;
 }
 
+/* What the lane's handles stand for. */
+static bool take(struct source *s, uint64_t handle, uint64_t sampler, uint32_t magic)
+{
+    s->handle = handle;
+    s->sampler = sampler;
+    if (!copy(s, handle, &s->t) || !fits(&s->t, magic))
+        return false;
+    if (s->t.magic == CUDA_SAMPLER_MAGIC)
+        dress_sampler(&s->t);
+    if ((s->form->sampler != NO_SLOT && !take_sampler(s)) || !is_sane(&s->t))
+        return false;
+    s->texel = cuda_texture_bytes(s->t.format) * s->t.channels;
+    s->level = cuda_texture_level(&s->t, 0);
+    s->number = 0;
+    return true;
+}
+
+bool source_peek(struct source *s, uint32_t lanes, uint32_t magic)
+{
+    const struct texture_form *form = s->in->data;
+
+    s->form = form;
+    s->lane = (unsigned)__builtin_ctz(lanes);
+    return take(s, handle_of(s, form->handle),
+                form->sampler == NO_SLOT ? 0 : handle_of(s, form->sampler), magic);
+}
+
 bool source_next(struct source *s, uint32_t *left, uint32_t magic)
 {
     const struct texture_form *form = s->in->data;
@@ -83,21 +110,11 @@ bool source_next(struct source *s, uint32_t *left, uint32_t magic)
     sampler = form->sampler == NO_SLOT ? 0 : handle_of(s, form->sampler);
     if (s->texel && handle == s->handle && sampler == s->sampler)
         return true;
-    s->handle = handle;
-    s->sampler = sampler;
-    if (!copy(s, handle, &s->t) || !fits(&s->t, magic))
-        goto bad;
-    if (s->t.magic == CUDA_SAMPLER_MAGIC)
-        dress_sampler(&s->t);
-    if ((form->sampler != NO_SLOT && !take_sampler(s)) || !is_sane(&s->t))
-        goto bad;
-    s->texel = cuda_texture_bytes(s->t.format) * s->t.channels;
-    s->level = cuda_texture_level(&s->t, 0);
-    s->number = 0;
+    if (!take(s, handle, sampler, magic)) {
+        source_fail(s, PTX_FAULT_ADDRESS, handle);
+        return false;
+    }
     return true;
-bad:
-    source_fail(s, PTX_FAULT_ADDRESS, handle);
-    return false;
 }
 
 void source_set_level(struct source *s, uint32_t level)

@@ -22,6 +22,8 @@ struct texture_form {
     uint32_t level, gradients[2][3]; /* TEXTURE_LEVEL, TEXTURE_GRADIENT */
     uint32_t offsets[3];
     uint32_t query;
+    /* struct isa's; NULL: it does none of these. */
+    bool (*sample)(struct warp *w, const struct insn *in);
 };
 
 /* texture.c */
@@ -105,6 +107,8 @@ void source_fail(struct source *s, enum ptx_fault fault, uint64_t address);
 /* For each lane of `left`: opens what its handle stands for, mostly the same for all. Magic 0: a
  * texture, a surface or a sampler. */
 bool source_next(struct source *s, uint32_t *left, uint32_t magic);
+/* Opens what the first lane's handle stands for. Not there: nothing has happened. */
+bool source_peek(struct source *s, uint32_t lanes, uint32_t magic);
 /* Which level texels are read of: one that there is. */
 void source_set_level(struct source *s, uint32_t level);
 /* Host memory of bytes of device memory; NULL: the warp has failed. */

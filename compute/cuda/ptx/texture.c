@@ -409,6 +409,10 @@ static const struct insn *fetch(struct warp *w, const struct insn *in,
 
 HANDLER(texture_fetch)
 {
+    const struct texture_form *form = in->data;
+
+    if (form->sample && form->sample(w, in))
+        return in + 1;
     return fetch(w, in, sample);
 }
 
