@@ -29,12 +29,16 @@ enum mem_op {
 /* Compiled once for each instruction set; the tables are alike. */
 struct isa {
     const ptx_handler *alu, *mem;
+    ptx_handler multiply; /* matrix_multiply.c */
     /* sample.c: what texture_fetch gives, for lanes that are alike; false: nothing was done. */
     bool (*sample)(struct warp *w, const struct insn *in);
 };
 
 extern const ptx_handler alu_base[ALU_COUNT], alu_avx2[ALU_COUNT], alu_avx512[ALU_COUNT];
 extern const ptx_handler mem_base[MEM_COUNT], mem_avx2[MEM_COUNT], mem_avx512[MEM_COUNT];
+const struct insn *matrix_base(struct warp *w, const struct insn *in);
+const struct insn *matrix_avx2(struct warp *w, const struct insn *in);
+const struct insn *matrix_avx512(struct warp *w, const struct insn *in);
 bool sample_base(struct warp *w, const struct insn *in);
 bool sample_avx2(struct warp *w, const struct insn *in);
 bool sample_avx512(struct warp *w, const struct insn *in);

@@ -3,253 +3,80 @@
 
 #include "alu_math.h"
 #include "matrix.h"
+#include "view.h"
+
+/* Matrices on their way between memory and registers; matrix_multiply.c has their products. */
 
 /*
- * Products of matrices: the registers of all lanes are gathered into plain matrices, multiplied,
- * and the result is spread again. Products of floats are summed in double and rounded once, which
- * is at least as exact as a processor; integers wrap, or saturate if they are asked to.
+ * Where an element of the matrix is in memory, in bits from its beginning. Rows have a power of two
+ * of elements, 1 << `shift`.
  */
-
-uint32_t matrix_bits(enum matrix_type type)
+static inline uint64_t place(const struct matrix *x, uint32_t shift, uint32_t bits, uint32_t at,
+                             uint64_t stride)
 {
-    switch (type) {
-    case MATRIX_F16:
-    case MATRIX_BF16:
-        return 16;
-    case MATRIX_F64:
-        return 64;
-    case MATRIX_E4M3:
-    case MATRIX_E5M2:
-    case MATRIX_S8:
-    case MATRIX_U8:
-        return 8;
-    case MATRIX_S4:
-    case MATRIX_U4:
-        return 4;
-    case MATRIX_B1:
-        return 1;
-    default:
-        return 32;
+    uint32_t row = at >> shift, column = at & ((1u << shift) - 1);
+
+    return (x->by_columns ? column * stride + row : row * stride + column) * bits;
+}
+
+/*
+ * All lanes, which are to have the same address and stride, with elements of 16 or 32 bits in
+ * memory that is all there. false: nothing was done.
+ */
+static bool move_whole(struct warp *w, const struct insn *in, const struct matrix *x)
+{
+    const struct fragment *f = &x->a;
+    const uint32_t bits = matrix_bits(f->type), bytes = bits / 8,
+                   *words = matrix_words(w, x->address),
+                   shift = (uint32_t)__builtin_ctz(f->columns), last = f->columns - 1;
+    const uint64_t *wide = (const uint64_t *)(const void *)words;
+    uint64_t address = x->address32 ? *words : *wide, stride = x->by_columns ? f->rows : f->columns;
+    uint64_t other = 0, reach, down, right;
+    struct window window;
+    uint8_t *host;
+
+    if (!w->full || (bits != 16 && bits != 32))
+        return false;
+    for (unsigned i = 0; i < LANES; i++)
+        other |= (x->address32 ? words[i] : wide[i]) ^ address;
+    if (x->stride != NO_SLOT) {
+        const uint32_t *strides = matrix_words(w, x->stride);
+
+        stride = *strides;
+        for (unsigned i = 0; i < LANES; i++)
+            other |= strides[i] ^ (uint32_t)stride;
     }
-}
-
-static uint32_t *words(struct warp *w, uint32_t slot)
-{
-    return (uint32_t *)(void *)SLOT(w, slot);
-}
-
-/* An element of a register as it is. */
-static uint32_t raw(uint32_t word, uint32_t bits, uint32_t index)
-{
-    return bits == 32 ? word : word >> bits * index & ((1u << bits) - 1);
-}
-
-static double as_float(enum matrix_type type, uint32_t v)
-{
-    switch (type) {
-    case MATRIX_F16:
-        return (double)half_float((uint16_t)v);
-    case MATRIX_BF16:
-        return (double)brain_float((uint16_t)v);
-    case MATRIX_TF32:
-        return (double)bits_float(v & 0xffffe000u);
-    case MATRIX_E4M3:
-        return (double)e4m3_float((uint8_t)v);
-    case MATRIX_E5M2:
-        return (double)e5m2_float((uint8_t)v);
-    default:
-        return (double)bits_float(v);
-    }
-}
-
-static int32_t as_int(enum matrix_type type, uint32_t v)
-{
-    switch (type) {
-    case MATRIX_S8:
-        return (int8_t)v;
-    case MATRIX_S4:
-        return (int32_t)(v << 28) >> 28;
-    default:
-        return (int32_t)v;
-    }
-}
-
-/* The type is a constant where this is used: no choice is made for each element. */
-static inline __attribute__((always_inline)) void
-gather_as(struct warp *w, const struct fragment *f, enum matrix_type type, double *to)
-{
-    uint32_t bits = matrix_bits(type), each = bits < 32 ? 32 / bits : 1;
-
+    address += (uint64_t)x->offset;
+    down = (x->by_columns ? 1 : stride) * bytes;
+    right = (x->by_columns ? stride : 1) * bytes;
+    reach = (f->rows - 1) * down + last * right + bytes;
+    if (other || address & (bytes - 1) || !view_find(w, in, x->space, address, &window) ||
+        window.lane_stride || (x->store && window.constant) ||
+        reach > window.size - (address - window.address))
+        return false;
+    host = window.host + (address - window.address);
     for (uint32_t i = 0; i < f->count; i++) {
-        const uint32_t *slot = words(w, f->slots[i / each]);
-        double v[LANES];
+        uint32_t *word = matrix_words(w, f->slots[bits == 16 ? i / 2 : i]);
+        const uint16_t *at = f->at + i * LANES;
 
-        for (uint32_t lane = 0; lane < LANES; lane++)
-            v[lane] = as_float(type, raw(slot[lane], bits, i % each));
-        for (uint32_t lane = 0; lane < LANES; lane++)
-            to[f->at[lane * f->count + i]] = v[lane];
-    }
-}
+        for (unsigned lane = 0; lane < LANES; lane++) {
+            uint8_t *to = host + (at[lane] >> shift) * down + (at[lane] & last) * right;
+            uint16_t half;
 
-static void gather_floats(struct warp *w, const struct fragment *f, double *to)
-{
-    switch (f->type) {
-    case MATRIX_F64:
-        for (uint32_t i = 0; i < f->count; i++) {
-            const double *slot = (const double *)(const void *)SLOT(w, f->slots[i]);
-
-            for (uint32_t lane = 0; lane < LANES; lane++)
-                to[f->at[lane * f->count + i]] = slot[lane];
-        }
-        break;
-    case MATRIX_F16:
-        gather_as(w, f, MATRIX_F16, to);
-        break;
-    case MATRIX_BF16:
-        gather_as(w, f, MATRIX_BF16, to);
-        break;
-    case MATRIX_TF32:
-        gather_as(w, f, MATRIX_TF32, to);
-        break;
-    case MATRIX_F32:
-        gather_as(w, f, MATRIX_F32, to);
-        break;
-    default:
-        gather_as(w, f, f->type, to);
-        break;
-    }
-}
-
-static inline __attribute__((always_inline)) void
-gather_ints_as(struct warp *w, const struct fragment *f, enum matrix_type type, int32_t *to)
-{
-    uint32_t bits = matrix_bits(type), each = bits < 32 ? 32 / bits : 1;
-
-    for (uint32_t i = 0; i < f->count; i++) {
-        const uint32_t *slot = words(w, f->slots[i / each]);
-
-        for (uint32_t lane = 0; lane < LANES; lane++)
-            to[f->at[lane * f->count + i]] = as_int(type, raw(slot[lane], bits, i % each));
-    }
-}
-
-static void gather_ints(struct warp *w, const struct fragment *f, int32_t *to)
-{
-    if (f->type == MATRIX_S8)
-        gather_ints_as(w, f, MATRIX_S8, to);
-    else if (f->type == MATRIX_U8)
-        gather_ints_as(w, f, MATRIX_U8, to);
-    else
-        gather_ints_as(w, f, f->type, to);
-}
-
-static void spread_floats(struct warp *w, const struct fragment *f, const double *from)
-{
-    for (uint32_t i = 0; i < f->count; i++) {
-        uint32_t *slot = words(w, f->slots[f->type == MATRIX_F16 ? i / 2 : i]);
-
-        for (uint32_t lane = 0; lane < LANES; lane++) {
-            double v = from[f->at[lane * f->count + i]];
-
-            if (!(w->mask >> lane & 1))
-                continue;
-            if (f->type == MATRIX_F64) {
-                ((double *)(void *)slot)[lane] = v;
-            } else if (f->type == MATRIX_F32) {
-                slot[lane] = float_bits(canonical((float)v));
+            if (bits == 32 && x->store) {
+                memcpy(to, &word[lane], 4);
+            } else if (bits == 32) {
+                memcpy(&word[lane], to, 4);
+            } else if (x->store) {
+                half = (uint16_t)(word[lane] >> 16 * (i % 2));
+                memcpy(to, &half, 2);
             } else {
-                uint32_t half = half_from(0, v);
-
-                slot[lane] = i % 2 ? (slot[lane] & 0xffff) | half << 16 : half;
+                memcpy(&half, to, 2);
+                word[lane] = i % 2 ? word[lane] | (uint32_t)half << 16 : half;
             }
         }
     }
-}
-
-static void multiply_floats(struct warp *w, const struct matrix *x)
-{
-    double a[512], b[512], c[1024];
-
-    gather_floats(w, &x->a, a);
-    gather_floats(w, &x->b, b);
-    gather_floats(w, &x->c, c);
-    for (uint32_t t = 0; t < x->batch; t++)
-        for (uint32_t i = 0; i < x->m; i++) {
-            double *row = c + (t * x->m + i) * x->n;
-
-            for (uint32_t k = 0; k < x->k; k++) {
-                double v = a[(t * x->m + i) * x->k + k];
-                const double *other = b + (t * x->k + k) * x->n;
-
-                if (x->d.type == MATRIX_F64)
-                    for (uint32_t n = 0; n < x->n; n++)
-                        row[n] = __builtin_fma(v, other[n], row[n]);
-                else
-                    for (uint32_t n = 0; n < x->n; n++)
-                        row[n] += v * other[n];
-            }
-        }
-    spread_floats(w, &x->d, c);
-}
-
-static void multiply_ints(struct warp *w, const struct matrix *x)
-{
-    int32_t a[4096], b[2048], c[1024];
-
-    gather_ints(w, &x->a, a);
-    gather_ints(w, &x->b, b);
-    gather_ints(w, &x->c, c);
-    for (uint32_t i = 0; i < x->m; i++) {
-        int32_t *row = c + i * x->n, products[32] = {0};
-
-        /* A row at a time. Products of 8 bits and their sums are far from 32 bits. */
-        for (uint32_t k = 0; k < x->k; k++) {
-            const int32_t u = a[i * x->k + k], *v = b + k * x->n;
-
-            if (x->a.type != MATRIX_B1)
-                for (uint32_t n = 0; n < x->n; n++)
-                    products[n] += u * v[n];
-            else if (x->bits_and)
-                for (uint32_t n = 0; n < x->n; n++)
-                    products[n] += u & v[n];
-            else
-                for (uint32_t n = 0; n < x->n; n++)
-                    products[n] += u ^ v[n];
-        }
-        for (uint32_t n = 0; n < x->n; n++) {
-            int64_t sum = (int64_t)row[n] + products[n];
-
-            if (x->saturate)
-                sum = sum > INT32_MAX ? INT32_MAX : sum < INT32_MIN ? INT32_MIN : sum;
-            row[n] = (int32_t)sum;
-        }
-    }
-    for (uint32_t i = 0; i < x->d.count; i++)
-        for (uint32_t lane = 0; lane < LANES; lane++)
-            if (w->mask >> lane & 1)
-                words(w, x->d.slots[i])[lane] = (uint32_t)c[x->d.at[lane * x->d.count + i]];
-}
-
-HANDLER(matrix_multiply)
-{
-    const struct matrix *x = in->data;
-
-    if (!warp_gather(w, in, ALL_LANES))
-        return NULL;
-    if (x->d.type == MATRIX_S32)
-        multiply_ints(w, x);
-    else
-        multiply_floats(w, x);
-    return in + 1;
-}
-
-/* Where an element of the matrix is in memory, in bits from its beginning. */
-static uint64_t place(const struct matrix *x, const struct fragment *f, uint32_t at,
-                      uint64_t stride)
-{
-    uint32_t row = at / f->columns, column = at % f->columns;
-
-    return (x->by_columns ? column * stride + row : row * stride + column) * matrix_bits(f->type);
+    return true;
 }
 
 HANDLER(matrix_move)
@@ -257,24 +84,26 @@ HANDLER(matrix_move)
     const struct matrix *x = in->data;
     const struct fragment *f = &x->a;
     uint32_t bits = matrix_bits(f->type), each = bits < 32 ? 32 / bits : 1;
-    uint32_t bytes = bits < 8 ? 1 : bits / 8;
+    uint32_t bytes = bits < 8 ? 1 : bits / 8, shift = (uint32_t)__builtin_ctz(f->columns);
 
     if (!warp_gather(w, in, ALL_LANES))
         return NULL;
+    if (move_whole(w, in, x))
+        return in + 1;
     for (uint32_t left = w->mask; left; left &= left - 1) {
         unsigned lane = (unsigned)__builtin_ctz(left);
         uint64_t address =
-            (x->address32 ? words(w, x->address)[lane]
+            (x->address32 ? matrix_words(w, x->address)[lane]
                           : ((const uint64_t *)(const void *)SLOT(w, x->address))[lane]) +
             (uint64_t)x->offset;
-        uint64_t stride = x->stride != NO_SLOT ? words(w, x->stride)[lane]
+        uint64_t stride = x->stride != NO_SLOT ? matrix_words(w, x->stride)[lane]
                           : x->by_columns      ? f->rows
                                                : f->columns;
         uint64_t least = UINT64_MAX, most = 0, at;
         uint8_t *host;
 
         for (uint32_t i = 0; i < f->count; i++) {
-            at = place(x, f, f->at[lane * f->count + i], stride) / 8;
+            at = place(x, shift, bits, f->at[i * LANES + lane], stride) / 8;
             least = at < least ? at : least;
             most = at > most ? at : most;
         }
@@ -288,7 +117,7 @@ HANDLER(matrix_move)
         for (uint32_t i = 0; i < f->count; i++) {
             uint8_t *slot = SLOT(w, f->slots[i / each]);
             uint32_t *word = (uint32_t *)(void *)slot + lane, v = 0;
-            uint64_t bit = place(x, f, f->at[lane * f->count + i], stride);
+            uint64_t bit = place(x, shift, bits, f->at[i * LANES + lane], stride);
 
             at = bit / 8 - least;
             if (bits == 64) {
@@ -299,7 +128,7 @@ HANDLER(matrix_move)
                 continue;
             }
             if (x->store) {
-                v = raw(*word, bits, i % each);
+                v = matrix_raw(*word, bits, i % each);
                 memcpy(host + at, &v, bytes);
                 continue;
             }
@@ -317,7 +146,7 @@ static bool rows_of(struct warp *w, const struct insn *in, bool write, uint8_t *
 {
     for (uint32_t lane = 0; lane < in->f * 8; lane++) {
         uint64_t address =
-            (in->flags & F_ADDRESS32 ? words(w, in->a)[lane]
+            (in->flags & F_ADDRESS32 ? matrix_words(w, in->a)[lane]
                                      : ((const uint64_t *)(const void *)SLOT(w, in->a))[lane]) +
             in->bits;
 
@@ -356,8 +185,8 @@ HANDLER(matrix_load)
 
             if (!(w->mask >> lane & 1))
                 continue;
-            words(w, part(in, n))[lane] = in->flags & MATRIX_TRANSPOSED
-                                              ? pair(all[n][column][row], all[n][column + 1][row])
+            matrix_words(w, part(in, n))[lane] =
+                in->flags & MATRIX_TRANSPOSED ? pair(all[n][column][row], all[n][column + 1][row])
                                               : pair(all[n][row][column], all[n][row][column + 1]);
         }
     return in + 1;
@@ -375,7 +204,7 @@ HANDLER(matrix_store)
         uint16_t all[8][8];
 
         for (uint32_t lane = 0; lane < LANES; lane++) {
-            uint32_t row = lane / 4, column = lane % 4 * 2, v = words(w, part(in, n))[lane];
+            uint32_t row = lane / 4, column = lane % 4 * 2, v = matrix_words(w, part(in, n))[lane];
             bool turned = in->flags & MATRIX_TRANSPOSED;
 
             *(turned ? &all[column][row] : &all[row][column]) = lo16(v);
@@ -395,14 +224,14 @@ HANDLER(matrix_turn)
     if (!warp_gather(w, in, ALL_LANES))
         return NULL;
     for (uint32_t lane = 0; lane < LANES; lane++) {
-        uint32_t v = words(w, in->a)[lane];
+        uint32_t v = matrix_words(w, in->a)[lane];
 
         all[lane / 4][lane % 4 * 2] = lo16(v);
         all[lane / 4][lane % 4 * 2 + 1] = hi16(v);
     }
     for (uint32_t lane = 0; lane < LANES; lane++)
         if (w->mask >> lane & 1)
-            words(w, in->d)[lane] =
+            matrix_words(w, in->d)[lane] =
                 pair(all[lane % 4 * 2][lane / 4], all[lane % 4 * 2 + 1][lane / 4]);
     return in + 1;
 }

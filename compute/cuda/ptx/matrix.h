@@ -25,7 +25,7 @@ enum matrix_type {
 #define MATRIX_REGISTERS 8
 
 /* An operand: which registers, and where each lane's elements are in the matrix, which is kept by
- * rows: element `i` of lane `l` is at[l * count + i]. */
+ * rows: element `i` of lane `l` is at[i * LANES + l]. */
 struct fragment {
     enum matrix_type type;
     uint32_t rows, columns;
@@ -51,13 +51,45 @@ struct matrix {
     bool b_by_rows;
 };
 
-uint32_t matrix_bits(enum matrix_type type);
+static inline uint32_t matrix_bits(enum matrix_type type)
+{
+    switch (type) {
+    case MATRIX_F16:
+    case MATRIX_BF16:
+        return 16;
+    case MATRIX_F64:
+        return 64;
+    case MATRIX_E4M3:
+    case MATRIX_E5M2:
+    case MATRIX_S8:
+    case MATRIX_U8:
+        return 8;
+    case MATRIX_S4:
+    case MATRIX_U4:
+        return 4;
+    case MATRIX_B1:
+        return 1;
+    default:
+        return 32;
+    }
+}
 
-HANDLER(matrix_multiply); /* data: struct matrix */
-HANDLER(matrix_move);     /* wmma.load, wmma.store */
-HANDLER(matrix_load);     /* ldmatrix: [a + imm] to d, b, c, e; f: how many, flags: MATRIX_… */
-HANDLER(matrix_store);    /* stmatrix */
-HANDLER(matrix_turn);     /* movmatrix: d = a, transposed */
+static inline uint32_t *matrix_words(struct warp *w, uint32_t slot)
+{
+    return (uint32_t *)(void *)SLOT(w, slot);
+}
+
+/* An element of a register as it is. */
+static inline uint32_t matrix_raw(uint32_t word, uint32_t bits, uint32_t index)
+{
+    return bits == 32 ? word : word >> bits * index & ((1u << bits) - 1);
+}
+
+/* Products (struct matrix as data) are struct isa's. */
+HANDLER(matrix_move);  /* wmma.load, wmma.store */
+HANDLER(matrix_load);  /* ldmatrix: [a + imm] to d, b, c, e; f: how many, flags: MATRIX_… */
+HANDLER(matrix_store); /* stmatrix */
+HANDLER(matrix_turn);  /* movmatrix: d = a, transposed */
 #define MATRIX_TRANSPOSED (1u << 16)
 #define MATRIX_GENERIC    (1u << 17)
 

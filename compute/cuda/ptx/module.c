@@ -399,10 +399,10 @@ static bool has_f16c(void)
 /* The best that this processor has, or VIADUCT_PTX_SIMD = base, avx2: for tests of the others. */
 static const struct isa *choose_isa(void)
 {
-    static const struct isa base = {alu_base, mem_base, sample_base};
+    static const struct isa base = {alu_base, mem_base, matrix_base, sample_base};
 #ifdef PTX_X86
-    static const struct isa avx2 = {alu_avx2, mem_avx2, sample_avx2},
-                            avx512 = {alu_avx512, mem_avx512, sample_avx512};
+    static const struct isa avx2 = {alu_avx2, mem_avx2, matrix_avx2, sample_avx2},
+                            avx512 = {alu_avx512, mem_avx512, matrix_avx512, sample_avx512};
     const char *most = getenv("VIADUCT_PTX_SIMD");
 
     __builtin_cpu_init();

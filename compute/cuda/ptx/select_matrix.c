@@ -191,7 +191,7 @@ static void shape_fragment(struct compile *c, struct matrix *x, struct fragment 
             uint32_t row, column;
 
             where(x, f, role, lane, i, &row, &column);
-            f->at[lane * f->count + i] = (uint16_t)(row * f->columns + column);
+            f->at[i * LANES + lane] = (uint16_t)(row * f->columns + column);
         }
 }
 
@@ -233,7 +233,7 @@ static void finish(struct compile *c, struct statement *s, struct matrix *x, boo
     take_registers(c, s, &s->operands[2], &x->b, false);
     take_registers(c, s, &s->operands[3], &x->c, false);
     take_registers(c, s, &s->operands[0], &x->d, true);
-    compile_emit(c, matrix_multiply)->data = x;
+    compile_emit(c, c->isa->multiply)->data = x;
     c->complex = true;
 }
 
