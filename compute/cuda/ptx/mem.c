@@ -296,6 +296,37 @@ static uint64_t address_of(struct warp *w, const struct insn *in, unsigned lane)
         }                                                                               \
         return any_##id(w, in);                                                         \
     }
+/* Vectors of all lanes side by side: `count` elements a lane, which is a constant here. */
+#define TAKE_VECTORS(count, element, slot)                            \
+    for (unsigned r = 0; r < ROWS; r++) {                             \
+        element v[ROW * count];                                       \
+                                                                      \
+        memcpy(v, x.host + x.row[r], sizeof(v));                      \
+        for (unsigned n = 0; n < count; n++) {                        \
+            slot *d = (slot *)(void *)SLOT(w, part(in, n)) + r * ROW; \
+                                                                      \
+            EACH_IN_ROW                                               \
+            {                                                         \
+                d[i] = (slot)v[i * count + n];                        \
+            }                                                         \
+        }                                                             \
+    }                                                                 \
+    return in + 1;
+#define GIVE_VECTORS(count, element, slot)                                              \
+    for (unsigned r = 0; r < ROWS; r++) {                                               \
+        element v[ROW * count];                                                         \
+                                                                                        \
+        for (unsigned n = 0; n < count; n++) {                                          \
+            const slot *d = (const slot *)(const void *)SLOT(w, part(in, n)) + r * ROW; \
+                                                                                        \
+            EACH_IN_ROW                                                                 \
+            {                                                                           \
+                v[i * count + n] = (element)d[i];                                       \
+            }                                                                           \
+        }                                                                               \
+        memcpy(x.host + x.row[r], v, sizeof(v));                                        \
+    }                                                                                   \
+    return in + 1;
 #define HANDLER(id, kind, space, element, slot)                                        \
     RACY static const struct insn *mem_##id(struct warp *w, const struct insn *in)     \
     {                                                                                  \
@@ -341,6 +372,12 @@ static uint64_t address_of(struct warp *w, const struct insn *in, unsigned lane)
                                                                                                  \
         if (shape == SHAPE_ODD)                                                                  \
             return mem_odd_##id(w, in);                                                          \
+        if (shape == SHAPE_ROWS && full && count == 4) {                                         \
+            TAKE_VECTORS(4, element, slot)                                                       \
+        }                                                                                        \
+        if (shape == SHAPE_ROWS && full && count == 2) {                                         \
+            TAKE_VECTORS(2, element, slot)                                                       \
+        }                                                                                        \
         for (unsigned n = 0; n < count; n++) {                                                   \
             slot *d = __builtin_assume_aligned(SLOT(w, part(in, n)), 64);                        \
             const uint8_t *host = x.host + n * sizeof(element);                                  \
@@ -423,6 +460,12 @@ static uint64_t address_of(struct warp *w, const struct insn *in, unsigned lane)
                                                                                               \
         if (shape == SHAPE_ODD)                                                               \
             return mem_odd_##id(w, in);                                                       \
+        if (shape == SHAPE_ROWS && full && count == 4) {                                      \
+            GIVE_VECTORS(4, element, slot)                                                    \
+        }                                                                                     \
+        if (shape == SHAPE_ROWS && full && count == 2) {                                      \
+            GIVE_VECTORS(2, element, slot)                                                    \
+        }                                                                                     \
         for (unsigned n = 0; n < count; n++) {                                                \
             const slot *d = __builtin_assume_aligned(SLOT(w, part(in, n)), 64);               \
             uint8_t *host = x.host + n * sizeof(element);                                     \
