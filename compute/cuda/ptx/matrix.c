@@ -19,6 +19,27 @@ static inline uint64_t place(const struct matrix *x, uint32_t shift, uint32_t bi
     return (x->by_columns ? column * stride + row : row * stride + column) * bits;
 }
 
+/* Elements of 16 or 32 bits side by side, of as many lanes; `upper`: half of their words. */
+static inline __attribute__((always_inline)) void
+move_row(uint32_t *word, uint8_t *host, uint32_t n, uint32_t bits, bool store, bool upper)
+{
+    uint16_t half[LANES];
+
+    if (bits == 32 && store) {
+        memcpy(host, word, n * 4);
+    } else if (bits == 32) {
+        memcpy(word, host, n * 4);
+    } else if (store) {
+        for (uint32_t i = 0; i < n; i++)
+            half[i] = (uint16_t)(upper ? word[i] >> 16 : word[i]);
+        memcpy(host, half, n * 2);
+    } else {
+        memcpy(half, host, n * 2);
+        for (uint32_t i = 0; i < n; i++)
+            word[i] = upper ? (word[i] & 0xffff) | (uint32_t)half[i] << 16 : half[i];
+    }
+}
+
 /*
  * All lanes, which are to have the same address and stride, with elements of 16 or 32 bits in
  * memory that is all there. false: nothing was done.
@@ -59,22 +80,23 @@ static bool move_whole(struct warp *w, const struct insn *in, const struct matri
         uint32_t *word = matrix_words(w, f->slots[bits == 16 ? i / 2 : i]);
         const uint16_t *at = f->at + i * LANES;
 
-        for (unsigned lane = 0; lane < LANES; lane++) {
-            uint8_t *to = host + (at[lane] >> shift) * down + (at[lane] & last) * right;
-            uint16_t half;
+        if (f->in_order && right == bytes && f->columns >= 8 && f->columns <= LANES) {
+            /* Lengths that are constants. */
+            for (unsigned lane = 0; lane < LANES; lane += f->columns) {
+                uint8_t *to = host + (at[lane] >> shift) * down;
 
-            if (bits == 32 && x->store) {
-                memcpy(to, &word[lane], 4);
-            } else if (bits == 32) {
-                memcpy(&word[lane], to, 4);
-            } else if (x->store) {
-                half = (uint16_t)(word[lane] >> 16 * (i % 2));
-                memcpy(to, &half, 2);
-            } else {
-                memcpy(&half, to, 2);
-                word[lane] = i % 2 ? word[lane] | (uint32_t)half << 16 : half;
+                if (f->columns == 8)
+                    move_row(word + lane, to, 8, bits, x->store, i % 2);
+                else if (f->columns == 16)
+                    move_row(word + lane, to, 16, bits, x->store, i % 2);
+                else
+                    move_row(word + lane, to, LANES, bits, x->store, i % 2);
             }
+            continue;
         }
+        for (unsigned lane = 0; lane < LANES; lane++)
+            move_row(word + lane, host + (at[lane] >> shift) * down + (at[lane] & last) * right, 1,
+                     bits, x->store, i % 2);
     }
     return true;
 }

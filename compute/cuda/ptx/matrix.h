@@ -29,7 +29,9 @@ enum matrix_type {
 struct fragment {
     enum matrix_type type;
     uint32_t rows, columns;
-    uint32_t count; /* elements a lane */
+    uint32_t count;  /* elements a lane */
+    uint32_t needed; /* of these, to have the whole matrix */
+    bool in_order;   /* at[n] is n, for those */
     uint32_t registers;
     uint32_t slots[MATRIX_REGISTERS];
     uint16_t *at; /* freed with it */

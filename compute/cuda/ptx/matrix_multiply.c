@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+#ifdef __AVX2__
+#include <immintrin.h>
+#endif
 #include <string.h>
 
 #include "alu.h"
@@ -48,12 +51,14 @@ gather_as(struct warp *w, const struct fragment *f, enum matrix_type type, doubl
 {
     uint32_t bits = matrix_bits(type), each = bits < 32 ? 32 / bits : 1;
 
-    for (uint32_t i = 0; i < f->count; i++) {
+    for (uint32_t i = 0; i < f->needed; i++) {
         const uint32_t *slot = matrix_words(w, f->slots[i / each]);
-        double v[LANES];
+        double v[LANES], *row = f->in_order ? to + i * LANES : v;
 
         for (uint32_t lane = 0; lane < LANES; lane++)
-            v[lane] = as_float(type, matrix_raw(slot[lane], bits, i % each));
+            row[lane] = as_float(type, matrix_raw(slot[lane], bits, i % each));
+        if (f->in_order)
+            continue;
         for (uint32_t lane = 0; lane < LANES; lane++)
             to[f->at[i * LANES + lane]] = v[lane];
     }
@@ -113,6 +118,15 @@ static void gather_ints(struct warp *w, const struct fragment *f, int32_t *to)
 
 static void spread_floats(struct warp *w, const struct fragment *f, const double *from)
 {
+    if (w->full && f->type == MATRIX_F32 && f->in_order) {
+        for (uint32_t i = 0; i < f->count; i++) {
+            uint32_t *slot = matrix_words(w, f->slots[i]);
+
+            for (uint32_t lane = 0; lane < LANES; lane++)
+                slot[lane] = float_bits(canonical((float)from[i * LANES + lane]));
+        }
+        return;
+    }
     for (uint32_t i = 0; i < f->count; i++) {
         uint32_t *slot = matrix_words(w, f->slots[f->type == MATRIX_F16 ? i / 2 : i]);
 
@@ -134,23 +148,54 @@ static void spread_floats(struct warp *w, const struct fragment *f, const double
     }
 }
 
-/* `c` += `a` × `b`; with a constant `n` sums stay in registers. */
+#if defined(__AVX512F__)
+#define WIDE 8u
+typedef __m512d wide;
+#define WIDE_OF(v)          _mm512_set1_pd(v)
+#define WIDE_LOAD(at)       _mm512_loadu_pd(at)
+#define WIDE_STORE(at, v)   _mm512_storeu_pd(at, v)
+#define WIDE_FUSED(a, b, c) _mm512_fmadd_pd(a, b, c)
+#elif defined(__FMA__)
+#define WIDE                4u
+typedef __m256d wide;
+#define WIDE_OF(v)          _mm256_set1_pd(v)
+#define WIDE_LOAD(at)       _mm256_loadu_pd(at)
+#define WIDE_STORE(at, v)   _mm256_storeu_pd(at, v)
+#define WIDE_FUSED(a, b, c) _mm256_fmadd_pd(a, b, c)
+#endif
+
+/*
+ * `c` += `a` × `b`, a row of `n` at a time, a constant that is a multiple of 8. F64 is fused with
+ * the sum; products of what is shorter are exact, so that to fuse them changes nothing but the
+ * time.
+ */
 static inline __attribute__((always_inline)) void add_products(const double *a, const double *b,
                                                                double *c, uint32_t m, uint32_t n,
                                                                uint32_t k, bool fused)
 {
-    for (uint32_t i = 0; i < m; i++) {
-        double sum[32];
+#ifdef WIDE
+    (void)fused;
+    for (uint32_t i = 0; i < m; i++, a += k, c += n) {
+        wide sum[4 * 8 / WIDE];
 
-        for (uint32_t x = 0; x < n; x++)
-            sum[x] = c[i * n + x];
+        for (uint32_t x = 0; x < n / WIDE; x++)
+            sum[x] = WIDE_LOAD(c + x * WIDE);
+        for (uint32_t y = 0; y < k; y++) {
+            const wide v = WIDE_OF(a[y]);
+
+            for (uint32_t x = 0; x < n / WIDE; x++)
+                sum[x] = WIDE_FUSED(v, WIDE_LOAD(b + y * n + x * WIDE), sum[x]);
+        }
+        for (uint32_t x = 0; x < n / WIDE; x++)
+            WIDE_STORE(c + x * WIDE, sum[x]);
+    }
+#else
+    for (uint32_t i = 0; i < m; i++)
         for (uint32_t y = 0; y < k; y++)
             for (uint32_t x = 0; x < n; x++)
-                sum[x] = fused ? __builtin_fma(a[i * k + y], b[y * n + x], sum[x])
-                               : sum[x] + a[i * k + y] * b[y * n + x];
-        for (uint32_t x = 0; x < n; x++)
-            c[i * n + x] = sum[x];
-    }
+                c[i * n + x] = fused ? __builtin_fma(a[i * k + y], b[y * n + x], c[i * n + x])
+                                     : c[i * n + x] + a[i * k + y] * b[y * n + x];
+#endif
 }
 
 static void multiply_floats(struct warp *w, const struct matrix *x)
@@ -164,14 +209,14 @@ static void multiply_floats(struct warp *w, const struct matrix *x)
         const double *left = a + t * x->m * x->k, *right = b + t * x->k * x->n;
         double *to = c + t * x->m * x->n;
 
-        if (x->d.type == MATRIX_F64)
-            add_products(left, right, to, x->m, x->n, x->k, true);
-        else if (x->n == 8)
-            add_products(left, right, to, x->m, 8, x->k, false);
+        const bool fused = x->d.type == MATRIX_F64;
+
+        if (x->n == 8)
+            add_products(left, right, to, x->m, 8, x->k, fused);
         else if (x->n == 16)
-            add_products(left, right, to, x->m, 16, x->k, false);
+            add_products(left, right, to, x->m, 16, x->k, fused);
         else
-            add_products(left, right, to, x->m, x->n, x->k, false);
+            add_products(left, right, to, x->m, 32, x->k, fused);
     }
     spread_floats(w, &x->d, c);
 }

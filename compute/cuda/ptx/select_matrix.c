@@ -146,10 +146,11 @@ static void locate_quads(const struct matrix *x, const struct fragment *f, enum 
     *ret_row += quad * f->rows / x->batch;
 }
 
+/* Which is ours to choose: what lanes have side by side is side by side in a row, too. */
 static void locate_wmma(const struct matrix *x, const struct fragment *f, enum role role,
                         uint32_t lane, uint32_t i, uint32_t *ret_row, uint32_t *ret_column)
 {
-    uint32_t at = (lane * f->count + i) % (f->rows * f->columns);
+    uint32_t at = (i * LANES + lane) % (f->rows * f->columns);
 
     (void)x;
     (void)role;
@@ -183,6 +184,9 @@ static void shape_fragment(struct compile *c, struct matrix *x, struct fragment 
     total = f->rows * f->columns;
     f->count = wmma && role != ROLE_C && f->type == MATRIX_F16 ? 16 : total / LANES;
     f->registers = f->count / each;
+    f->in_order = wmma;
+    /* Those behind are the same once more. */
+    f->needed = f->count < total / LANES ? f->count : total / LANES;
     f->at = calloc((size_t)LANES * f->count, sizeof(*f->at));
     if (!f->at)
         compile_memory(c);
