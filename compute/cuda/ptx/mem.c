@@ -242,6 +242,20 @@ static uint64_t address_of(struct warp *w, const struct insn *in, unsigned lane)
     return a + in->bits;
 }
 
+/*
+ * Elements in memory, wherever it begins. Rows are read and written in place: a copy of them on the
+ * stack is made of smaller vectors than it is read by, which processors do not forward.
+ */
+#define LOOSE(element)      loose_##element
+#define LOOSE_TYPE(element) typedef element LOOSE(element) __attribute__((aligned(1), may_alias));
+LOOSE_TYPE(uint8_t)
+LOOSE_TYPE(int8_t)
+LOOSE_TYPE(uint16_t)
+LOOSE_TYPE(int16_t)
+LOOSE_TYPE(uint32_t)
+LOOSE_TYPE(uint64_t)
+#undef LOOSE_TYPE
+
 /* An element each of all lanes side by side, or the same for a row; else `any`. */
 #define QUICK_LOAD(id, space, element, slot, narrow)                                     \
     {                                                                                    \
@@ -252,9 +266,8 @@ static uint64_t address_of(struct warp *w, const struct insn *in, unsigned lane)
         if (step == sizeof(element) &&                                                   \
             quick(w, in, space, sizeof(element), sizeof(element), false, narrow, row)) { \
             for (unsigned r = 0; r < ROWS; r++) {                                        \
-                element v[ROW];                                                          \
+                const LOOSE(element) *v = (const void *)row[r];                          \
                                                                                          \
-                memcpy(v, row[r], sizeof(v));                                            \
                 EACH_IN_ROW                                                              \
                 {                                                                        \
                     d[r * ROW + i] = (slot)v[i];                                         \
@@ -284,13 +297,12 @@ static uint64_t address_of(struct warp *w, const struct insn *in, unsigned lane)
         if (step_of(w, in, narrow) == sizeof(element) &&                                \
             quick(w, in, space, sizeof(element), sizeof(element), true, narrow, row)) { \
             for (unsigned r = 0; r < ROWS; r++) {                                       \
-                element v[ROW];                                                         \
+                LOOSE(element) *v = (void *)row[r];                                     \
                                                                                         \
                 EACH_IN_ROW                                                             \
                 {                                                                       \
                     v[i] = (element)d[r * ROW + i];                                     \
                 }                                                                       \
-                memcpy(row[r], v, sizeof(v));                                           \
             }                                                                           \
             return in + 1;                                                              \
         }                                                                               \
@@ -299,9 +311,7 @@ static uint64_t address_of(struct warp *w, const struct insn *in, unsigned lane)
 /* Vectors of all lanes side by side: `count` elements a lane, which is a constant here. */
 #define TAKE_VECTORS(count, element, slot)                            \
     for (unsigned r = 0; r < ROWS; r++) {                             \
-        element v[ROW * count];                                       \
-                                                                      \
-        memcpy(v, x.host + x.row[r], sizeof(v));                      \
+        const LOOSE(element) *v = (const void *)(x.host + x.row[r]);  \
         for (unsigned n = 0; n < count; n++) {                        \
             slot *d = (slot *)(void *)SLOT(w, part(in, n)) + r * ROW; \
                                                                       \
@@ -314,7 +324,7 @@ static uint64_t address_of(struct warp *w, const struct insn *in, unsigned lane)
     return in + 1;
 #define GIVE_VECTORS(count, element, slot)                                              \
     for (unsigned r = 0; r < ROWS; r++) {                                               \
-        element v[ROW * count];                                                         \
+        LOOSE(element) *v = (void *)(x.host + x.row[r]);                                \
                                                                                         \
         for (unsigned n = 0; n < count; n++) {                                          \
             const slot *d = (const slot *)(const void *)SLOT(w, part(in, n)) + r * ROW; \
@@ -324,7 +334,6 @@ static uint64_t address_of(struct warp *w, const struct insn *in, unsigned lane)
                 v[i * count + n] = (element)d[i];                                       \
             }                                                                           \
         }                                                                               \
-        memcpy(x.host + x.row[r], v, sizeof(v));                                        \
     }                                                                                   \
     return in + 1;
 #define HANDLER(id, kind, space, element, slot)                                        \
@@ -385,9 +394,8 @@ static uint64_t address_of(struct warp *w, const struct insn *in, unsigned lane)
                                                                                                  \
             if (shape == SHAPE_ROWS && count == 1) {                                             \
                 for (unsigned r = 0; r < ROWS; r++) {                                            \
-                    element row[ROW];                                                            \
+                    const LOOSE(element) *row = (const void *)(host + x.row[r]);                 \
                                                                                                  \
-                    memcpy(row, host + x.row[r], sizeof(row));                                   \
                     EACH_IN_ROW                                                                  \
                     {                                                                            \
                         got[r * ROW + i] = (slot)row[i];                                         \
@@ -472,13 +480,12 @@ static uint64_t address_of(struct warp *w, const struct insn *in, unsigned lane)
                                                                                               \
             if (shape == SHAPE_ROWS && count == 1 && full) {                                  \
                 for (unsigned r = 0; r < ROWS; r++) {                                         \
-                    element row[ROW];                                                         \
+                    LOOSE(element) *row = (void *)(host + x.row[r]);                          \
                                                                                               \
                     EACH_IN_ROW                                                               \
                     {                                                                         \
                         row[i] = (element)d[r * ROW + i];                                     \
                     }                                                                         \
-                    memcpy(host + x.row[r], row, sizeof(row));                                \
                 }                                                                             \
             } else if (shape == SHAPE_SCATTER && full) {                                      \
                 for (unsigned i = 0; i < LANES; i++) {                                        \
