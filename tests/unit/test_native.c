@@ -34,6 +34,7 @@ static const struct {
     {".weak .global .align 8 .b8 s[8] = {0, {1}, 2};\n// .entry no() {}\n/* .entry */ .entry b(){}",
      "b() =s"},
     {".file 1 \"x.cu\"\n.section .debug_info { .b8 1, 2 } .entry a(.param .b64 p) {}", "a(0+8/8)"},
+    {".extern .func f(.param .u32 n) .global .u32 x; .extern .func g() .entry a() {}", "a() =x"},
     {".entry a(.param .u32", NULL},
     {".entry", NULL},
     {".entry a(.param .u32 x[99999]) {}", NULL},

@@ -101,6 +101,9 @@ static const struct {
     {".func f() { ret; }\n" UNIT ".visible .entry q() { call hidden, (); ret; }\n",
      "Call target 'hidden' is not defined"},
     {".visible .global .u32 x\n", "syntax error"},
+    {".func f() nonsense\n", "Parsing error near 'nonsense': syntax error"},
+    {".visible .entry q()\n", "syntax error"},
+    {".visible .entry q()\n.func f() { ret; }\n", "Parsing error near '.func': syntax error"},
     {".extern .func far();\n.visible .entry q() { call far, (); ret; }\n",
      "Unresolved extern function 'far', called by 'q'"},
     {".extern .func far();\n.func near() { call far, (); ret; }\n"
@@ -159,13 +162,99 @@ static void test_vectors(void **state)
     ptx_close(&r);
 }
 
+/* Compilers before PTX 3 end what declares a function by nothing, and ptxas takes it to this day.
+ */
+static void test_declarations(void **state)
+{
+    static const char text[] =
+        PTX_HEAD ".visible .func (.param .b32 r) twice (.param .b32 v)\n"
+                 ".func nothing\n"
+                 ".extern .func far () .noreturn\n"
+                 ".visible .func (.param .b32 r) more (.param .b32 v)\n"
+                 ".file 1 \"<command-line>\"\n"
+                 ".file 2 \"kernel.cu\"\n"
+                 ".func last\n"
+                 ".global .u32 base = 4;\n"
+                 ".visible .entry k (.param .u64 out) .maxntid 32, 1, 1\n{\n"
+                 ".reg .b32 %r<4>; .reg .b64 %rd<2>; ld.param.u64 %rd1, [out];"
+                 "{ .param .b32 a; .param .b32 q; st.param.b32 [a], 5; call (q), twice, (a);"
+                 "ld.param.b32 %r1, [q]; } call nothing; call last;"
+                 "st.global.u32 [%rd1], %r1; ret;\n}\n"
+                 ".func nothing { ret; }\n"
+                 ".func last { ret; }\n"
+                 ".visible .func (.param .b32 r) more (.param .b32 v)\n"
+                 "{ .reg .b32 %r<3>; ld.param.b32 %r1, [v]; ld.global.u32 %r2, [base];"
+                 "add.u32 %r1, %r1, %r2; st.param.b32 [r], %r1; ret; }\n"
+                 ".visible .func (.param .b32 r) twice (.param .b32 v)\n"
+                 "{ .reg .b32 %r<3>; ld.param.b32 %r1, [v]; add.u32 %r1, %r1, %r1;"
+                 "{ .param .b32 a; .param .b32 q; st.param.b32 [a], %r1; call (q), more, (a);"
+                 "ld.param.b32 %r1, [q]; } st.param.b32 [r], %r1; ret; }\n"
+                 ".visible .func (.param .b32 r) far (.param .b32 v)";
+    struct ptx_attributes attributes;
+    struct ptx_run r;
+    uint32_t got;
+    uint64_t out;
+
+    (void)state;
+    ptx_open(&r, text, "k");
+    out = ptx_buffer(&r, NULL, sizeof(got));
+    if (ptx_go(&r, 1, 1, &out, sizeof(out)))
+        fail_msg("%s", r.result.text);
+    ptx_memory_read(r.context, out, &got, sizeof(got));
+    assert_int_equal(got, 14);
+    ptx_kernel_attributes(r.kernel, &attributes);
+    assert_int_equal(attributes.max_threads, 32);
+    ptx_close(&r);
+}
+
+/* call (_): the result goes nowhere, whatever has it. */
+static void test_unwanted(void **state)
+{
+    static const char text[] =
+        PTX_HEAD ".extern .func (.param .b64 r) malloc(.param .b64 n);\n"
+                 ".global .u32 sum;\n"
+                 ".func (.param .b32 r) memory(.param .b32 v)\n"
+                 "{ .reg .b32 %r<3>; ld.param.b32 %r1, [v]; red.global.add.u32 [sum], %r1;"
+                 "st.param.b32 [r], %r1; ret; }\n"
+                 ".func (.reg .b32 r) register(.reg .b32 v)\n"
+                 "{ red.global.add.u32 [sum], v; mov.b32 r, v; ret; }\n"
+                 ".visible .entry k(.param .u64 out)\n{\n"
+                 ".reg .b32 %r<4>; .reg .b64 %rd<4>; ld.param.u64 %rd1, [out];"
+                 "mov.u32 %r1, 77; mov.u32 %r2, 100;"
+                 "{ .param .b32 a; st.param.b32 [a], 1; call (_), memory, (a); }"
+                 "{ .param .b64 n; st.param.b64 [n], 64; call (_), malloc, (n); }"
+                 "mov.u32 %r3, 10; call.uni (_), register, (%r3);"
+                 "P: .callprototype (.reg .b32 _) _ (.reg .b32 _);\n"
+                 "mov.u64 %rd2, register; call (_), %rd2, (%r2), P;"
+                 "ld.global.u32 %r3, [sum]; st.global.v2.u32 [%rd1], {%r3, %r1}; ret;\n}\n";
+    static const char taken[] = PTX_HEAD ".func (.reg .b32 r) f(.reg .b32 v) { ret; }\n"
+                                         ".visible .entry k() { call (_), f, (_); ret; }\n";
+    struct ptx_module *module;
+    struct ptx_run r;
+    uint32_t got[2];
+    uint64_t out;
+
+    (void)state;
+    ptx_open(&r, text, "k");
+    out = ptx_buffer(&r, NULL, sizeof(got));
+    if (ptx_go(&r, 1, 1, &out, sizeof(out)))
+        fail_msg("%s", r.result.text);
+    ptx_memory_read(r.context, out, got, sizeof(got));
+    assert_int_equal(got[0], 111);
+    assert_int_equal(got[1], 77);
+    assert_int_equal(
+        ptx_module_create(r.context, taken, strlen(taken), r.log, sizeof(r.log), &module),
+        VD_ERR_PARAMETER);
+    assert_non_null(strstr(r.log, "Arguments mismatch for instruction 'call'"));
+    ptx_close(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_link),
-        cmocka_unit_test(test_unreached),
-        cmocka_unit_test(test_errors),
-        cmocka_unit_test(test_vectors),
+        cmocka_unit_test(test_link),         cmocka_unit_test(test_unreached),
+        cmocka_unit_test(test_errors),       cmocka_unit_test(test_vectors),
+        cmocka_unit_test(test_declarations), cmocka_unit_test(test_unwanted),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -232,7 +232,8 @@ int native_ptx_scan(const char *text, size_t size, struct native_ptx *ret_ptx)
             skip_body(&s);
             defined = true;
         } else {
-            if (is_char(&s, ';'))
+            /* Behind functions that are declared there may be no ';'. */
+            if (is_char(&s, ';') || lex_is(&s.token, ".func"))
                 defined = true;
             next(&s);
         }

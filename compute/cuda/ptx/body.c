@@ -333,7 +333,8 @@ void compile_body(struct compile *c, struct ptx_function *f)
     compile_next(c);
 }
 
-/* The registers and variables of a call; a vector is an argument each element. */
+/* The registers and variables of a call; a vector is an argument each element, and a result that
+ * goes nowhere one without bytes. */
 static uint32_t copy_items(struct compile *c, struct statement *s, struct operand *list,
                            struct ptx_argument **ret, bool out)
 {
@@ -362,6 +363,8 @@ static uint32_t copy_items(struct compile *c, struct statement *s, struct operan
             } else if (o->kind == OPERAND_REGISTER) {
                 a->slot = o->slot;
                 a->size = o->bits == 64 ? 8 : 4;
+            } else if (out && o->kind == OPERAND_SINK) {
+                a->size = 0;
             } else if (!out && o->kind == OPERAND_INT) {
                 a->slot = compile_constant(c, o->value, true);
                 a->size = 8;

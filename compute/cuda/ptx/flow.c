@@ -167,7 +167,7 @@ static const struct insn *call_builtin(struct warp *w, const struct insn *in,
         for (unsigned i = 0; i < LANES; i++)
             arguments[n][i] = local_at(w, i, w->frame->local + call->in[n].offset);
     }
-    if (call->out_count) {
+    if (call->out_count && call->out[0].size) {
         if (call->out[0].slot != NO_SLOT || call->out[0].size < 4 ||
             (callee->out_count && call->out[0].size < callee->out[0].size))
             return warp_fault(w, in, PTX_FAULT_INSTRUCTION, (uint32_t)__builtin_ctz(w->mask), 0);

@@ -42,9 +42,22 @@ static void kernel_parameters(struct compile *c, struct ptx_function *f)
         f->parameters[i] = (struct ptx_parameter){f->in[i].offset, f->in[i].size, f->in[i].align};
 }
 
+/* What begins another statement of a module, so that a declaration before it ends without ';'. */
+static bool begins_statement(const struct lex_token *t)
+{
+    static const char *const names[] = {".visible", ".extern", ".weak",    ".common",
+                                        ".func",    ".entry",  ".global",  ".const",
+                                        ".shared",  ".file",   ".section", ".alias"};
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (lex_is(t, names[i]))
+            return true;
+    return false;
+}
+
 static void performance_directives(struct compile *c, struct ptx_function *f)
 {
-    while (c->token.kind == LEX_NAME && c->token.text[0] == '.') {
+    while (c->token.kind == LEX_NAME && c->token.text[0] == '.' && !begins_statement(&c->token)) {
         struct lex_token name = compile_name(c);
         uint64_t values[3] = {1, 1, 1}, product = 1;
         unsigned n = 0;
@@ -153,7 +166,9 @@ static void parse_function(struct compile *c, bool kernel)
         compile_body(c, f);
         f->defined = !again;
     } else {
-        compile_expect(c, ';');
+        /* ptxas wants no ';' behind functions, and compilers before PTX 3 wrote none. */
+        if (kernel || (c->token.kind != LEX_END && !begins_statement(&c->token)))
+            compile_expect(c, ';');
         use_builtin(c, f, &name);
     }
     scope_pop(c);
