@@ -155,6 +155,56 @@ static inline void sum(struct warp *w, const struct insn *in, uint8_t *host, boo
     }
 }
 
+/*
+ * Whether what all lanes that run change is in one window, so that none of them fails; `offset` is
+ * where in it.
+ */
+static inline bool inside(const struct warp *w, const struct window *window,
+                          const uint64_t *address, uint32_t bytes, uint64_t *offset)
+{
+    const uint64_t last = window->size - bytes;
+    uint64_t bad = 0;
+
+    if (window->size < bytes || window->constant || window->lane_stride)
+        return false;
+    /* No comparisons, which SSE2 has none of for 64 bits. */
+    for (unsigned i = 0; i < LANES; i++) {
+        offset[i] = address[i] - window->address;
+        bad |= (((offset[i] | (last - offset[i])) >> 63) | (address[i] & (bytes - 1))) &
+               (uint64_t)(int64_t)(int32_t)w->lanes[i];
+    }
+    return !bad;
+}
+
+/* One lane after the other. T: of a slot. What lanes get goes elsewhere where nobody wants it. */
+#define EACH_IN_WINDOW(T)                                                            \
+    {                                                                                \
+        const T *b = (const T *)(const void *)SLOT(w, in->b);                        \
+        const T *c = in->c == NO_SLOT ? b : (const T *)(const void *)SLOT(w, in->c); \
+        T lost[LANES], *d = in->d == NO_SLOT ? lost : (T *)(void *)SLOT(w, in->d);   \
+        uint32_t left = w->mask;                                                     \
+                                                                                     \
+        for (unsigned n = 0; full ? n < LANES : left; n++) {                         \
+            unsigned i = full ? n : (unsigned)__builtin_ctz(left);                   \
+            uint8_t *at = host + offset[i];                                          \
+                                                                                     \
+            d[i] = (T)(shared ? plain(at, bytes, op, type, b[i], c[i])               \
+                              : exchange(at, bytes, op, type, b[i], c[i]));          \
+            left &= left - 1;                                                        \
+        }                                                                            \
+    }
+
+static inline __attribute__((always_inline)) void
+in_window(struct warp *w, const struct insn *in, enum atom_op op, enum atom_type type,
+          uint32_t bytes, uint8_t *host, const uint64_t *offset, bool shared, bool full)
+{
+    if (bytes == 8)
+        EACH_IN_WINDOW(uint64_t)
+    else
+        EACH_IN_WINDOW(uint32_t)
+}
+#undef EACH_IN_WINDOW
+
 static inline __attribute__((always_inline)) const struct insn *
 run(struct warp *w, const struct insn *in, enum atom_op op, enum atom_type type)
 {
@@ -163,7 +213,7 @@ run(struct warp *w, const struct insn *in, enum atom_op op, enum atom_type type)
                      : type == TYPE_F16 || type == TYPE_BF16 || type == TYPE_B16 ? 2
                                                                                  : 4;
     unsigned first = (unsigned)__builtin_ctz(w->mask);
-    uint64_t address[LANES], other = 0;
+    uint64_t address[LANES], offset[LANES], other = 0;
     struct window window;
 
     for (unsigned i = 0; i < LANES; i++)
@@ -182,6 +232,15 @@ run(struct warp *w, const struct insn *in, enum atom_op op, enum atom_type type)
             sum(w, in, host, window.host == w->shared, bytes == 8);
             return in + 1;
         }
+    }
+    if (inside(w, &window, address, bytes, offset)) {
+        if (window.host == w->shared && w->full)
+            in_window(w, in, op, type, bytes, window.host, offset, true, true);
+        else if (window.host == w->shared)
+            in_window(w, in, op, type, bytes, window.host, offset, true, false);
+        else
+            in_window(w, in, op, type, bytes, window.host, offset, false, false);
+        return in + 1;
     }
     for (uint32_t left = w->mask; left; left &= left - 1) {
         unsigned i = (unsigned)__builtin_ctz(left);
